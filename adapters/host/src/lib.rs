@@ -1,0 +1,1 @@
+//! What every postier runtime shares and is not pure.

@@ -1,0 +1,2 @@
+//! The postier server.
+fn main() {}
