@@ -1,1 +1,26 @@
-//! wire.
+//! The octets themselves: what SMTP, IMAP, MIME and Maildir all need before any of them can parse.
+//!
+//! Every streaming type here takes its input in any segmentation and gives the same result, keeps a few
+//! octets of state at most, and leaves the buffers to its caller.
+//!
+//! | module | what | section |
+//! |---|---|---|
+//! | [`lines`] | lines out of a growing buffer; the lines of a slice | RFC 5321 §2.3.8 |
+//! | [`dot`] | transparency: the end of a message, dots taken away and put back | RFC 5321 §4.5.2 |
+//! | [`eol`] | CRLF to LF and back, and the size a file has as CRLF | RFC 5322 §2.1 |
+//! | [`base64`] | strict for SASL, lenient for bodies | RFC 4648 §4, RFC 2045 §6.8 |
+//! | [`mutf7`] | mailbox names | RFC 3501 §5.1.3 |
+//! | [`xtext`] | ENVID and ORCPT | RFC 3461 §4 |
+//! | [`token`] | which octet may stand in an atom, a token … | |
+
+pub mod base64;
+pub mod dot;
+pub mod eol;
+pub mod lines;
+pub mod mutf7;
+
+pub mod token;
+pub mod xtext;
+
+#[cfg(test)]
+pub(crate) mod segments;
