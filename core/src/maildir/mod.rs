@@ -1,1 +1,88 @@
-//! maildir.
+//! Maildir as Dovecot writes it: file names, control files, folders; pure formats, both ways.
+//!
+//! A mailbox is a directory with `cur`, `new` and `tmp`. What the directory cannot say stands in small
+//! control files beside them, which other programs read and write too:
+//!
+//! | file | module | what it holds |
+//! |---|---|---|
+//! | `cur/1700000000.M5P7.host,S=9:2,S` | [`name`] | identity, sizes and flags of one message |
+//! | `dovecot-uidlist` | [`uidlist`] | UIDVALIDITY, the mailbox GUID, a UID for each message |
+//! | `dovecot-uidlist.lock` | [`lock`] | who may change the list and rename messages now |
+//! | `dovecot-keywords` | [`keywords`] | which keyword the letters `a` to `z` of a name mean |
+//! | `.Archive.2024/` | [`folder`] | a mailbox that is not INBOX |
+//! | `subscriptions` | [`subscriptions`] | what LSUB answers |
+//! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
+//!
+//! ```
+//! use postier_core::maildir::name::{FileName, Flags};
+//!
+//! let name = FileName::parse(b"1700000000.M5P7.host,S=9:2,S");
+//! assert_eq!(name.size(), Some(9));
+//! assert!(name.flags().contains(Flags::SEEN));
+//! ```
+
+pub mod folder;
+pub mod keywords;
+pub mod lock;
+pub mod name;
+pub mod subscriptions;
+pub mod uidlist;
+pub mod uidvalidity;
+
+/// Reads decimal digits at the start of `bytes`: the value and how many digits there were.
+///
+/// `None` without a digit, or when the value does not fit.
+fn decimal_prefix(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    let mut length = 0;
+    for &byte in bytes {
+        if !byte.is_ascii_digit() {
+            break;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+        length += 1;
+    }
+    (length > 0).then_some((value, length))
+}
+
+/// Reads `bytes` as one whole decimal number.
+fn decimal(bytes: &[u8]) -> Option<u64> {
+    match decimal_prefix(bytes) {
+        Some((value, length)) if length == bytes.len() => Some(value),
+        Some(_) | None => None,
+    }
+}
+
+/// Appends `value` in decimal digits.
+fn push_decimal(out: &mut alloc::vec::Vec<u8>, mut value: u64) {
+    let mut digits = [0u8; 20];
+    let mut first = digits.len();
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + (value % 10) as u8;
+        value /= 10;
+        first -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or(&[]));
+}
+
+/// Appends `value` as `width` lower-case hexadecimal digits, leading zeros included.
+fn push_hex(out: &mut alloc::vec::Vec<u8>, value: u64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = (value.checked_shr(place * 4).unwrap_or(0) & 0xf) as u8;
+        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+    }
+}
+
+/// Reads exactly `width` hexadecimal digits, either case; `None` for anything else.
+fn hex(bytes: &[u8], width: usize) -> Option<u128> {
+    if bytes.len() != width || width > 32 {
+        return None;
+    }
+    bytes.iter().try_fold(0u128, |value, &byte| {
+        let digit = char::from(byte).to_digit(16)?;
+        Some(value << 4 | u128::from(digit))
+    })
+}
