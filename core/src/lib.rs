@@ -10,5 +10,6 @@ extern crate std;
 pub mod imap;
 pub mod maildir;
 pub mod mime;
+pub mod site;
 pub mod smtp;
 pub mod wire;

@@ -9,6 +9,7 @@
 //! | [`dot`] | transparency: the end of a message, dots taken away and put back | RFC 5321 §4.5.2 |
 //! | [`eol`] | CRLF to LF and back, and the size a file has as CRLF | RFC 5322 §2.1 |
 //! | [`base64`] | strict for SASL, lenient for bodies | RFC 4648 §4, RFC 2045 §6.8 |
+//! | [`quoted_printable`] | lenient, for bodies | RFC 2045 §6.7 |
 //! | [`mutf7`] | mailbox names | RFC 3501 §5.1.3 |
 //! | [`xtext`] | ENVID and ORCPT | RFC 3461 §4 |
 //! | [`token`] | which octet may stand in an atom, a token … | |
@@ -18,7 +19,7 @@ pub mod dot;
 pub mod eol;
 pub mod lines;
 pub mod mutf7;
-
+pub mod quoted_printable;
 pub mod token;
 pub mod xtext;
 

@@ -1,0 +1,428 @@
+//! A client's command as a value, borrowed from the receive buffer: [`parse`] makes it.
+//!
+//! One variant per command; a command with and without UID is one variant with a `uid` field. What goes to
+//! another thread (FETCH, SEARCH, sequence sets, mailbox names) is owned, the rest borrows. The parser knows
+//! the grammar only: whether a command is allowed now, and whether a mailbox name is a possible one, is for
+//! the session to say.
+//!
+//! ```
+//! use postier_core::imap::command::{CommandBody, parse};
+//!
+//! let command = parse(b"a1 SELECT inbox\r\n").unwrap();
+//! assert_eq!(command.tag, b"a1");
+//! let CommandBody::Select { mailbox } = command.body else { panic!() };
+//! assert!(mailbox.is_inbox());
+//!
+//! let error = parse(b"a2 FETCH ) FLAGS\r\n").unwrap_err();
+//! assert_eq!(error.tag, Some(&b"a2"[..]));
+//! assert_eq!(error.to_string(), r#"FETCH: expected a sequence set, found ")""#);
+//! ```
+
+use super::fetch::Fetch;
+use super::flag::FlagList;
+use super::search::{Day, Search};
+use super::sequence::SequenceSet;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A string as the client gave it, unquoted; owned only when it was quoted and had escapes.
+pub type AString<'a> = Cow<'a, [u8]>;
+
+/// A command with its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// The client's name for the command, at least one octet, no `+`.
+    pub tag: &'a [u8],
+    /// What to do.
+    pub body: CommandBody<'a>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandBody<'a> {
+    /// CAPABILITY, RFC 9051 §6.1.1.
+    Capability,
+    /// NOOP, RFC 9051 §6.1.2.
+    Noop,
+    /// LOGOUT, RFC 9051 §6.1.3.
+    Logout,
+    /// ID, RFC 2971: what the client says of itself; no fields for `NIL`.
+    Id {
+        /// Names and values in the order given.
+        fields: Vec<(AString<'a>, Option<AString<'a>>)>,
+    },
+    /// STARTTLS, RFC 9051 §6.2.1.
+    StartTls,
+    /// AUTHENTICATE, RFC 9051 §6.2.2.
+    Authenticate {
+        /// The SASL mechanism, as the client spelt it.
+        mechanism: &'a [u8],
+        /// The initial response still in base64 (`=` for an empty one), RFC 4959.
+        initial: Option<Secret<'a>>,
+    },
+    /// LOGIN, RFC 9051 §6.2.3.
+    Login {
+        /// The account.
+        username: AString<'a>,
+        /// The password.
+        password: Secret<'a>,
+    },
+    /// ENABLE, RFC 9051 §6.3.1.
+    Enable {
+        /// The capabilities named, at least one.
+        capabilities: Vec<&'a [u8]>,
+    },
+    /// SELECT, RFC 9051 §6.3.2.
+    Select {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// EXAMINE, RFC 9051 §6.3.3.
+    Examine {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// CREATE, RFC 9051 §6.3.4, with `USE` of RFC 6154 §3.
+    Create {
+        /// The mailbox; may end in the hierarchy delimiter.
+        mailbox: MailboxName,
+        /// What the mailbox is to be used for.
+        special_use: Vec<SpecialUse>,
+        /// Whether a use was named that we do not know: the answer is `NO [USEATTR]`.
+        unknown_use: bool,
+    },
+    /// DELETE, RFC 9051 §6.3.5.
+    Delete {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// RENAME, RFC 9051 §6.3.6.
+    Rename {
+        /// The name it has.
+        from: MailboxName,
+        /// The name it shall have.
+        to: MailboxName,
+    },
+    /// SUBSCRIBE, RFC 9051 §6.3.7.
+    Subscribe {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// UNSUBSCRIBE, RFC 9051 §6.3.8.
+    Unsubscribe {
+        /// The mailbox.
+        mailbox: MailboxName,
+    },
+    /// LIST, RFC 9051 §6.3.9.
+    List(List<'a>),
+    /// LSUB, RFC 3501 §6.3.9.
+    Lsub {
+        /// The reference name.
+        reference: AString<'a>,
+        /// The pattern.
+        pattern: AString<'a>,
+    },
+    /// NAMESPACE, RFC 9051 §6.3.10.
+    Namespace,
+    /// STATUS, RFC 9051 §6.3.11.
+    Status {
+        /// The mailbox.
+        mailbox: MailboxName,
+        /// What to say of it, at least one.
+        items: Vec<StatusItem>,
+    },
+    /// The head of APPEND, RFC 9051 §6.3.12; the message comes after it.
+    Append(Append<'a>),
+    /// IDLE, RFC 9051 §6.3.13; ends with the line [`is_done`] knows.
+    Idle,
+    /// CHECK, RFC 3501 §6.4.1.
+    Check,
+    /// CLOSE, RFC 9051 §6.4.1.
+    Close,
+    /// UNSELECT, RFC 9051 §6.4.2.
+    Unselect,
+    /// EXPUNGE, or UID EXPUNGE with the set (RFC 9051 §6.4.3, §6.4.9).
+    Expunge {
+        /// The UIDs to which it is limited.
+        uids: Option<SequenceSet>,
+    },
+    /// SEARCH and UID SEARCH, RFC 9051 §6.4.4.
+    Search(Search),
+    /// FETCH and UID FETCH, RFC 9051 §6.4.5.
+    Fetch(Fetch),
+    /// STORE and UID STORE, RFC 9051 §6.4.6.
+    Store(Store<'a>),
+    /// COPY and UID COPY, RFC 9051 §6.4.7.
+    Copy {
+        /// Whether the set names UIDs.
+        uid: bool,
+        /// The messages.
+        set: SequenceSet,
+        /// Where to.
+        mailbox: MailboxName,
+    },
+    /// MOVE and UID MOVE, RFC 9051 §6.4.8.
+    Move {
+        /// Whether the set names UIDs.
+        uid: bool,
+        /// The messages.
+        set: SequenceSet,
+        /// Where to.
+        mailbox: MailboxName,
+    },
+}
+
+/// The name of a mailbox as octets on the wire. `INBOX` in any case is `INBOX`; everything else, modified
+/// UTF-7 or UTF-8, is kept as sent.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailboxName(Vec<u8>);
+
+impl MailboxName {
+    /// The inbox.
+    pub fn inbox() -> Self {
+        MailboxName(INBOX.to_vec())
+    }
+
+    /// A name from its octets.
+    pub fn new(name: impl Into<Vec<u8>>) -> Self {
+        let name = name.into();
+        if name.eq_ignore_ascii_case(INBOX) { MailboxName::inbox() } else { MailboxName(name) }
+    }
+
+    /// The octets.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it is the inbox.
+    pub fn is_inbox(&self) -> bool {
+        self.0 == INBOX
+    }
+}
+
+impl fmt::Debug for MailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+pub(crate) const INBOX: &[u8] = b"INBOX";
+
+/// A password or a SASL response: not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<'a>(pub AString<'a>);
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a mailbox is used for, RFC 6154 §2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpecialUse {
+    /// All messages.
+    All,
+    /// Archived messages.
+    Archive,
+    /// Drafts.
+    Drafts,
+    /// Flagged messages.
+    Flagged,
+    /// Spam.
+    Junk,
+    /// Sent messages.
+    Sent,
+    /// Deleted messages.
+    Trash,
+}
+
+impl SpecialUse {
+    /// All of them.
+    pub const ALL: [SpecialUse; 7] = [
+        SpecialUse::All,
+        SpecialUse::Archive,
+        SpecialUse::Drafts,
+        SpecialUse::Flagged,
+        SpecialUse::Junk,
+        SpecialUse::Sent,
+        SpecialUse::Trash,
+    ];
+
+    /// The attribute on the wire, backslash included.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SpecialUse::All => "\\All",
+            SpecialUse::Archive => "\\Archive",
+            SpecialUse::Drafts => "\\Drafts",
+            SpecialUse::Flagged => "\\Flagged",
+            SpecialUse::Junk => "\\Junk",
+            SpecialUse::Sent => "\\Sent",
+            SpecialUse::Trash => "\\Trash",
+        }
+    }
+
+    /// The use of an attribute, in any case, backslash included.
+    pub fn from_name(name: &[u8]) -> Option<SpecialUse> {
+        SpecialUse::ALL.into_iter().find(|special| name.eq_ignore_ascii_case(special.name().as_bytes()))
+    }
+}
+
+/// A LIST command, RFC 9051 §6.3.9 (RFC 5258, 5819, 6154).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List<'a> {
+    /// The reference name.
+    pub reference: AString<'a>,
+    /// The patterns, at least one. A single empty one, in a command that is not `extended`, asks for the
+    /// hierarchy delimiter.
+    pub patterns: Vec<AString<'a>>,
+    /// Whether selection options, return options or a list of patterns were written.
+    pub extended: bool,
+    /// Which mailboxes.
+    pub select: ListSelect,
+    /// What to say of them.
+    pub returns: ListReturn,
+}
+
+/// LIST selection options, RFC 9051 §6.3.9.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListSelect {
+    /// SUBSCRIBED: subscribed names, whether the mailbox exists or not.
+    pub subscribed: bool,
+    /// REMOTE: remote mailboxes too.
+    pub remote: bool,
+    /// RECURSIVEMATCH: parents of what is selected too, with CHILDINFO; never without SUBSCRIBED or
+    /// SPECIAL-USE.
+    pub recursive_match: bool,
+    /// SPECIAL-USE: only mailboxes with a special use.
+    pub special_use: bool,
+}
+
+/// LIST return options, RFC 9051 §6.3.9.2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListReturn {
+    /// SUBSCRIBED: say whether each is subscribed.
+    pub subscribed: bool,
+    /// CHILDREN: say whether each has children.
+    pub children: bool,
+    /// SPECIAL-USE: say what each is used for.
+    pub special_use: bool,
+    /// STATUS: a STATUS response for each that can be selected, with these items; none when not asked for.
+    pub status: Vec<StatusItem>,
+}
+
+/// What STATUS can say of a mailbox, RFC 9051 §6.3.11.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StatusItem {
+    /// The number of messages.
+    Messages,
+    /// The number of messages with `\Recent` (RFC 3501).
+    Recent,
+    /// The next UID.
+    UidNext,
+    /// The UIDVALIDITY.
+    UidValidity,
+    /// The number of messages without `\Seen`.
+    Unseen,
+    /// The number of messages with `\Deleted`.
+    Deleted,
+    /// The sum of the sizes.
+    Size,
+}
+
+impl StatusItem {
+    /// All of them.
+    pub const ALL: [StatusItem; 7] = [
+        StatusItem::Messages,
+        StatusItem::Recent,
+        StatusItem::UidNext,
+        StatusItem::UidValidity,
+        StatusItem::Unseen,
+        StatusItem::Deleted,
+        StatusItem::Size,
+    ];
+
+    /// The word on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            StatusItem::Messages => "MESSAGES",
+            StatusItem::Recent => "RECENT",
+            StatusItem::UidNext => "UIDNEXT",
+            StatusItem::UidValidity => "UIDVALIDITY",
+            StatusItem::Unseen => "UNSEEN",
+            StatusItem::Deleted => "DELETED",
+            StatusItem::Size => "SIZE",
+        }
+    }
+}
+
+/// The head of an APPEND command: everything up to and including the announcement of the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append<'a> {
+    /// Where to.
+    pub mailbox: MailboxName,
+    /// The flags the message shall have.
+    pub flags: FlagList<'a>,
+    /// The internal date it shall have; now when `None`.
+    pub date: Option<DateTime>,
+    /// The message that follows.
+    pub literal: LiteralHead,
+}
+
+/// The announcement of a literal, `{310}`, RFC 9051 §4.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiteralHead {
+    /// Octets that follow the announcement's line end.
+    pub size: u64,
+    /// Whether the client waits for a continuation (`{n}`) or sends on at once (`{n+}`, `{n-}`; RFC 7888).
+    pub sync: bool,
+    /// Whether it may contain NUL (`~{n}`, literal8).
+    pub binary: bool,
+}
+
+/// A moment with its zone, as INTERNALDATE has it: `17-Jul-1996 02:44:25 -0700`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DateTime {
+    /// The day in that zone.
+    pub day: Day,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 60.
+    pub second: u8,
+    /// Minutes east of UTC.
+    pub zone_minutes: i16,
+}
+
+/// A STORE command, RFC 9051 §6.4.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store<'a> {
+    /// Whether the set names UIDs.
+    pub uid: bool,
+    /// The messages.
+    pub set: SequenceSet,
+    /// What to do with the flags.
+    pub mode: StoreMode,
+    /// Whether the client does not want to see the result.
+    pub silent: bool,
+    /// The flags.
+    pub flags: FlagList<'a>,
+}
+
+/// What STORE does with its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// `FLAGS`: the message has these and no others.
+    Replace,
+    /// `+FLAGS`: these are added.
+    Add,
+    /// `-FLAGS`: these are taken away.
+    Remove,
+}
+
+/// Whether a line (with or without its line end) ends IDLE: `DONE` in any case, RFC 9051 §6.3.13.
+pub fn is_done(line: &[u8]) -> bool {
+    line.trim_ascii().eq_ignore_ascii_case(b"DONE")
+}

@@ -1,0 +1,151 @@
+//! What a SEARCH command asks for, RFC 9051 §6.4.4 with the RFC 3501 keys and WITHIN (RFC 5032).
+//!
+//! The request is owned and `Send`. Text to look for is Unicode by now: the parser has converted it from the
+//! charset the client named. Nesting is at most [`SEARCH_DEPTH_MAX`] deep, so walking a key by recursion is
+//! safe.
+//!
+//! ```
+//! use postier_core::imap::command::{CommandBody, parse};
+//! use postier_core::imap::search::SearchKey;
+//!
+//! let command = parse(b"a SEARCH UNSEEN FROM smith\r\n").unwrap();
+//! let CommandBody::Search(search) = command.body else { panic!() };
+//! assert_eq!(search.key, SearchKey::And(vec![SearchKey::Unseen, SearchKey::From("smith".into())]));
+//! ```
+
+use super::sequence::SequenceSet;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How deep NOT, OR and parentheses may be nested in one another; deeper is a syntax error.
+pub const SEARCH_DEPTH_MAX: usize = 50;
+
+/// A SEARCH or UID SEARCH command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Whether the answer is in UIDs.
+    pub uid: bool,
+    /// The options of `RETURN (…)`; `None` when RETURN was not said and the answer is a plain SEARCH line.
+    /// `RETURN ()` means ALL (RFC 9051 §6.4.4) and is given as that.
+    pub returns: Option<SearchReturn>,
+    /// The charset the client named, if it is one we do not know. Then the answer is `NO [BADCHARSET]`
+    /// and the text in `key` means nothing.
+    pub unknown_charset: Option<String>,
+    /// The criteria; several at the top level are an [`SearchKey::And`].
+    pub key: SearchKey,
+}
+
+/// What of the result is wanted, RFC 9051 §6.4.4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchReturn {
+    /// MIN: the smallest number found.
+    pub min: bool,
+    /// MAX: the largest number found.
+    pub max: bool,
+    /// ALL: all numbers found, as a set.
+    pub all: bool,
+    /// COUNT: how many were found.
+    pub count: bool,
+    /// SAVE: keep the result for `$`.
+    pub save: bool,
+}
+
+/// A day of the calendar, as search dates have it. Ordered by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day {
+    /// The year, four digits.
+    pub year: u16,
+    /// The month, 1 to 12.
+    pub month: u8,
+    /// The day of the month, 1 to 31; one that its month has.
+    pub day: u8,
+}
+
+/// A criterion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchKey {
+    /// Every message.
+    All,
+    /// All the criteria; more than one.
+    And(Vec<SearchKey>),
+    /// One of two criteria, or both.
+    Or(Box<(SearchKey, SearchKey)>),
+    /// Not the criterion.
+    Not(Box<SearchKey>),
+    /// Messages with these sequence numbers.
+    Sequence(SequenceSet),
+    /// Messages with these UIDs.
+    Uid(SequenceSet),
+    /// With `\Answered`.
+    Answered,
+    /// With `\Deleted`.
+    Deleted,
+    /// With `\Draft`.
+    Draft,
+    /// With `\Flagged`.
+    Flagged,
+    /// With `\Seen`.
+    Seen,
+    /// Without `\Answered`.
+    Unanswered,
+    /// Without `\Deleted`.
+    Undeleted,
+    /// Without `\Draft`.
+    Undraft,
+    /// Without `\Flagged`.
+    Unflagged,
+    /// Without `\Seen`.
+    Unseen,
+    /// `\Recent` and without `\Seen` (RFC 3501).
+    New,
+    /// Without `\Recent` (RFC 3501).
+    Old,
+    /// With `\Recent` (RFC 3501).
+    Recent,
+    /// With the keyword.
+    Keyword(String),
+    /// Without the keyword.
+    Unkeyword(String),
+    /// The text in the Bcc field.
+    Bcc(String),
+    /// The text in the body.
+    Body(String),
+    /// The text in the Cc field.
+    Cc(String),
+    /// The text in the From field.
+    From(String),
+    /// The text in the field of that name; an empty text asks whether the field is there at all.
+    Header {
+        /// The field's name.
+        name: String,
+        /// The text to find in it.
+        text: String,
+    },
+    /// The text in the Subject field.
+    Subject(String),
+    /// The text in the header or the body.
+    Text(String),
+    /// The text in the To field.
+    To(String),
+    /// Arrived before that day.
+    Before(Day),
+    /// Arrived on that day.
+    On(Day),
+    /// Arrived on that day or later.
+    Since(Day),
+    /// Its Date field is before that day (time and zone disregarded).
+    SentBefore(Day),
+    /// Its Date field is on that day.
+    SentOn(Day),
+    /// Its Date field is on that day or later.
+    SentSince(Day),
+    /// Arrived at least so many seconds ago (RFC 5032).
+    Older(u32),
+    /// Arrived at most so many seconds ago (RFC 5032).
+    Younger(u32),
+    /// Larger than so many octets.
+    Larger(u64),
+    /// Smaller than so many octets.
+    Smaller(u64),
+}

@@ -1,0 +1,301 @@
+//! What addresses mean here: domains, accounts, aliases, limits. Pure and immutable.
+//!
+//! The host builds a [`Site`] from its configuration and shares it as an `Arc`; a reload builds another, and a
+//! transaction keeps the one it began with. A name is looked up in this order, in lower case throughout:
+//!
+//! 1. an alias of exactly this address;
+//! 2. an account of exactly this address;
+//! 3. an alias written without a domain. It belongs to the first domain, where step 1 has found it,
+//!    and stands in for the other domains where they have neither alias nor account of that name;
+//! 4. `user+tag` is asked again as `user`;
+//! 5. `postmaster` of a further domain is the postmaster of the first (RFC 5321 §4.5.1);
+//! 6. the catch-all alias `@domain`.
+//!
+//! A target without a domain is a name of the first domain. An alias that names itself means the account of that
+//! name (`you: you, friend`). Local parts with `%`, `!`, `@` or `:` are relaying in disguise: unless exactly such
+//! a name exists they are not local, and no tag and no catch-all makes them so.
+
+mod account;
+mod aliases;
+mod build;
+mod layout;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user};
+pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
+pub use build::{SiteError, SiteNote, SiteParts};
+pub use layout::{MaildirTemplate, TemplateError};
+
+/// Sizes, counts and times that a site sets for its sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SiteLimits {
+    /// Connections of all protocols together.
+    pub connections_max: u32,
+    /// Connections from one address; an office behind one address must fit.
+    pub connections_per_address_max: u32,
+    /// Octets of one message, as SIZE (RFC 1870) announces it.
+    pub message_bytes_max: u64,
+    /// Recipients of one message; RFC 5321 §4.5.3.1.8 wants 100 at least.
+    pub recipients_max: u32,
+    /// Seconds an SMTP session may be silent; RFC 5321 §4.5.3.2.7 wants 300 at least.
+    pub smtp_idle_seconds: u32,
+    /// Seconds an IMAP session may be silent after login; RFC 9051 §5.4 wants 1800 at least.
+    pub imap_idle_seconds: u32,
+    /// Seconds an IMAP session may take to log in.
+    pub login_seconds: u32,
+}
+
+impl Default for SiteLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 8192,
+            connections_per_address_max: 512,
+            message_bytes_max: 36_700_160,
+            recipients_max: 1000,
+            smtp_idle_seconds: 300,
+            imap_idle_seconds: 1800,
+            login_seconds: 60,
+        }
+    }
+}
+
+/// Where a password may be sent without TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LoginWithoutTls {
+    /// Nowhere.
+    #[default]
+    Never,
+    /// Over connections from and to a loopback address.
+    Loopback,
+}
+
+/// What port 25 does with mail that holds LF without CR.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum BareNewline {
+    /// A bare LF becomes a line end.
+    #[default]
+    Accept,
+    /// The mail is refused after its real end.
+    Refuse,
+}
+
+/// The answer to "whose is this recipient?".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// These accounts' mailboxes, at least one, each once, in the order the aliases name them.
+    Local(Vec<AccountId>),
+    /// The domain is ours, the name is nobody's.
+    NoSuchUser,
+    /// Not ours: accepting it would be relaying.
+    NotLocal,
+}
+
+/// Domains, accounts and aliases of one post office, with their limits.
+///
+/// ```
+/// use postier_core::site::*;
+/// let you = Account::new(b"You", b"example.org", b"/var/mail/you".to_vec(), Secret::new("{PLAIN}x")).unwrap();
+/// let (aliases, _) = Aliases::parse(b"postmaster: you\n");
+/// let parts = SiteParts { accounts: vec![you], aliases, ..SiteParts::new("mail.example.org", ["example.org"]) };
+/// let (site, notes) = Site::build(parts).unwrap();
+/// let you = site.account_by_login(b"YOU@Example.Org").unwrap();
+/// assert_eq!(site.resolve_recipient(b"Postmaster", None), Resolution::Local(vec![you]));
+/// assert!(site.may_send_as(you, b"you+shop", b"example.org"));
+/// assert!(notes.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Site {
+    hostname: String,
+    domains: Vec<Vec<u8>>,
+    domain_set: BTreeSet<Vec<u8>>,
+    accounts: Vec<Account>,
+    /// By `user@domain`.
+    accounts_by_address: BTreeMap<Vec<u8>, AccountId>,
+    aliases: Vec<Vec<Goal>>,
+    /// By `user@domain` or `@domain`.
+    aliases_by_address: BTreeMap<Vec<u8>, AliasKey>,
+    /// Limits for sessions and connections.
+    pub limits: SiteLimits,
+    /// Where a password may be sent without TLS.
+    pub login_without_tls: LoginWithoutTls,
+    /// What port 25 does with bare LF.
+    pub bare_newline: BareNewline,
+}
+
+/// Where an alias leads, its name already looked up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Goal {
+    Account(AccountId),
+    Alias(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AliasKey {
+    index: usize,
+    /// Written without a domain: stands in for further domains.
+    bare: bool,
+}
+
+impl Site {
+    /// The name this host gives itself in greetings and Received fields.
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The domains mail is received for, in lower case; the first is the one names without a domain belong to.
+    pub fn domains(&self) -> impl Iterator<Item = &[u8]> {
+        self.domains.iter().map(Vec::as_slice)
+    }
+
+    /// All accounts, in the order of the users file.
+    pub fn accounts(&self) -> impl Iterator<Item = (AccountId, &Account)> {
+        (0..).map(AccountId).zip(&self.accounts)
+    }
+
+    /// One account; `None` for an id of another site that is too large for this one.
+    pub fn account(&self, id: AccountId) -> Option<&Account> {
+        self.accounts.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// How many aliases are defined.
+    pub fn alias_count(&self) -> usize {
+        self.aliases.len()
+    }
+
+    /// Whether mail for `domain` is ours. An address literal never is.
+    pub fn is_local_domain(&self, domain: &[u8]) -> bool {
+        self.domain_set.contains(&fold(domain))
+    }
+
+    /// The account that logs in as `login`: its full address, or its user part in the first domain.
+    pub fn account_by_login(&self, login: &[u8]) -> Option<AccountId> {
+        let login = fold(login);
+        let address = if login.contains(&b'@') { login } else { join(&login, self.first_domain()) };
+        self.accounts_by_address.get(&address).copied()
+    }
+
+    /// Whose mail for `local@domain` is. `local` is without its quotes; without a domain it is a name
+    /// of the first one. Costs one walk over the aliases it leads through.
+    pub fn resolve_recipient(&self, local: &[u8], domain: Option<&[u8]>) -> Resolution {
+        let domain = domain.map_or_else(|| self.first_domain().to_vec(), fold);
+        if !self.domain_set.contains(&domain) {
+            return Resolution::NotLocal;
+        }
+        let local = fold(local);
+        match self.look_up(&local, &domain) {
+            Some(goal) => match self.expand(goal) {
+                accounts if accounts.is_empty() => Resolution::NoSuchUser,
+                accounts => Resolution::Local(accounts),
+            },
+            None if is_disguise(&local) => Resolution::NotLocal,
+            None => Resolution::NoSuchUser,
+        }
+    }
+
+    /// Whether `account` may send as `local@domain`: its own address, that with a tag,
+    /// and every address whose mail it receives.
+    pub fn may_send_as(&self, account: AccountId, local: &[u8], domain: &[u8]) -> bool {
+        let Some(owner) = self.account(account) else { return false };
+        let (name, folded_domain) = (fold(local), fold(domain));
+        let name = if is_disguise(&name) { &name } else { without_tag(&name).unwrap_or(&name) };
+        if *name == *owner.user && folded_domain == owner.domain {
+            return true;
+        }
+        match self.resolve_recipient(local, Some(domain)) {
+            Resolution::Local(accounts) => accounts.contains(&account),
+            Resolution::NoSuchUser | Resolution::NotLocal => false,
+        }
+    }
+
+    fn first_domain(&self) -> &[u8] {
+        self.domains.first().map_or(b"", Vec::as_slice)
+    }
+
+    /// The look-up of the module's first page, on folded names in a domain that is ours.
+    fn look_up(&self, local: &[u8], domain: &[u8]) -> Option<Goal> {
+        if let Some(goal) = self.look_up_exact(local, domain) {
+            return Some(goal);
+        }
+        if is_disguise(local) {
+            return None;
+        }
+        if let Some(user) = without_tag(local)
+            && let Some(goal) = self.look_up_exact(user, domain)
+        {
+            return Some(goal);
+        }
+        if local == b"postmaster"
+            && let Some(goal) = self.look_up_exact(local, self.first_domain())
+        {
+            return Some(goal);
+        }
+        self.aliases_by_address.get(&join(b"", domain)).map(|key| Goal::Alias(key.index))
+    }
+
+    fn look_up_exact(&self, local: &[u8], domain: &[u8]) -> Option<Goal> {
+        if local.is_empty() {
+            return None;
+        }
+        let address = join(local, domain);
+        if let Some(key) = self.aliases_by_address.get(&address) {
+            return Some(Goal::Alias(key.index));
+        }
+        if let Some(&id) = self.accounts_by_address.get(&address) {
+            return Some(Goal::Account(id));
+        }
+        let stand_in = self.aliases_by_address.get(&join(local, self.first_domain()))?;
+        stand_in.bare.then_some(Goal::Alias(stand_in.index))
+    }
+
+    /// The accounts behind a goal, each once. Aliases have no loops, and each is entered once.
+    fn expand(&self, goal: Goal) -> Vec<AccountId> {
+        let alias = match goal {
+            Goal::Account(id) => return [id].to_vec(),
+            Goal::Alias(alias) => alias,
+        };
+        let (mut accounts, mut taken, mut entered) = (Vec::new(), BTreeSet::new(), BTreeSet::from([alias]));
+        // Goals still to visit, the next one last.
+        let mut waiting: Vec<Goal> = self.goals(alias).rev().collect();
+        while let Some(goal) = waiting.pop() {
+            match goal {
+                Goal::Account(id) if taken.insert(id) => accounts.push(id),
+                Goal::Alias(alias) if entered.insert(alias) => waiting.extend(self.goals(alias).rev()),
+                Goal::Account(_) | Goal::Alias(_) => {}
+            }
+        }
+        accounts
+    }
+
+    fn goals(&self, alias: usize) -> impl DoubleEndedIterator<Item = Goal> {
+        self.aliases.get(alias).map_or(&[][..], Vec::as_slice).iter().copied()
+    }
+}
+
+/// Whether a local part asks for relaying: the percent hack, a bang path, a source route, an address in quotes.
+fn is_disguise(local: &[u8]) -> bool {
+    local.iter().any(|b| b"%!@:".contains(b))
+}
+
+/// `user` of `user+tag`, where there is a tag and a user.
+fn without_tag(local: &[u8]) -> Option<&[u8]> {
+    let plus = local.iter().position(|&b| b == b'+').filter(|&plus| plus > 0)?;
+    local.get(..plus)
+}
+
+/// Lower case: of Unicode where the name is UTF-8 (RFC 6531), else of ASCII.
+fn fold(name: &[u8]) -> Vec<u8> {
+    match core::str::from_utf8(name) {
+        Ok(text) if !text.is_ascii() => text.to_lowercase().into_bytes(),
+        Ok(_) | Err(_) => name.to_ascii_lowercase(),
+    }
+}
+
+fn join(local: &[u8], domain: &[u8]) -> Vec<u8> {
+    [local, b"@", domain].concat()
+}
+
+#[cfg(test)]
+mod tests;
