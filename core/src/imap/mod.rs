@@ -6,3 +6,5 @@ pub mod flag;
 pub mod response;
 pub mod search;
 pub mod sequence;
+pub mod server;
+pub mod view;

@@ -24,6 +24,7 @@
 pub mod folder;
 pub mod keywords;
 pub mod lock;
+pub mod mailbox;
 pub mod name;
 pub mod subscriptions;
 pub mod uidlist;

@@ -23,4 +23,5 @@ pub mod address;
 pub mod command;
 pub mod parameter;
 pub mod reply;
+pub mod server;
 pub mod trace;

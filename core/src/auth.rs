@@ -1,0 +1,66 @@
+//! What a client says to log in, and what comes back. Shared by SMTP and IMAP.
+//!
+//! The core does not check passwords: hashing is slow and wants a thread of its own, so it is an ask.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::site::Account;
+
+/// A name and a password, as SASL PLAIN (RFC 4616), SASL LOGIN or IMAP LOGIN bring them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Whose rights are wanted; empty, or the same as `login`.
+    pub authorization: Vec<u8>,
+    /// Who logs in.
+    pub login: Vec<u8>,
+    /// The password, in the clear.
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({:?})", alloc::string::String::from_utf8_lossy(&self.login))
+    }
+}
+
+impl Credentials {
+    /// The message of SASL PLAIN, `authzid NUL authcid NUL passwd` (RFC 4616 §2); `None` if it is not one.
+    pub fn from_plain(message: &[u8]) -> Option<Self> {
+        let mut parts = message.split(|&b| b == 0);
+        let (authorization, login, password) = (parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && !login.is_empty() && !password.is_empty();
+        whole.then(|| Credentials {
+            authorization: authorization.into(),
+            login: login.into(),
+            password: password.into(),
+        })
+    }
+}
+
+/// The answer to a login.
+#[derive(Clone, Debug)]
+pub enum AuthVerdict {
+    /// Welcome.
+    Granted(Arc<Account>),
+    /// Wrong name or password: nobody learns which.
+    Denied,
+    /// Try again later.
+    Temporary,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_has_exactly_three_parts() {
+        let found = Credentials::from_plain(b"\0you\0secret").unwrap();
+        assert_eq!((&found.login[..], &found.password[..]), (&b"you"[..], &b"secret"[..]));
+        assert_eq!(alloc::format!("{found:?}"), "Credentials(\"you\")");
+        for bad in [&b""[..], b"you\0secret", b"\0you\0secret\0", b"\0\0secret", b"\0you\0"] {
+            assert!(Credentials::from_plain(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,717 @@
+//! File operations as values, and coroutines that ask for them one at a time.
+//!
+//! The core cannot open a file. A store operation (deliver, append, scan …) is an `async fn` that awaits single
+//! file operations of a [`Disk`]; [`Task`] wraps it into a movable machine that a driver pumps:
+//!
+//! 1. [`Task::resume`] runs the coroutine up to its next question and returns a [`TaskStep`].
+//! 2. [`TaskStep::Op`]: carry the [`Op`] out (a worker thread, the simulator's disk) and resume with its outcome.
+//! 3. [`TaskStep::NeedInput`]: hand the task back to its owner, which pushes an input with [`Task::push_input`].
+//! 4. [`TaskStep::Wait`]: nobody is parked on a lock; resume no earlier than said.
+//! 5. [`TaskStep::Done`]: the result. A finished task must not be resumed.
+//!
+//! The driver may stop between any two steps: that is where the simulator cuts the power. A task is never
+//! dropped in the middle by a well-behaved owner (it pushes [`TaskInput::Abort`] instead), for a task cleans up
+//! after itself with file operations too.
+//!
+//! Operations name a directory handle and a name of bytes in it, never a path; the one exception is
+//! [`Op::OpenRoot`], whose path comes from the configuration. Handles are small numbers that the driver gives
+//! out; they say nothing about what a descriptor is.
+//!
+//! No executor and no waker is involved: the coroutine is polled only when its answer is there.
+//!
+//! ```
+//! use postier_core::disk::{Disk, Errno, Handle, Op, Outcome, Resume, Task, TaskStep};
+//!
+//! async fn exists(disk: Disk, dir: Handle) -> Result<bool, Errno> {
+//!     match disk.stat(dir, b"cur").await {
+//!         Ok(_) => Ok(true),
+//!         Err(Errno::NotFound) => Ok(false),
+//!         Err(error) => Err(error),
+//!     }
+//! }
+//!
+//! let mut task = Task::new(|disk| exists(disk, Handle(7)));
+//! let TaskStep::Op(op) = task.resume(Resume::Start) else { panic!("expected an operation") };
+//! assert_eq!(op, Op::Stat { dir: Handle(7), name: b"cur".to_vec() });
+//! let step = task.resume(Resume::Outcome(Err(Errno::NotFound)));
+//! assert!(matches!(step, TaskStep::Done(Ok(false))));
+//! # let _: Option<Outcome> = None;
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use spin::Mutex;
+
+use crate::machine::Now;
+
+/// An opened file or directory, as numbered by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Handle(pub u64);
+
+/// Why a file operation failed: the names of errno(3) that change what the core does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errno {
+    /// ENOENT
+    NotFound,
+    /// EEXIST
+    Exists,
+    /// EACCES, EPERM
+    Access,
+    /// ENOSPC
+    NoSpace,
+    /// EDQUOT
+    Quota,
+    /// EIO
+    Io,
+    /// EMFILE, ENFILE
+    TooManyFiles,
+    /// ESTALE
+    Stale,
+    /// EROFS
+    ReadOnly,
+    /// ENOTDIR
+    NotDirectory,
+    /// EISDIR
+    IsDirectory,
+    /// ENOTEMPTY
+    NotEmpty,
+    /// EXDEV: other file system
+    CrossDevice,
+    /// ELOOP: a symbolic link where none is followed
+    Loop,
+    /// EMLINK
+    TooManyLinks,
+    /// ENAMETOOLONG
+    NameTooLong,
+    /// Any other error number.
+    Other(i32),
+}
+
+/// What kind of thing a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link (never followed).
+    Link,
+    /// Anything else, or unknown to the file system's listing.
+    Other,
+}
+
+/// What stat(2) says, as far as the core cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Kind of the file.
+    pub kind: Kind,
+    /// Size in octets.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970 (UTC).
+    pub mtime_ns: i64,
+    /// Change time in nanoseconds since 1970 (UTC).
+    pub ctime_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number.
+    pub device: u64,
+    /// Number of hard links.
+    pub links: u64,
+}
+
+/// One file operation.
+///
+/// No operation follows a symbolic link in its last component, except [`Op::OpenRoot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Opens the directory at a configured path; with `create`, makes it and its parents (mode 0700 or as the
+    /// nearest existing parent has it). Outcome: [`Outcome::Opened`].
+    OpenRoot {
+        /// Absolute path.
+        path: Vec<u8>,
+        /// Make what is missing.
+        create: bool,
+    },
+    /// Opens a directory inside `dir`. Outcome: [`Outcome::Opened`].
+    OpenDir {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Makes a directory with the mode and group of `dir`. Outcome: [`Outcome::Unit`].
+    MakeDir {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Opens a file for reading. Outcome: [`Outcome::OpenedFile`].
+    OpenFile {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Creates a file that must not exist, for writing, with the mode and group of its directory.
+    /// Outcome: [`Outcome::Opened`].
+    Create {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Opens an existing file for appending. Outcome: [`Outcome::OpenedFile`].
+    OpenAppend {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Reads up to `len` octets at `offset`; fewer only at the end of the file. Outcome: [`Outcome::Bytes`].
+    Read {
+        /// An open file.
+        file: Handle,
+        /// Octets from the start.
+        offset: u64,
+        /// How many octets at most.
+        len: usize,
+    },
+    /// Opens, stats, reads whole and closes a file. A file longer than `max` is cut there (the stat tells).
+    /// Outcome: [`Outcome::File`].
+    ReadFile {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+        /// How many octets at most.
+        max: usize,
+    },
+    /// Writes all octets at the file's position (its end). Outcome: [`Outcome::Unit`].
+    Write {
+        /// An open file.
+        file: Handle,
+        /// What to write.
+        bytes: Vec<u8>,
+    },
+    /// fsync of a file. After a failure the file must be thrown away. Outcome: [`Outcome::Unit`].
+    Sync {
+        /// An open file.
+        file: Handle,
+    },
+    /// fsync of a directory. Outcome: [`Outcome::Unit`].
+    SyncDir {
+        /// An open directory.
+        dir: Handle,
+    },
+    /// Closes a handle. Outcome: [`Outcome::Unit`], never an error.
+    Close {
+        /// The handle; it must not be used again.
+        handle: Handle,
+    },
+    /// Renames. Without `replace` an existing target is [`Errno::Exists`]. Outcome: [`Outcome::Unit`].
+    Rename {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+        /// The directory it moves to.
+        to_dir: Handle,
+        /// Its new name.
+        to_name: Vec<u8>,
+        /// Replace an existing target atomically.
+        replace: bool,
+    },
+    /// Makes a hard link; an existing target is [`Errno::Exists`]. Outcome: [`Outcome::Unit`].
+    Link {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+        /// The directory of the new name.
+        to_dir: Handle,
+        /// The new name.
+        to_name: Vec<u8>,
+    },
+    /// Removes a file. Outcome: [`Outcome::Unit`].
+    Unlink {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Removes an empty directory. Outcome: [`Outcome::Unit`].
+    RemoveDir {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Lists a directory, without `.` and `..`. The listing races with renames: a name may be missing or twice.
+    /// Outcome: [`Outcome::Names`].
+    List {
+        /// An open directory.
+        dir: Handle,
+    },
+    /// Stats a name. Outcome: [`Outcome::Stat`].
+    Stat {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// Stats an open file or directory. Outcome: [`Outcome::Stat`].
+    StatHandle {
+        /// The open file or directory.
+        handle: Handle,
+    },
+    /// Sets the modification time (and access time). Outcome: [`Outcome::Unit`].
+    SetTime {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+        /// Nanoseconds since 1970 (UTC).
+        mtime_ns: i64,
+    },
+    /// Overwrites the first octets of an existing file in place (`dovecot-uidvalidity`). Outcome: [`Outcome::Unit`].
+    Overwrite {
+        /// The directory it lies in.
+        dir: Handle,
+        /// Its name.
+        name: Vec<u8>,
+        /// What to write at offset 0.
+        bytes: Vec<u8>,
+    },
+    /// Is a process of this number alive on this host? Outcome: [`Outcome::Flag`].
+    ProcessAlive {
+        /// The process number.
+        pid: u32,
+    },
+    /// What time is it? Outcome: [`Outcome::Now`].
+    Clock,
+}
+
+/// A name of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub name: Box<[u8]>,
+    /// Its kind, [`Kind::Other`] if the listing does not say.
+    pub kind: Kind,
+}
+
+/// What a successful operation brings back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing but success.
+    Unit,
+    /// A handle.
+    Opened(Handle),
+    /// A handle with its stat.
+    OpenedFile(Handle, Stat),
+    /// Octets read.
+    Bytes(Vec<u8>),
+    /// A whole file with its stat.
+    File(Vec<u8>, Stat),
+    /// A stat.
+    Stat(Stat),
+    /// A listing, in the order of the file system.
+    Names(Vec<Name>),
+    /// Yes or no.
+    Flag(bool),
+    /// The time.
+    Now(Now),
+}
+
+/// A result of a file operation.
+pub type OpResult = Result<Outcome, Errno>;
+
+/// What the owner of a task may push into it.
+#[derive(Debug)]
+pub enum TaskInput {
+    /// The next octets of a message body.
+    Chunk(Vec<u8>),
+    /// The body is whole: make it durable and visible.
+    Commit,
+    /// Undo everything and end.
+    Abort,
+}
+
+/// What the driver answers to the last [`TaskStep`].
+#[derive(Debug)]
+pub enum Resume {
+    /// The first call; also after [`TaskStep::NeedInput`] and [`TaskStep::Wait`].
+    Start,
+    /// After [`TaskStep::Op`].
+    Outcome(OpResult),
+}
+
+/// What a task wants next.
+#[derive(Debug)]
+pub enum TaskStep<T> {
+    /// Carry this out and resume with the outcome.
+    Op(Op),
+    /// Push an input, then resume.
+    NeedInput,
+    /// Resume after this long.
+    Wait(Duration),
+    /// The result.
+    Done(T),
+}
+
+enum Request {
+    Op(Op),
+    Input,
+    Wait(Duration),
+}
+
+#[derive(Default)]
+struct Port {
+    request: Option<Request>,
+    outcome: Option<OpResult>,
+    inputs: VecDeque<TaskInput>,
+}
+
+/// A coroutine over file operations: movable, `Send`, pumped by a driver. See the module's manual.
+pub struct Task<T> {
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    port: Arc<Mutex<Port>>,
+}
+
+impl<T> core::fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Task").finish_non_exhaustive()
+    }
+}
+
+impl<T> Task<T> {
+    /// A task from a coroutine that takes its disk. Nothing runs before the first [`Task::resume`].
+    pub fn new<F, Fut>(start: F) -> Self
+    where
+        F: FnOnce(Disk) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let port = Arc::new(Mutex::new(Port::default()));
+        Task { future: Box::pin(start(Disk { port: port.clone() })), port }
+    }
+
+    /// Queues an input; the coroutine takes it with [`Disk::input`].
+    pub fn push_input(&mut self, input: TaskInput) {
+        self.port.lock().inputs.push_back(input);
+    }
+
+    /// Runs the coroutine up to its next question.
+    ///
+    /// # Panics
+    /// When resumed after [`TaskStep::Done`]: a bug of the driver, not of a peer.
+    pub fn resume(&mut self, resume: Resume) -> TaskStep<T> {
+        match resume {
+            Resume::Start => {}
+            Resume::Outcome(outcome) => self.port.lock().outcome = Some(outcome),
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(done) = self.future.as_mut().poll(&mut context) {
+            return TaskStep::Done(done);
+        }
+        let request = self.port.lock().request.take();
+        match request {
+            Some(Request::Op(op)) => TaskStep::Op(op),
+            Some(Request::Wait(duration)) => TaskStep::Wait(duration),
+            // Pending without a question of its own: only an input can be missing.
+            Some(Request::Input) | None => TaskStep::NeedInput,
+        }
+    }
+}
+
+/// The coroutine's side: one method per file operation. Cheap to clone; one question at a time.
+#[derive(Clone)]
+pub struct Disk {
+    port: Arc<Mutex<Port>>,
+}
+
+impl core::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+struct Exchange<'d> {
+    port: &'d Mutex<Port>,
+    op: Option<Op>,
+}
+
+impl Future for Exchange<'_> {
+    type Output = OpResult;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<OpResult> {
+        let op = self.op.take();
+        let mut port = self.port.lock();
+        if let Some(op) = op {
+            port.request = Some(Request::Op(op));
+            return Poll::Pending;
+        }
+        match port.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => Poll::Pending,
+        }
+    }
+}
+
+struct NextInput<'d> {
+    port: &'d Mutex<Port>,
+}
+
+impl Future for NextInput<'_> {
+    type Output = TaskInput;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<TaskInput> {
+        let mut port = self.port.lock();
+        match port.inputs.pop_front() {
+            Some(input) => Poll::Ready(input),
+            None => {
+                port.request = Some(Request::Input);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+struct Pause<'d> {
+    port: &'d Mutex<Port>,
+    duration: Option<Duration>,
+}
+
+impl Future for Pause<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.duration.take() {
+            Some(duration) => {
+                self.port.lock().request = Some(Request::Wait(duration));
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// Names the outcome that an operation has by its definition; another one is a driver's bug, reported as an
+/// error of this operation rather than as a panic of the server.
+macro_rules! expect_outcome {
+    ($outcome:expr, $pattern:pat => $value:expr) => {
+        match $outcome? {
+            $pattern => Ok($value),
+            _ => Err(Errno::Other(0)),
+        }
+    };
+}
+
+impl Disk {
+    /// Carries one operation out.
+    pub async fn run(&self, op: Op) -> OpResult {
+        Exchange { port: &self.port, op: Some(op) }.await
+    }
+
+    async fn unit(&self, op: Op) -> Result<(), Errno> {
+        self.run(op).await.map(|_| ())
+    }
+
+    /// The next input its owner pushes.
+    pub async fn input(&self) -> TaskInput {
+        NextInput { port: &self.port }.await
+    }
+
+    /// Waits without holding a worker.
+    pub async fn wait(&self, duration: Duration) {
+        Pause { port: &self.port, duration: Some(duration) }.await;
+    }
+
+    /// [`Op::OpenRoot`]
+    pub async fn open_root(&self, path: &[u8], create: bool) -> Result<Handle, Errno> {
+        expect_outcome!(self.run(Op::OpenRoot { path: path.into(), create }).await, Outcome::Opened(h) => h)
+    }
+
+    /// [`Op::OpenDir`]
+    pub async fn open_dir(&self, dir: Handle, name: &[u8]) -> Result<Handle, Errno> {
+        expect_outcome!(self.run(Op::OpenDir { dir, name: name.into() }).await, Outcome::Opened(h) => h)
+    }
+
+    /// [`Op::MakeDir`]
+    pub async fn make_dir(&self, dir: Handle, name: &[u8]) -> Result<(), Errno> {
+        self.unit(Op::MakeDir { dir, name: name.into() }).await
+    }
+
+    /// [`Op::OpenFile`]
+    pub async fn open_file(&self, dir: Handle, name: &[u8]) -> Result<(Handle, Stat), Errno> {
+        let outcome = self.run(Op::OpenFile { dir, name: name.into() }).await;
+        expect_outcome!(outcome, Outcome::OpenedFile(h, s) => (h, s))
+    }
+
+    /// [`Op::Create`]
+    pub async fn create(&self, dir: Handle, name: &[u8]) -> Result<Handle, Errno> {
+        expect_outcome!(self.run(Op::Create { dir, name: name.into() }).await, Outcome::Opened(h) => h)
+    }
+
+    /// [`Op::OpenAppend`]
+    pub async fn open_append(&self, dir: Handle, name: &[u8]) -> Result<(Handle, Stat), Errno> {
+        let outcome = self.run(Op::OpenAppend { dir, name: name.into() }).await;
+        expect_outcome!(outcome, Outcome::OpenedFile(h, s) => (h, s))
+    }
+
+    /// [`Op::Read`]
+    pub async fn read(&self, file: Handle, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        expect_outcome!(self.run(Op::Read { file, offset, len }).await, Outcome::Bytes(b) => b)
+    }
+
+    /// [`Op::ReadFile`]
+    pub async fn read_file(&self, dir: Handle, name: &[u8], max: usize) -> Result<(Vec<u8>, Stat), Errno> {
+        let outcome = self.run(Op::ReadFile { dir, name: name.into(), max }).await;
+        expect_outcome!(outcome, Outcome::File(b, s) => (b, s))
+    }
+
+    /// [`Op::Write`]
+    pub async fn write(&self, file: Handle, bytes: Vec<u8>) -> Result<(), Errno> {
+        self.unit(Op::Write { file, bytes }).await
+    }
+
+    /// [`Op::Sync`]
+    pub async fn sync(&self, file: Handle) -> Result<(), Errno> {
+        self.unit(Op::Sync { file }).await
+    }
+
+    /// [`Op::SyncDir`]
+    pub async fn sync_dir(&self, dir: Handle) -> Result<(), Errno> {
+        self.unit(Op::SyncDir { dir }).await
+    }
+
+    /// [`Op::Close`]
+    pub async fn close(&self, handle: Handle) {
+        let _ = self.run(Op::Close { handle }).await;
+    }
+
+    /// [`Op::Rename`] that keeps an existing target.
+    pub async fn rename(
+        &self,
+        dir: Handle,
+        name: &[u8],
+        to_dir: Handle,
+        to_name: &[u8],
+    ) -> Result<(), Errno> {
+        self.unit(Op::Rename { dir, name: name.into(), to_dir, to_name: to_name.into(), replace: false })
+            .await
+    }
+
+    /// [`Op::Rename`] over an existing target.
+    pub async fn replace(&self, dir: Handle, name: &[u8], to_name: &[u8]) -> Result<(), Errno> {
+        let to_name = to_name.into();
+        self.unit(Op::Rename { dir, name: name.into(), to_dir: dir, to_name, replace: true }).await
+    }
+
+    /// [`Op::Link`]
+    pub async fn link(&self, dir: Handle, name: &[u8], to_dir: Handle, to_name: &[u8]) -> Result<(), Errno> {
+        self.unit(Op::Link { dir, name: name.into(), to_dir, to_name: to_name.into() }).await
+    }
+
+    /// [`Op::Unlink`]
+    pub async fn unlink(&self, dir: Handle, name: &[u8]) -> Result<(), Errno> {
+        self.unit(Op::Unlink { dir, name: name.into() }).await
+    }
+
+    /// [`Op::RemoveDir`]
+    pub async fn remove_dir(&self, dir: Handle, name: &[u8]) -> Result<(), Errno> {
+        self.unit(Op::RemoveDir { dir, name: name.into() }).await
+    }
+
+    /// [`Op::List`]
+    pub async fn list(&self, dir: Handle) -> Result<Vec<Name>, Errno> {
+        expect_outcome!(self.run(Op::List { dir }).await, Outcome::Names(n) => n)
+    }
+
+    /// [`Op::Stat`]
+    pub async fn stat(&self, dir: Handle, name: &[u8]) -> Result<Stat, Errno> {
+        expect_outcome!(self.run(Op::Stat { dir, name: name.into() }).await, Outcome::Stat(s) => s)
+    }
+
+    /// [`Op::StatHandle`]
+    pub async fn stat_handle(&self, handle: Handle) -> Result<Stat, Errno> {
+        expect_outcome!(self.run(Op::StatHandle { handle }).await, Outcome::Stat(s) => s)
+    }
+
+    /// [`Op::SetTime`]
+    pub async fn set_time(&self, dir: Handle, name: &[u8], mtime_ns: i64) -> Result<(), Errno> {
+        self.unit(Op::SetTime { dir, name: name.into(), mtime_ns }).await
+    }
+
+    /// [`Op::Overwrite`]
+    pub async fn overwrite(&self, dir: Handle, name: &[u8], bytes: &[u8]) -> Result<(), Errno> {
+        self.unit(Op::Overwrite { dir, name: name.into(), bytes: bytes.into() }).await
+    }
+
+    /// [`Op::ProcessAlive`]; a host that cannot tell says yes.
+    pub async fn process_alive(&self, pid: u32) -> bool {
+        !matches!(self.run(Op::ProcessAlive { pid }).await, Ok(Outcome::Flag(false)))
+    }
+
+    /// [`Op::Clock`]
+    pub async fn now(&self) -> Now {
+        match self.run(Op::Clock).await {
+            Ok(Outcome::Now(now)) => now,
+            _ => Now::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    async fn gather(disk: Disk) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match disk.input().await {
+                TaskInput::Chunk(bytes) => all.extend(bytes),
+                TaskInput::Commit => return all,
+                TaskInput::Abort => return Vec::new(),
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_pushed_before_and_after_are_taken_in_order() {
+        let mut task = Task::new(gather);
+        task.push_input(TaskInput::Chunk(vec![1]));
+        task.push_input(TaskInput::Chunk(vec![2]));
+        assert!(matches!(task.resume(Resume::Start), TaskStep::NeedInput));
+        task.push_input(TaskInput::Chunk(vec![3]));
+        task.push_input(TaskInput::Commit);
+        let TaskStep::Done(all) = task.resume(Resume::Start) else { panic!("not done") };
+        assert_eq!(all, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_wrong_outcome_is_an_error_and_a_wait_is_passed_on() {
+        let mut task = Task::new(|disk: Disk| async move {
+            disk.wait(Duration::from_secs(3)).await;
+            disk.open_root(b"/m", false).await
+        });
+        assert!(matches!(task.resume(Resume::Start), TaskStep::Wait(d) if d.as_secs() == 3));
+        assert!(matches!(task.resume(Resume::Start), TaskStep::Op(Op::OpenRoot { .. })));
+        let step = task.resume(Resume::Outcome(Ok(Outcome::Unit)));
+        assert!(matches!(step, TaskStep::Done(Err(Errno::Other(0)))));
+    }
+
+    #[test]
+    fn a_task_can_move_to_another_thread() {
+        fn movable<T: Send>(_: T) {}
+        movable(Task::new(gather));
+    }
+}

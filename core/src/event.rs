@@ -1,0 +1,85 @@
+//! What is worth a line in the log: one enum, values only. The adapter writes the log and the journal.
+//!
+//! No variant holds a password or the text of a message.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::machine::CloseReason;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A connection begins.
+    Connected {
+        /// The client.
+        peer: IpAddr,
+        /// `smtp`, `submission`, `submissions`, `imap`, `imaps`
+        service: &'static str,
+    },
+    /// A connection is refused before it begins.
+    Refused {
+        /// The client.
+        peer: IpAddr,
+        /// Why, for a person.
+        why: &'static str,
+    },
+    /// A connection is over.
+    Disconnected {
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Somebody logged in.
+    LoggedIn {
+        /// The account's address.
+        account: String,
+    },
+    /// A login failed.
+    LoginFailed {
+        /// The name given, shortened and made printable.
+        login: String,
+        /// The client.
+        peer: IpAddr,
+    },
+    /// A message is durable in the mailboxes of all its recipients.
+    Delivered {
+        /// The transaction's name.
+        id: Arc<str>,
+        /// Reverse-path, empty for `<>`.
+        from: Vec<u8>,
+        /// The accounts.
+        to: Vec<Vec<u8>>,
+        /// Octets as stored.
+        size: u64,
+        /// The first octets of its Subject, raw; empty if there is none.
+        subject: Vec<u8>,
+    },
+    /// A message was not taken.
+    NotDelivered {
+        /// The transaction's name.
+        id: Arc<str>,
+        /// Why, for a person.
+        why: String,
+    },
+    /// A recipient or sender was refused.
+    AddressRefused {
+        /// The path as given.
+        path: Vec<u8>,
+        /// The reply that was given.
+        why: &'static str,
+    },
+    /// A file operation failed in a way that somebody has to look at.
+    StoreTrouble {
+        /// Account and folder, or path.
+        place: String,
+        /// What failed, and what to do.
+        what: String,
+    },
+    /// A client does what no client of this protocol does.
+    Abuse {
+        /// What.
+        what: &'static str,
+    },
+}

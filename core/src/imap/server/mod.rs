@@ -1,0 +1,443 @@
+//! The IMAP server session (RFC 9051, RFC 3501): the questions it asks and the answers it takes.
+//!
+//! The session knows the protocol and its own view of the selected mailbox ([`UidMap`]: which sequence number
+//! is which UID). The mailbox itself belongs to the office; the session names messages by UID only and names
+//! mailboxes by their names on the wire (modified UTF-7, `INBOX` in capitals, delimiter [`DELIMITER`]).
+//!
+//! What others change arrives in two steps: [`Notice::Changed`] says that there is something,
+//! [`Ask::Changes`] brings it when the protocol allows it to be told. An answer to a question that changed the
+//! mailbox is preceded by such a notice if there is something to tell.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::auth::{AuthVerdict, Credentials};
+use crate::imap::fetch::FetchItem;
+use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::search::SearchKey;
+use crate::imap::sequence::UidSet;
+use crate::imap::view::UidMap;
+use crate::limits::Limits;
+use crate::machine::TlsInfo;
+use crate::send_queue::FileRange;
+use crate::ticket::{Answered, Ticket};
+
+/// Between the levels of a mailbox name, as the client sees it.
+pub const DELIMITER: u8 = b'.';
+
+/// What a session is told at its start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The name in the greeting.
+    pub hostname: Arc<str>,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// STARTTLS can be offered.
+    pub starttls: bool,
+    /// TLS was there from the first octet (port 993).
+    pub tls: Option<TlsInfo>,
+    /// Login is allowed without TLS (`[login] without_tls = "loopback"` and the client is there).
+    pub plaintext_login: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Names one selection of a mailbox by one session, until it is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SelectionId(pub u64);
+
+/// A question of the session. Everything but `Authenticate` is about the account that logged in.
+#[derive(Debug)]
+pub enum Ask {
+    /// Is this login right?
+    Authenticate {
+        /// To answer with.
+        ticket: Ticket<AuthVerdict>,
+        /// Who, and the password.
+        credentials: Credentials,
+    },
+    /// SELECT, EXAMINE.
+    Select {
+        /// To answer with.
+        ticket: Ticket<Result<Selected, Refusal>>,
+        /// The mailbox.
+        mailbox: Vec<u8>,
+        /// EXAMINE: nothing may change, not even `\Recent`.
+        read_only: bool,
+    },
+    /// The selection is left; there is no answer.
+    Unselect {
+        /// Which.
+        selection: SelectionId,
+    },
+    /// What has changed since the last time, or since SELECT?
+    Changes {
+        /// To answer with.
+        ticket: Ticket<Changes>,
+        /// Which.
+        selection: SelectionId,
+        /// Look at the directories first (NOOP, CHECK), instead of only at what is known.
+        rescan: bool,
+    },
+    /// All mailboxes of the account, with their parents.
+    List {
+        /// To answer with.
+        ticket: Ticket<Result<Vec<Folder>, Refusal>>,
+    },
+    /// STATUS.
+    Status {
+        /// To answer with.
+        ticket: Ticket<Result<Status, Refusal>>,
+        /// The mailbox.
+        mailbox: Vec<u8>,
+        /// `SIZE` is asked for: it may cost a look at every message.
+        size: bool,
+    },
+    /// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
+    Folder {
+        /// To answer with.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// What to do.
+        change: FolderChange,
+    },
+    /// A message is about to be appended; its octets follow as `Action::Body`, wire form.
+    Append {
+        /// To answer with: whether the mailbox is there and takes it. Its number names the append in a Cancel.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// The mailbox.
+        mailbox: Vec<u8>,
+        /// Flags and keywords.
+        flags: FlagList<'static>,
+        /// INTERNALDATE in seconds since 1970, if given.
+        date: Option<i64>,
+        /// Octets that will follow.
+        size: u64,
+    },
+    /// The message has come whole: make it durable.
+    AppendCommit {
+        /// To answer with.
+        ticket: Ticket<Result<Appended, Refusal>>,
+    },
+    /// FETCH of the next messages.
+    Fetch {
+        /// To answer with.
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Which messages, those of earlier pages no longer in it.
+        uids: UidSet,
+        /// What of them.
+        request: Arc<FetchRequest>,
+    },
+    /// STORE.
+    Store {
+        /// To answer with.
+        ticket: Ticket<Result<Stored, Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Which messages.
+        uids: UidSet,
+        /// What to do with the flags.
+        action: StoreAction,
+        /// The flags and keywords.
+        flags: FlagList<'static>,
+    },
+    /// COPY, MOVE.
+    Copy {
+        /// To answer with.
+        ticket: Ticket<Result<Copied, Refusal>>,
+        /// Where from.
+        selection: SelectionId,
+        /// Which messages.
+        uids: UidSet,
+        /// Where to.
+        mailbox: Vec<u8>,
+        /// MOVE: take them out of the source; that they are gone is told by Changes.
+        remove: bool,
+    },
+    /// EXPUNGE, UID EXPUNGE, CLOSE: what is gone is told by Changes.
+    Expunge {
+        /// To answer with.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Only these, of those with `\Deleted`.
+        uids: Option<UidSet>,
+    },
+    /// SEARCH.
+    Search {
+        /// To answer with: UIDs that match.
+        ticket: Ticket<Result<UidSet, Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Only among these: the session's view.
+        within: UidSet,
+        /// What. Sequence numbers are translated to UIDs before.
+        query: Arc<SearchQuery>,
+    },
+}
+
+/// The answer to SELECT and EXAMINE.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// To name it by.
+    pub selection: SelectionId,
+    /// UIDVALIDITY
+    pub uid_validity: u32,
+    /// UIDNEXT
+    pub uid_next: u32,
+    /// The messages.
+    pub view: UidMap,
+    /// Those that are `\Recent` in this session.
+    pub recent: UidSet,
+    /// UID of the first without `\Seen`.
+    pub first_unseen: Option<u32>,
+    /// Keyword names by letter; empty strings are unused.
+    pub keywords: Arc<Vec<String>>,
+    /// There is room for new keywords (`\*`).
+    pub new_keywords: bool,
+    /// Nothing can be changed here.
+    pub read_only: bool,
+}
+
+/// What happened between the last answer and now.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Gone for good.
+    pub expunged: UidSet,
+    /// New, ascending.
+    pub appended: Vec<u32>,
+    /// Of the new ones, those that are `\Recent` in this session.
+    pub recent: UidSet,
+    /// Other flags than before, not counting what the session itself did and was told.
+    pub flags: Vec<(u32, FlagSet)>,
+    /// A new keyword table.
+    pub keywords: Option<Arc<Vec<String>>>,
+    /// UIDVALIDITY changed or the mailbox is gone: the session must leave (BYE).
+    pub reset: bool,
+}
+
+/// One mailbox of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Its name on the wire.
+    pub name: Vec<u8>,
+    /// It only exists as the parent of others.
+    pub non_existent: bool,
+    /// Subscribed.
+    pub subscribed: bool,
+    /// Its special use (RFC 6154).
+    pub special_use: Option<SpecialUse>,
+}
+
+/// Special uses of RFC 6154.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialUse {
+    /// `\Archive`
+    Archive,
+    /// `\Drafts`
+    Drafts,
+    /// `\Junk`
+    Junk,
+    /// `\Sent`
+    Sent,
+    /// `\Trash`
+    Trash,
+}
+
+/// The answer to STATUS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// MESSAGES
+    pub messages: u32,
+    /// RECENT
+    pub recent: u32,
+    /// UIDNEXT
+    pub uid_next: u32,
+    /// UIDVALIDITY
+    pub uid_validity: u32,
+    /// UNSEEN
+    pub unseen: u32,
+    /// DELETED
+    pub deleted: u32,
+    /// SIZE, if it was asked for.
+    pub size: Option<u64>,
+}
+
+/// A change to the tree of mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FolderChange {
+    /// CREATE
+    Create {
+        /// The mailbox.
+        mailbox: Vec<u8>,
+    },
+    /// DELETE
+    Delete {
+        /// The mailbox.
+        mailbox: Vec<u8>,
+    },
+    /// RENAME
+    Rename {
+        /// From.
+        mailbox: Vec<u8>,
+        /// To.
+        to: Vec<u8>,
+    },
+    /// SUBSCRIBE, UNSUBSCRIBE
+    Subscribe {
+        /// The mailbox; it need not exist.
+        mailbox: Vec<u8>,
+        /// Subscribe or unsubscribe.
+        subscribe: bool,
+    },
+}
+
+/// The answer to APPEND (RFC 4315 APPENDUID).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// UIDVALIDITY of the mailbox.
+    pub uid_validity: u32,
+    /// The message's UID.
+    pub uid: u32,
+}
+
+/// What FETCH wants of each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchRequest {
+    /// The items, macros expanded.
+    pub items: Vec<FetchItem>,
+    /// UIDs that are `\Recent` in this session.
+    pub recent: UidSet,
+    /// Set `\Seen` (a body was asked for without PEEK, in a mailbox that can be changed).
+    pub set_seen: bool,
+}
+
+/// Some messages' FETCH data, in ascending UID order, rendered.
+#[derive(Debug, Default)]
+pub struct FetchPage {
+    /// One entry per message.
+    pub rows: Vec<FetchRow>,
+    /// What stands between the parentheses of all rows, one after the other.
+    pub bytes: Vec<u8>,
+    /// Parts of files to be sent in between: before the octet of `bytes` at that position. At most one file.
+    pub files: Vec<(usize, FileRange)>,
+    /// The UID to go on with; `None` when all are done.
+    pub next: Option<u32>,
+    /// Some message was gone when its turn came: end with `NO [EXPUNGEISSUED]`.
+    pub gone: bool,
+}
+
+/// One message of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchRow {
+    /// Its UID.
+    pub uid: u32,
+    /// Where its octets end in `bytes`; they begin where the row before ends.
+    pub end: usize,
+}
+
+/// What STORE does with the flags it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAction {
+    /// `FLAGS`
+    Replace,
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+}
+
+/// The answer to STORE.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// All messages that are there, with their flags now.
+    pub flags: Vec<(u32, FlagSet)>,
+    /// The keyword table these flags refer to.
+    pub keywords: Arc<Vec<String>>,
+    /// Some message was gone.
+    pub gone: bool,
+}
+
+/// The answer to COPY and MOVE (RFC 4315 COPYUID).
+#[derive(Clone, Debug, Default)]
+pub struct Copied {
+    /// UIDVALIDITY of the target.
+    pub uid_validity: u32,
+    /// Source UIDs with their UIDs in the target, in ascending source order.
+    pub pairs: Vec<(u32, u32)>,
+}
+
+/// What SEARCH looks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchQuery {
+    /// The keys, all of which must match; sequence sets hold UIDs here.
+    pub key: SearchKey,
+    /// UIDs that are `\Recent` in this session.
+    pub recent: UidSet,
+}
+
+/// Why something was refused; each maps to one NO with its response code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The mailbox does not exist.
+    NonExistent,
+    /// The target mailbox does not exist: TRYCREATE.
+    TryCreate,
+    /// It exists already.
+    AlreadyExists,
+    /// It cannot be done, for ever; a sentence why.
+    Cannot(&'static str),
+    /// The mailbox cannot be changed.
+    ReadOnly,
+    /// Someone holds the mailbox's lock: INUSE.
+    InUse,
+    /// The disk or the quota is full: OVERQUOTA.
+    NoSpace,
+    /// The message is larger than a message may be: LIMIT.
+    TooBig,
+    /// The system does not let us: NOPERM.
+    NoPermission,
+    /// A disk or system error: UNAVAILABLE.
+    Unavailable,
+    /// The charset of SEARCH is not known: BADCHARSET.
+    BadCharset,
+}
+
+/// An answer on its way to the session.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Ask::Authenticate`].
+    Authenticate(Answered<AuthVerdict>),
+    /// To [`Ask::Select`].
+    Select(Answered<Result<Selected, Refusal>>),
+    /// To [`Ask::Changes`].
+    Changes(Answered<Changes>),
+    /// To [`Ask::List`].
+    List(Answered<Result<Vec<Folder>, Refusal>>),
+    /// To [`Ask::Status`].
+    Status(Answered<Result<Status, Refusal>>),
+    /// To [`Ask::Folder`], [`Ask::Append`] and [`Ask::Expunge`].
+    Done(Answered<Result<(), Refusal>>),
+    /// To [`Ask::AppendCommit`].
+    Append(Answered<Result<Appended, Refusal>>),
+    /// To [`Ask::Fetch`].
+    Fetch(Answered<Result<FetchPage, Refusal>>),
+    /// To [`Ask::Store`].
+    Store(Answered<Result<Stored, Refusal>>),
+    /// To [`Ask::Copy`].
+    Copy(Answered<Result<Copied, Refusal>>),
+    /// To [`Ask::Search`].
+    Search(Answered<Result<UidSet, Refusal>>),
+}
+
+/// What a session is told without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The selected mailbox has changed: ask for it when it may be told.
+    Changed,
+    /// Say BYE and close.
+    Shutdown,
+}

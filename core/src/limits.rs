@@ -1,0 +1,77 @@
+//! Every bound of the core, in one place.
+//!
+//! The configuration may change the values; the names are part of the documentation. Units stand last.
+
+use core::time::Duration;
+
+/// What a session and the office may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of one message as it arrives (RFC 1870 SIZE; APPENDLIMIT).
+    pub message_bytes_max: u64,
+    /// Octets of one SMTP command line, its CRLF included (RFC 5321 §4.5.3.1.4 wants 512 at least).
+    pub smtp_line_bytes_max: usize,
+    /// Recipients of one transaction (RFC 5321 §4.5.3.1.8 wants 100 at least).
+    pub smtp_recipients_max: usize,
+    /// Transactions in one connection.
+    pub smtp_transactions_max: usize,
+    /// Refused recipients in one connection before it is closed.
+    pub smtp_refused_recipients_max: usize,
+    /// Commands without a transaction, and errors, before the connection is closed.
+    pub errors_max: usize,
+    /// Failed logins before the connection is closed.
+    pub failed_logins_max: usize,
+    /// `Received` fields above which a message is going round in circles (RFC 5321 §6.3 wants 100 at least).
+    pub received_fields_max: usize,
+    /// Waiting for a command or for more of a message (RFC 5321 §4.5.3.2.7 wants 5 minutes at least).
+    pub smtp_idle: Duration,
+    /// An SMTP connection may last this long in all.
+    pub smtp_session: Duration,
+    /// Waiting for the answer to an ask that does not touch the disk.
+    pub answer: Duration,
+    /// Waiting for a commit: above any stall of a disk that still works.
+    pub commit: Duration,
+    /// Octets of one IMAP command with its literals, APPEND's message not counted.
+    pub imap_command_bytes_max: usize,
+    /// Octets of one IMAP command before login.
+    pub imap_greeting_bytes_max: usize,
+    /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
+    pub imap_idle: Duration,
+    /// Waiting for the login.
+    pub imap_login: Duration,
+    /// A connection's send queue: above this a machine stops producing, in octets.
+    pub tx_high_water_bytes: u64,
+    /// A connection's receive buffer grows to this, in octets.
+    pub rx_bytes_max: usize,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address (IPv6: one /64).
+    pub connections_per_address_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes_max: 36_700_160,
+            smtp_line_bytes_max: 4096,
+            smtp_recipients_max: 1000,
+            smtp_transactions_max: 1000,
+            smtp_refused_recipients_max: 50,
+            errors_max: 20,
+            failed_logins_max: 5,
+            received_fields_max: 100,
+            smtp_idle: Duration::from_secs(300),
+            smtp_session: Duration::from_secs(2 * 3600),
+            answer: Duration::from_secs(60),
+            commit: Duration::from_secs(600),
+            imap_command_bytes_max: 64 * 1024,
+            imap_greeting_bytes_max: 8 * 1024,
+            imap_idle: Duration::from_secs(31 * 60),
+            imap_login: Duration::from_secs(180),
+            tx_high_water_bytes: 256 * 1024,
+            rx_bytes_max: 128 * 1024,
+            connections_max: 10_000,
+            connections_per_address_max: 512,
+        }
+    }
+}

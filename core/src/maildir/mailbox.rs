@@ -1,0 +1,243 @@
+//! One mailbox as the process knows it: the messages with their UIDs and flags, and what changed.
+//!
+//! A [`MailboxState`] is a value. A store operation takes one, works on the disk, and returns the next one with
+//! the [`Change`]s between the two; the office adopts it only then, so nothing is shown before it is durable.
+//! Copies are cheap: messages live in shared chunks ([`Messages`]), copied when written to.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::imap::flag::FlagSet;
+
+/// Messages per chunk: a change copies one chunk, a snapshot copies one pointer per chunk.
+const CHUNK_MESSAGES: usize = 256;
+
+/// One message of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its UID.
+    pub uid: u32,
+    /// Length of the base name: `file[..base_len]` identifies the message, the rest is `:2,` and flags.
+    pub base_len: u16,
+    /// True while the file lies in `new/`, false in `cur/`.
+    pub in_new: bool,
+    /// File name as it is in the directory.
+    pub file: Box<[u8]>,
+    /// Flags and keywords, as the file name has them.
+    pub flags: FlagSet,
+    /// Mod-sequence of the last change (RFC 7162).
+    pub modseq: u64,
+    /// Size of the file in octets, if known (`,S=`).
+    pub size: Option<u64>,
+    /// Size with CRLF line ends, RFC822.SIZE, if known (`,W=`).
+    pub wire_size: Option<u64>,
+    /// INTERNALDATE in seconds since 1970 (the file's mtime), if known.
+    pub internal_date: Option<i64>,
+}
+
+impl Message {
+    /// What identifies the file across flag changes: the name up to the first `:`.
+    pub fn base(&self) -> &[u8] {
+        self.file.get(..usize::from(self.base_len)).unwrap_or(&self.file)
+    }
+}
+
+/// Messages in ascending UID order, in shared chunks.
+///
+/// A position is a zero-based index; sequence number minus one if the session has seen every change.
+#[derive(Clone, Debug, Default)]
+pub struct Messages {
+    chunks: Vec<Arc<Vec<Message>>>,
+    len: usize,
+}
+
+impl Messages {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// In ascending UID order.
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// Those with `first <= uid <= last`, ascending.
+    pub fn range(&self, first: u32, last: u32) -> impl Iterator<Item = &Message> {
+        let start = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|m| m.uid < first));
+        self.chunks
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .skip_while(move |m| m.uid < first)
+            .take_while(move |m| m.uid <= last)
+    }
+
+    /// The message with this UID.
+    pub fn find(&self, uid: u32) -> Option<&Message> {
+        let (chunk, index) = self.locate(uid)?;
+        self.chunks.get(chunk)?.get(index)
+    }
+
+    /// The message with this UID, to change it; copies its chunk if a snapshot shares it.
+    pub fn find_mut(&mut self, uid: u32) -> Option<&mut Message> {
+        let (chunk, index) = self.locate(uid)?;
+        Arc::make_mut(self.chunks.get_mut(chunk)?).get_mut(index)
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<&Message> {
+        self.chunks.last()?.last()
+    }
+
+    /// Adds a message whose UID is above all others; false (and nothing done) if it is not.
+    pub fn push(&mut self, message: Message) -> bool {
+        if self.last().is_some_and(|last| last.uid >= message.uid) {
+            return false;
+        }
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK_MESSAGES => Arc::make_mut(chunk).push(message),
+            Some(_) | None => self.chunks.push(Arc::new(Vec::from([message]))),
+        }
+        self.len += 1;
+        true
+    }
+
+    /// Takes the message with this UID out.
+    pub fn remove(&mut self, uid: u32) -> Option<Message> {
+        let (at, index) = self.locate(uid)?;
+        let chunk = Arc::make_mut(self.chunks.get_mut(at)?);
+        let message = chunk.remove(index);
+        if chunk.is_empty() {
+            self.chunks.remove(at);
+        }
+        self.len -= 1;
+        Some(message)
+    }
+
+    /// Keeps only what the predicate says; chunks without a change stay shared.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Message) -> bool) {
+        for chunk in &mut self.chunks {
+            if chunk.iter().any(|m| !keep(m)) {
+                Arc::make_mut(chunk).retain(&mut keep);
+            }
+        }
+        self.chunks.retain(|chunk| !chunk.is_empty());
+        self.len = self.chunks.iter().map(|chunk| chunk.len()).sum();
+    }
+
+    fn locate(&self, uid: u32) -> Option<(usize, usize)> {
+        let at = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|m| m.uid < uid));
+        let index = self.chunks.get(at)?.binary_search_by_key(&uid, |m| m.uid).ok()?;
+        Some((at, index))
+    }
+}
+
+/// What tells that a file or directory is the one seen before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Inode number.
+    pub inode: u64,
+    /// Device number.
+    pub device: u64,
+    /// Size in octets; 0 for directories.
+    pub size: u64,
+    /// Modification time in nanoseconds.
+    pub mtime_ns: i64,
+}
+
+/// Everything the process knows of one mailbox.
+#[derive(Clone, Debug, Default)]
+pub struct MailboxState {
+    /// UIDVALIDITY, not zero.
+    pub uid_validity: u32,
+    /// The UID the next message will get at least.
+    pub uid_next: u32,
+    /// 32 hex digits: the mailbox's GUID, later its MAILBOXID.
+    pub guid: Box<[u8]>,
+    /// Other fields of the first line of `dovecot-uidlist`, kept as they are.
+    pub uidlist_extra: Vec<Box<[u8]>>,
+    /// The highest mod-sequence handed out.
+    pub highest_modseq: u64,
+    /// Names of keywords a to z, by index; unused letters are empty.
+    pub keywords: Arc<Vec<String>>,
+    /// The messages.
+    pub messages: Messages,
+    /// UIDs below this one were in `cur/` when first seen, or another session was told of them as \Recent.
+    pub first_recent: u32,
+    /// `dovecot-uidlist` as last read or written.
+    pub uidlist_stamp: Stamp,
+    /// Records in the file, live or not: when many are dead it is rewritten.
+    pub uidlist_records: u32,
+    /// `dovecot-keywords` as last read or written.
+    pub keywords_stamp: Stamp,
+    /// `cur/` at the last scan.
+    pub cur_stamp: Stamp,
+    /// `new/` at the last scan.
+    pub new_stamp: Stamp,
+    /// The scan that took the stamps ended this long after them (wall clock, ns); a directory time younger than
+    /// 2 s at that moment does not mean "unchanged".
+    pub scanned_at_ns: i64,
+    /// True if the directories cannot be written: SELECT answers READ-ONLY.
+    pub read_only: bool,
+}
+
+/// One entry of a mailbox's change log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new message with this UID.
+    Appended(u32),
+    /// The message is gone for good.
+    Expunged(u32),
+    /// Its flags or keywords are other than before.
+    Flags(u32),
+    /// The mailbox has a new keyword: FLAGS and PERMANENTFLAGS are to be told again.
+    Keywords,
+    /// UIDVALIDITY is another one: every session must leave.
+    Reset,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(uid: u32) -> Message {
+        Message {
+            uid,
+            base_len: 1,
+            in_new: false,
+            file: Box::from(&b"m:2,"[..]),
+            flags: FlagSet::default(),
+            modseq: 1,
+            size: None,
+            wire_size: None,
+            internal_date: None,
+        }
+    }
+
+    #[test]
+    fn a_snapshot_does_not_see_later_changes() {
+        let mut messages = Messages::default();
+        for uid in (1..=1000).map(|n| n * 3) {
+            assert!(messages.push(message(uid)));
+        }
+        assert!(!messages.push(message(3000)));
+        let snapshot = messages.clone();
+        messages.find_mut(300).unwrap().modseq = 9;
+        assert!(messages.remove(600).is_some() && messages.remove(601).is_none());
+        messages.retain(|m| m.uid > 900);
+        assert_eq!((snapshot.len(), messages.len()), (1000, 700));
+        assert_eq!(snapshot.find(300).map(|m| m.modseq), Some(1));
+        assert_eq!(messages.range(1, 910).map(|m| m.uid).collect::<Vec<_>>(), [903, 906, 909]);
+        assert_eq!(messages.range(2999, u32::MAX).count(), 1);
+        assert_eq!(messages.iter().count(), 700);
+    }
+}

@@ -1,0 +1,211 @@
+//! The SMTP server session (RFC 5321): the questions it asks and the answers it takes.
+//!
+//! The session knows the protocol; whether a recipient exists, a password is right or a message has become
+//! durable it asks. See [`Ask`] for the questions in the order of a transaction:
+//!
+//! `Authenticate` (submission) → `Sender` → `Recipient`… → `Begin` → octets by
+//! [`Action::Body`](crate::machine::Action::Body) → `Commit`. A transaction that ends otherwise after `Begin` is
+//! undone by [`Action::Cancel`](crate::machine::Action::Cancel) with the number of its `Begin`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::auth::{AuthVerdict, Credentials};
+use crate::limits::Limits;
+use crate::machine::TlsInfo;
+use crate::site::Account;
+use crate::ticket::{Answered, Ticket};
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Port 25: mail from anybody for local recipients.
+    Exchange,
+    /// Ports 587 and 465: mail from users of this server, after AUTH over TLS.
+    Submission,
+}
+
+/// What a session is told at its start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the listener is for.
+    pub role: Role,
+    /// The name in the greeting and in Received.
+    pub hostname: Arc<str>,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// STARTTLS can be offered.
+    pub starttls: bool,
+    /// TLS was there from the first octet (port 465).
+    pub tls: Option<TlsInfo>,
+    /// AUTH is allowed without TLS (`[login] without_tls = "loopback"` and the client is there).
+    pub plaintext_login: bool,
+    /// Refuse messages with a bare CR or LF after their real end (`[inbound] bare_newline = "refuse"`).
+    pub refuse_bare_newlines: bool,
+    /// Bounds.
+    pub limits: Limits,
+    /// A number that no other session of this process has; with [`Setup::seed`] it names transactions.
+    pub session: u64,
+    /// Randomness.
+    pub seed: u64,
+}
+
+/// A question of the session.
+#[derive(Debug)]
+pub enum Ask {
+    /// Is this login right?
+    Authenticate {
+        /// To answer with.
+        ticket: Ticket<AuthVerdict>,
+        /// Who, and the password.
+        credentials: Credentials,
+    },
+    /// May this account write in the name of this reverse-path? Asked at submission only; never for `<>`.
+    Sender {
+        /// To answer with.
+        ticket: Ticket<SenderVerdict>,
+        /// Who is logged in.
+        account: Arc<Account>,
+        /// Local part, unquoted.
+        local: Vec<u8>,
+        /// Domain.
+        domain: Vec<u8>,
+    },
+    /// Who gets mail for this forward-path?
+    Recipient {
+        /// To answer with.
+        ticket: Ticket<RecipientVerdict>,
+        /// Who is logged in, at submission.
+        account: Option<Arc<Account>>,
+        /// Local part, unquoted.
+        local: Vec<u8>,
+        /// Domain; `None` for `<postmaster>`. An address literal comes with its brackets.
+        domain: Option<Vec<u8>>,
+    },
+    /// A message is about to come.
+    Begin {
+        /// To answer with; its number names the transaction in a later Cancel.
+        ticket: Ticket<BeginVerdict>,
+        /// The envelope.
+        transaction: Transaction,
+    },
+    /// The message has come whole: make it durable in every mailbox, or in none.
+    Commit {
+        /// To answer with.
+        ticket: Ticket<CommitVerdict>,
+    },
+}
+
+/// The envelope of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// What the client is told and the log names it by.
+    pub id: Arc<str>,
+    /// Reverse-path without brackets; empty for `<>`.
+    pub reverse_path: Vec<u8>,
+    /// Recipients, in the order of their RCPT.
+    pub recipients: Vec<Recipient>,
+    /// Who sent it, at submission.
+    pub submitter: Option<Arc<Account>>,
+    /// Announced size in octets, if any.
+    pub size: Option<u64>,
+    /// `BODY=8BITMIME` was given.
+    pub eight_bit: bool,
+    /// `SMTPUTF8` was given.
+    pub smtputf8: bool,
+    /// `RET=` of RFC 3461 §4.3: `Some(true)` = FULL, `Some(false)` = HDRS.
+    pub dsn_return_full: Option<bool>,
+    /// `ENVID=` of RFC 3461 §4.4, xtext decoded.
+    pub dsn_envelope_id: Option<Vec<u8>>,
+}
+
+/// One recipient of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The forward-path as given, without brackets.
+    pub forward_path: Vec<u8>,
+    /// The accounts whose mailboxes get it.
+    pub accounts: Vec<Arc<Account>>,
+    /// `NOTIFY=` of RFC 3461 §4.1.
+    pub dsn_notify: Option<Notify>,
+    /// `ORCPT=` of RFC 3461 §4.2: type and address, xtext decoded.
+    pub dsn_original: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// When the sender wants a delivery status notification (RFC 3461 §4.1). All false means NEVER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// On success.
+    pub success: bool,
+    /// On failure.
+    pub failure: bool,
+    /// On delay.
+    pub delay: bool,
+}
+
+/// The answer to [`Ask::Sender`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderVerdict {
+    /// It is the account's.
+    Allowed,
+    /// It is not.
+    NotYours,
+}
+
+/// The answer to [`Ask::Recipient`].
+#[derive(Clone, Debug)]
+pub enum RecipientVerdict {
+    /// Mail for it goes into these mailboxes.
+    Local(Vec<Arc<Account>>),
+    /// The domain is ours, the mailbox is not there.
+    NoSuchUser,
+    /// Not for us: on port 25 that would be relaying; at submission there is no way out yet.
+    NotLocal,
+    /// Try again later.
+    Temporary,
+}
+
+/// The answer to [`Ask::Begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginVerdict {
+    /// Send it.
+    Go,
+    /// No room now.
+    NoSpace,
+    /// Try again later.
+    Temporary,
+}
+
+/// The answer to [`Ask::Commit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitVerdict {
+    /// Durable for all recipients.
+    Done,
+    /// The disk is full; nothing is left of it.
+    NoSpace,
+    /// It did not work now; nothing is left of it.
+    Temporary,
+}
+
+/// An answer on its way to the session.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Ask::Authenticate`].
+    Authenticate(Answered<AuthVerdict>),
+    /// To [`Ask::Sender`].
+    Sender(Answered<SenderVerdict>),
+    /// To [`Ask::Recipient`].
+    Recipient(Answered<RecipientVerdict>),
+    /// To [`Ask::Begin`].
+    Begin(Answered<BeginVerdict>),
+    /// To [`Ask::Commit`].
+    Commit(Answered<CommitVerdict>),
+}
+
+/// What a session is told without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Finish what has been accepted for commit, then say 421 and close.
+    Shutdown,
+}
