@@ -15,11 +15,12 @@
 //!
 //! let error = parse(b"a2 FETCH ) FLAGS\r\n").unwrap_err();
 //! assert_eq!(error.tag, Some(&b"a2"[..]));
-//! assert_eq!(error.to_string(), r#"FETCH: expected a sequence set, found ")""#);
+//! assert_eq!(error.to_string(), r#"FETCH: expected a sequence set, found ") FLAGS""#);
 //! ```
 
 use super::fetch::Fetch;
 use super::flag::FlagList;
+pub use super::parse::{ParseError, parse, tag_of};
 use super::search::{Day, Search};
 use super::sequence::SequenceSet;
 use alloc::borrow::Cow;

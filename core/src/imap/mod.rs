@@ -3,6 +3,7 @@
 pub mod command;
 pub mod fetch;
 pub mod flag;
+mod parse;
 pub mod response;
 pub mod search;
 pub mod sequence;

@@ -335,12 +335,12 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// RFC 9051 §9, ASTRING-CHAR: an atom's octets and `]`.
-pub(crate) fn is_astring_char(octet: u8) -> bool {
+pub(crate) const fn is_astring_char(octet: u8) -> bool {
     is_atom_char(octet) || octet == b']'
 }
 
 /// RFC 9051 §9, ATOM-CHAR: printable US-ASCII but atom-specials.
-pub(crate) fn is_atom_char(octet: u8) -> bool {
+pub(crate) const fn is_atom_char(octet: u8) -> bool {
     octet.is_ascii_graphic() && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
 }
 

@@ -21,6 +21,9 @@ use alloc::vec::Vec;
 /// How deep NOT, OR and parentheses may be nested in one another; deeper is a syntax error.
 pub const SEARCH_DEPTH_MAX: usize = 50;
 
+/// How many keys one command may have; more is a syntax error.
+pub const SEARCH_KEYS_MAX: usize = 1000;
+
 /// A SEARCH or UID SEARCH command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {

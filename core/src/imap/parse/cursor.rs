@@ -1,0 +1,304 @@
+//! The words of the grammar, RFC 9051 §9: atoms, strings, numbers, literals, read from a place that moves.
+//!
+//! A reader that fails leaves the cursor where the wrong octet is, so that the error can show it.
+
+use crate::imap::command::{AString, MailboxName};
+use crate::imap::response::{is_astring_char, is_atom_char};
+use crate::imap::sequence::SequenceSet;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use memchr::{memchr, memchr2};
+
+/// What the grammar wanted at the place where the cursor stands.
+#[derive(Debug)]
+pub(super) struct Expected(pub(super) &'static str);
+
+pub(super) type Parsed<T> = Result<T, Expected>;
+
+pub(super) struct Cursor<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+const ATOM: u8 = 1;
+const ASTRING: u8 = 2;
+const LIST: u8 = 4;
+const TAG: u8 = 8;
+
+/// Which words an octet can be in.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut octet: usize = 0;
+    while octet < 128 {
+        let value = octet as u8;
+        if is_atom_char(value) {
+            classes[octet] |= ATOM;
+        }
+        if is_astring_char(value) {
+            classes[octet] |= ASTRING | LIST | if value == b'+' { 0 } else { TAG };
+        }
+        if value == b'%' || value == b'*' {
+            classes[octet] |= LIST;
+        }
+        octet += 1;
+    }
+    classes
+};
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Cursor { text, at: 0 }
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    /// Whether nothing but spaces is left.
+    pub(super) fn at_end(&self) -> bool {
+        self.rest().iter().all(|octet| *octet == b' ')
+    }
+
+    pub(super) fn end(&self) -> Parsed<()> {
+        if self.at_end() { Ok(()) } else { Err(Expected("the end of the command")) }
+    }
+
+    /// Goes on by the octet if it is the next one.
+    pub(super) fn eat(&mut self, octet: u8) -> bool {
+        let there = self.peek() == Some(octet);
+        self.at += usize::from(there);
+        there
+    }
+
+    pub(super) fn expect(&mut self, octet: u8, expected: &'static str) -> Parsed<()> {
+        if self.eat(octet) { Ok(()) } else { Err(Expected(expected)) }
+    }
+
+    pub(super) fn space(&mut self) -> Parsed<()> {
+        self.expect(b' ', "a space and more")
+    }
+
+    /// Goes on by so many octets, which the caller has looked at.
+    pub(super) fn advance(&mut self, octets: usize) {
+        self.at = self.text.len().min(self.at.saturating_add(octets));
+    }
+
+    /// Goes back before a word just read, which turned out to be none of those expected.
+    pub(super) fn back(&mut self, word: &[u8], expected: &'static str) -> Expected {
+        self.at = self.at.saturating_sub(word.len());
+        Expected(expected)
+    }
+
+    fn take_class(&mut self, class: u8) -> &'a [u8] {
+        let rest = self.rest();
+        let length = rest.iter().position(|octet| CLASSES[usize::from(*octet)] & class == 0);
+        let (word, _) = rest.split_at(length.unwrap_or(rest.len()));
+        self.at += word.len();
+        word
+    }
+
+    fn word(&mut self, class: u8, expected: &'static str) -> Parsed<&'a [u8]> {
+        match self.take_class(class) {
+            [] => Err(Expected(expected)),
+            word => Ok(word),
+        }
+    }
+
+    pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
+        self.word(TAG, "a tag")
+    }
+
+    pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
+        self.word(ATOM, expected)
+    }
+
+    /// Letters, digits, dots and hyphens, possibly none: the names of FETCH items and sections.
+    pub(super) fn name(&mut self) -> &'a [u8] {
+        let rest = self.rest();
+        let length =
+            rest.iter().position(|octet| !octet.is_ascii_alphanumeric() && !matches!(octet, b'.' | b'-'));
+        let (word, _) = rest.split_at(length.unwrap_or(rest.len()));
+        self.at += word.len();
+        word
+    }
+
+    pub(super) fn astring(&mut self, expected: &'static str) -> Parsed<AString<'a>> {
+        self.word_or_string(ASTRING, expected)
+    }
+
+    /// A LIST pattern: an astring in which `*` and `%` need no quotes.
+    pub(super) fn list_pattern(&mut self) -> Parsed<AString<'a>> {
+        self.word_or_string(LIST, "a mailbox pattern")
+    }
+
+    fn word_or_string(&mut self, class: u8, expected: &'static str) -> Parsed<AString<'a>> {
+        match self.peek() {
+            Some(b'"') => self.quoted(),
+            Some(b'{') => Ok(Cow::Borrowed(self.literal()?)),
+            Some(_) | None => Ok(Cow::Borrowed(self.word(class, expected)?)),
+        }
+    }
+
+    /// A quoted string or a literal.
+    pub(super) fn string(&mut self) -> Parsed<AString<'a>> {
+        match self.peek() {
+            Some(b'"') => self.quoted(),
+            Some(b'{') => Ok(Cow::Borrowed(self.literal()?)),
+            Some(_) | None => Err(Expected("a string in quotes")),
+        }
+    }
+
+    /// A string, or `None` for NIL.
+    pub(super) fn nstring(&mut self) -> Parsed<Option<AString<'a>>> {
+        match self.peek() {
+            Some(b'"' | b'{') => Ok(Some(self.string()?)),
+            Some(_) | None => self.nil("NIL or a string in quotes").map(|()| None),
+        }
+    }
+
+    pub(super) fn nil(&mut self, expected: &'static str) -> Parsed<()> {
+        let word = self.take_class(ATOM);
+        if word.eq_ignore_ascii_case(b"NIL") { Ok(()) } else { Err(self.back(word, expected)) }
+    }
+
+    /// A space and the name of a mailbox.
+    pub(super) fn mailbox_argument(&mut self) -> Parsed<MailboxName> {
+        self.space()?;
+        Ok(MailboxName::new(self.astring("a mailbox name")?))
+    }
+
+    fn quoted(&mut self) -> Parsed<AString<'a>> {
+        self.expect(b'"', "a quote")?;
+        let start = self.at;
+        let mut unescaped: Option<Vec<u8>> = None;
+        loop {
+            let rest = self.rest();
+            let Some(length) = memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                return Err(Expected("a closing quote"));
+            };
+            let (piece, after) = rest.split_at(length);
+            if let Some(bad) = piece.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
+                self.at += bad;
+                return Err(Expected("a closing quote"));
+            }
+            self.at += length + 1;
+            if after.first() == Some(&b'"') {
+                return Ok(match unescaped {
+                    None => Cow::Borrowed(self.text.get(start..self.at - 1).unwrap_or_default()),
+                    Some(mut text) => {
+                        text.extend_from_slice(piece);
+                        Cow::Owned(text)
+                    }
+                });
+            }
+            let Some(escaped) = self.peek().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)) else {
+                return Err(Expected("a character after the backslash"));
+            };
+            self.at += 1;
+            let text = unescaped.get_or_insert_default();
+            text.extend_from_slice(piece);
+            text.push(escaped);
+        }
+    }
+
+    fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let (size, _) = self.literal_head()?;
+        self.eat(b'\r');
+        self.expect(b'\n', "a line end after the literal's size")?;
+        let content = usize::try_from(size).ok().and_then(|size| self.rest().get(..size));
+        let Some(content) = content else { return Err(Expected("a literal of that size")) };
+        // RFC 9051 §4.3: no NUL but in a literal8.
+        if let Some(nul) = memchr(0, content) {
+            self.at += nul;
+            return Err(Expected("no NUL in a literal"));
+        }
+        self.at += content.len();
+        Ok(content)
+    }
+
+    /// `{n}`, `{n+}` or `{n-}` without the line end: the size, and whether the client waits.
+    pub(super) fn literal_head(&mut self) -> Parsed<(u64, bool)> {
+        self.expect(b'{', "a literal")?;
+        let size = self.number64("the size of the literal")?;
+        let sync = !(self.eat(b'+') || self.eat(b'-'));
+        self.expect(b'}', "a closing brace")?;
+        Ok((size, sync))
+    }
+
+    pub(super) fn number64(&mut self, expected: &'static str) -> Parsed<u64> {
+        let start = self.at;
+        let mut value: u64 = 0;
+        while let Some(digit) = self.peek().filter(u8::is_ascii_digit) {
+            let next = value.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit - b'0')));
+            let Some(next) = next else { return Err(Expected("a smaller number")) };
+            value = next;
+            self.at += 1;
+        }
+        if self.at == start { Err(Expected(expected)) } else { Ok(value) }
+    }
+
+    pub(super) fn number(&mut self, expected: &'static str) -> Parsed<u32> {
+        let start = self.at;
+        u32::try_from(self.number64(expected)?).map_err(|_| {
+            self.at = start;
+            Expected("a smaller number")
+        })
+    }
+
+    pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
+        let Some((set, length)) = SequenceSet::parse_prefix(self.rest()) else {
+            return Err(Expected("a sequence set"));
+        };
+        self.at += length;
+        Ok(set)
+    }
+
+    /// A parenthesised list, its opening parenthesis first: reads an item at a time until the list closes.
+    /// Empty when `()`.
+    pub(super) fn list<T>(
+        &mut self,
+        expected: &'static str,
+        mut item: impl FnMut(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
+        let mut items = Vec::new();
+        self.expect(b'(', expected)?;
+        while !self.eat(b')') {
+            if !items.is_empty() {
+                self.expect(b' ', "a space or a closing parenthesis")?;
+            }
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+}
+
+/// A word in upper case, for comparing it with many.
+pub(super) struct Upper {
+    octets: [u8; UPPER_BYTES_MAX],
+    length: usize,
+}
+
+/// No word of the grammar is longer.
+const UPPER_BYTES_MAX: usize = 24;
+
+/// The upper case of a word; of one longer than any word we know, something that equals none of them.
+pub(super) fn upper(word: &[u8]) -> Upper {
+    let mut upper = Upper { octets: [b'?'; UPPER_BYTES_MAX], length: word.len().min(UPPER_BYTES_MAX) };
+    if word.len() <= UPPER_BYTES_MAX {
+        for (to, from) in upper.octets.iter_mut().zip(word) {
+            *to = from.to_ascii_uppercase();
+        }
+    }
+    upper
+}
+
+impl Upper {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.octets.get(..self.length).unwrap_or_default()
+    }
+}

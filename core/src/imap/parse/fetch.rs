@@ -1,0 +1,130 @@
+//! FETCH, RFC 9051 §6.4.5.
+
+use super::cursor::{Cursor, Expected, Parsed, upper};
+use crate::imap::command::CommandBody;
+use crate::imap::fetch::{Fetch, FetchItem, FetchSection, FieldNames, Partial, Section, SectionKind};
+use alloc::vec;
+use alloc::vec::Vec;
+
+const ITEM: &str = "something to fetch";
+
+pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let set = cursor.sequence_set()?;
+    cursor.space()?;
+    let items = match cursor.peek() {
+        Some(b'(') => cursor.list(ITEM, item)?,
+        Some(_) | None => macro_or_item(cursor)?,
+    };
+    if items.is_empty() {
+        return Err(Expected(ITEM));
+    }
+    Ok(CommandBody::Fetch(Fetch { uid, set, items }))
+}
+
+/// A macro stands alone, never in a list.
+fn macro_or_item(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    let name = cursor.name();
+    let fast = [FetchItem::Flags, FetchItem::InternalDate, FetchItem::Rfc822Size];
+    let more: &[FetchItem] = match upper(name).as_slice() {
+        b"FAST" => &[],
+        b"ALL" => &[FetchItem::Envelope],
+        b"FULL" => &[FetchItem::Envelope, FetchItem::Body],
+        _ => return Ok(vec![named_item(cursor, name)?]),
+    };
+    Ok(fast.into_iter().chain(more.iter().cloned()).collect())
+}
+
+fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+    let name = cursor.name();
+    named_item(cursor, name)
+}
+
+/// The items that are just a word.
+static WORDS: [(&[u8], FetchItem); 10] = [
+    (b"FLAGS", FetchItem::Flags),
+    (b"UID", FetchItem::Uid),
+    (b"INTERNALDATE", FetchItem::InternalDate),
+    (b"RFC822.SIZE", FetchItem::Rfc822Size),
+    (b"ENVELOPE", FetchItem::Envelope),
+    (b"BODY", FetchItem::Body),
+    (b"BODYSTRUCTURE", FetchItem::BodyStructure),
+    (b"RFC822", FetchItem::Rfc822),
+    (b"RFC822.HEADER", FetchItem::Rfc822Header),
+    (b"RFC822.TEXT", FetchItem::Rfc822Text),
+];
+
+fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
+    if cursor.peek() == Some(b'[') {
+        let peek = name.eq_ignore_ascii_case(b"BODY.PEEK");
+        if !peek && !name.eq_ignore_ascii_case(b"BODY") {
+            return Err(cursor.back(name, ITEM));
+        }
+        return Ok(FetchItem::Section(section_item(cursor, peek)?));
+    }
+    match WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)) {
+        Some((_, item)) => Ok(item.clone()),
+        None => Err(cursor.back(name, ITEM)),
+    }
+}
+
+fn section_item(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<FetchSection> {
+    cursor.expect(b'[', "a section")?;
+    let section = section(cursor)?;
+    cursor.expect(b']', "a closing bracket")?;
+    let partial = if cursor.eat(b'<') { Some(partial(cursor)?) } else { None };
+    Ok(FetchSection { peek, section, partial })
+}
+
+fn partial(cursor: &mut Cursor<'_>) -> Parsed<Partial> {
+    let offset = cursor.number64("an offset")?;
+    cursor.expect(b'.', "a dot and a length")?;
+    let length = cursor.number64("a length")?;
+    if length == 0 {
+        return Err(Expected("a length above 0"));
+    }
+    cursor.expect(b'>', "a closing angle bracket")?;
+    Ok(Partial { offset, length })
+}
+
+// RFC 9051 §9, section-spec
+fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
+    let mut part = Vec::new();
+    while cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+        match cursor.number("a part number")? {
+            0 => return Err(Expected("a part number above 0")),
+            number => part.push(number),
+        }
+        if !cursor.eat(b'.') {
+            return Ok(Section { part, kind: SectionKind::Full });
+        }
+    }
+    let name = cursor.name();
+    let kind = match upper(name).as_slice() {
+        b"" if part.is_empty() => SectionKind::Full,
+        b"HEADER" => SectionKind::Header,
+        b"HEADER.FIELDS" => SectionKind::HeaderFields { not: false, names: field_names(cursor)? },
+        b"HEADER.FIELDS.NOT" => SectionKind::HeaderFields { not: true, names: field_names(cursor)? },
+        b"TEXT" => SectionKind::Text,
+        b"MIME" if !part.is_empty() => SectionKind::Mime,
+        _ => return Err(cursor.back(name, "a section")),
+    };
+    Ok(Section { part, kind })
+}
+
+fn field_names(cursor: &mut Cursor<'_>) -> Parsed<FieldNames> {
+    const NAMES: &str = "a list of header field names";
+    cursor.expect(b' ', NAMES)?;
+    cursor.expect(b'(', NAMES)?;
+    let mut names = FieldNames::default();
+    loop {
+        let name = cursor.astring("a header field name")?;
+        if !names.push(&name) {
+            return Err(Expected("the name of a header field before this"));
+        }
+        if cursor.eat(b')') {
+            return Ok(names);
+        }
+        cursor.expect(b' ', "a space or a closing parenthesis")?;
+    }
+}

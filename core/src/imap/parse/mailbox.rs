@@ -1,0 +1,141 @@
+//! Commands about mailboxes: CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
+
+use super::cursor::{Cursor, Expected, Parsed, upper};
+use crate::imap::command::{CommandBody, List, ListReturn, ListSelect, SpecialUse, StatusItem};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How many patterns one LIST may have: each is matched with every mailbox.
+const LIST_PATTERNS_MAX: usize = 64;
+
+// RFC 9051 §6.3.4; RFC 6154 §3
+pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let mailbox = cursor.mailbox_argument()?;
+    let (mut special_use, mut unknown_use) = (Vec::new(), false);
+    if !cursor.at_end() {
+        cursor.space()?;
+        cursor.expect(b'(', "(USE (…))")?;
+        let word = cursor.name();
+        if !word.eq_ignore_ascii_case(b"USE") {
+            return Err(cursor.back(word, "USE"));
+        }
+        cursor.space()?;
+        let uses = cursor.list("a list of uses", |cursor| {
+            cursor.expect(b'\\', "a use such as \\Sent")?;
+            let word = cursor.atom("a use such as \\Sent")?;
+            let same = |special: &SpecialUse| {
+                special.name().as_bytes().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word))
+            };
+            Ok(SpecialUse::ALL.into_iter().find(same))
+        })?;
+        cursor.expect(b')', "a closing parenthesis")?;
+        unknown_use = uses.iter().any(Option::is_none);
+        special_use = uses.into_iter().flatten().collect();
+        special_use.sort_unstable();
+        special_use.dedup();
+    }
+    Ok(CommandBody::Create { mailbox, special_use, unknown_use })
+}
+
+pub(super) fn lsub<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let reference = cursor.astring("a reference name")?;
+    cursor.space()?;
+    Ok(CommandBody::Lsub { reference, pattern: cursor.list_pattern()? })
+}
+
+pub(super) fn status<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let mailbox = cursor.mailbox_argument()?;
+    cursor.space()?;
+    Ok(CommandBody::Status { mailbox, items: status_items(cursor)? })
+}
+
+// RFC 9051 §6.3.9
+pub(super) fn list<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let mut list = List::default();
+    cursor.space()?;
+    if cursor.peek() == Some(b'(') {
+        list.extended = true;
+        list.select = select_options(cursor)?;
+        cursor.space()?;
+    }
+    list.reference = cursor.astring("a reference name")?;
+    cursor.space()?;
+    if cursor.peek() == Some(b'(') {
+        list.extended = true;
+        list.patterns = cursor.list("mailbox patterns", Cursor::list_pattern)?;
+        if list.patterns.is_empty() || list.patterns.len() > LIST_PATTERNS_MAX {
+            return Err(Expected("1 to 64 patterns before this"));
+        }
+    } else {
+        list.patterns = vec![cursor.list_pattern()?];
+    }
+    if !cursor.at_end() {
+        cursor.space()?;
+        let word = cursor.name();
+        if !word.eq_ignore_ascii_case(b"RETURN") {
+            return Err(cursor.back(word, "RETURN or the end of the command"));
+        }
+        list.extended = true;
+        cursor.space()?;
+        list.returns = return_options(cursor)?;
+    }
+    Ok(CommandBody::List(list))
+}
+
+fn select_options(cursor: &mut Cursor<'_>) -> Parsed<ListSelect> {
+    const OPTION: &str = "SUBSCRIBED, REMOTE, RECURSIVEMATCH or SPECIAL-USE";
+    let mut select = ListSelect::default();
+    cursor.list(OPTION, |cursor| {
+        let word = cursor.name();
+        match upper(word).as_slice() {
+            b"SUBSCRIBED" => select.subscribed = true,
+            b"REMOTE" => select.remote = true,
+            b"RECURSIVEMATCH" => select.recursive_match = true,
+            b"SPECIAL-USE" => select.special_use = true,
+            _ => return Err(cursor.back(word, OPTION)),
+        }
+        Ok(())
+    })?;
+    // RFC 9051 §6.3.9.1: RECURSIVEMATCH alone, or with REMOTE only, selects nothing.
+    if select.recursive_match && !select.subscribed && !select.special_use {
+        return Err(Expected("SUBSCRIBED or SPECIAL-USE beside RECURSIVEMATCH before this"));
+    }
+    Ok(select)
+}
+
+fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
+    const OPTION: &str = "SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS";
+    let mut returns = ListReturn::default();
+    cursor.list(OPTION, |cursor| {
+        let word = cursor.name();
+        match upper(word).as_slice() {
+            b"SUBSCRIBED" => returns.subscribed = true,
+            b"CHILDREN" => returns.children = true,
+            b"SPECIAL-USE" => returns.special_use = true,
+            b"STATUS" => {
+                cursor.space()?;
+                returns.status = status_items(cursor)?;
+            }
+            _ => return Err(cursor.back(word, OPTION)),
+        }
+        Ok(())
+    })?;
+    Ok(returns)
+}
+
+fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
+    const ITEM: &str = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED or SIZE";
+    let mut items: Vec<StatusItem> = Vec::new();
+    cursor.list(ITEM, |cursor| {
+        let word = cursor.name();
+        let known =
+            StatusItem::ALL.into_iter().find(|item| item.name().as_bytes().eq_ignore_ascii_case(word));
+        let Some(item) = known else { return Err(cursor.back(word, ITEM)) };
+        if !items.contains(&item) {
+            items.push(item);
+        }
+        Ok(())
+    })?;
+    if items.is_empty() { Err(Expected("at least one item before this")) } else { Ok(items) }
+}

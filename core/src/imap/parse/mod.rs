@@ -1,0 +1,243 @@
+//! The parser of commands: one pass over one command, no backtracking, nothing copied that can be borrowed.
+//!
+//! [`parse`] takes what `CommandScanner` has found: the line with its
+//! inline literals. [`VERBS`] is the table of commands; a command group's grammar is in a file of its own. An
+//! error is a `&'static str` naming what was expected, and the place is where the cursor stands.
+//!
+//! Lenient where clients are sloppy and nothing is at stake: a bare LF ends a line, spaces may end it, any
+//! octet may be escaped in a quoted string.
+
+mod cursor;
+mod date;
+mod fetch;
+mod mailbox;
+mod search;
+mod store;
+
+use super::command::{Command, CommandBody, MailboxName, Secret};
+use alloc::vec::Vec;
+use core::fmt;
+use cursor::{Cursor, Expected, Parsed};
+
+/// How many octets of what was found an error shows.
+const FOUND_BYTES_MAX: usize = 24;
+
+/// Why a command could not be understood. `Display` is a sentence for the tagged BAD:
+/// `FETCH: expected a sequence set, found ")"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError<'a> {
+    /// The tag, if one could be read; else the BAD is untagged.
+    pub tag: Option<&'a [u8]>,
+    /// The command, if it is a known one.
+    pub command: Option<&'static str>,
+    /// What the grammar wants.
+    pub expected: &'static str,
+    /// What is there instead: some octets, none at the end of the command, `None` where there may be a
+    /// password.
+    pub found: Option<&'a [u8]>,
+}
+
+impl fmt::Display for ParseError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(command) = self.command {
+            write!(f, "{command}: ")?;
+        }
+        write!(f, "expected {}", self.expected)?;
+        match self.found {
+            Some([]) => f.write_str(", found the end of the command"),
+            Some(octets) => {
+                f.write_str(", found \"")?;
+                for octet in octets {
+                    // Inside the reply the octets of a peer are plain printable text.
+                    let shown = if octet.is_ascii_graphic() || *octet == b' ' { *octet } else { b'?' };
+                    write!(f, "{}", char::from(shown))?;
+                }
+                f.write_str("\"")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for ParseError<'_> {}
+
+type ArgumentParser = for<'a> fn(&mut Cursor<'a>) -> Parsed<CommandBody<'a>>;
+
+/// Every command with the parser of its arguments, the frequent ones first.
+const VERBS: &[(&str, ArgumentParser)] = &[
+    ("UID", |cursor| {
+        cursor.space()?;
+        let word = cursor.atom("COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?;
+        let found = UID_VERBS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
+        match found {
+            Some((_, arguments)) => arguments(cursor),
+            None => Err(cursor.back(word, "COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")),
+        }
+    }),
+    ("FETCH", |cursor| fetch::fetch(cursor, false)),
+    ("STORE", |cursor| store::store(cursor, false)),
+    ("NOOP", |_| Ok(CommandBody::Noop)),
+    ("IDLE", |_| Ok(CommandBody::Idle)),
+    ("SELECT", |cursor| Ok(CommandBody::Select { mailbox: cursor.mailbox_argument()? })),
+    ("EXAMINE", |cursor| Ok(CommandBody::Examine { mailbox: cursor.mailbox_argument()? })),
+    ("STATUS", mailbox::status),
+    ("SEARCH", |cursor| search::search(cursor, false)),
+    ("APPEND", store::append),
+    ("COPY", |cursor| copy(cursor, false)),
+    ("MOVE", |cursor| move_(cursor, false)),
+    ("EXPUNGE", |_| Ok(CommandBody::Expunge { uids: None })),
+    ("CLOSE", |_| Ok(CommandBody::Close)),
+    ("UNSELECT", |_| Ok(CommandBody::Unselect)),
+    ("CHECK", |_| Ok(CommandBody::Check)),
+    ("LIST", mailbox::list),
+    ("LSUB", mailbox::lsub),
+    ("NAMESPACE", |_| Ok(CommandBody::Namespace)),
+    ("CREATE", mailbox::create),
+    ("DELETE", |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? })),
+    ("RENAME", |cursor| {
+        Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
+    }),
+    ("SUBSCRIBE", |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? })),
+    ("UNSUBSCRIBE", |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? })),
+    ("CAPABILITY", |_| Ok(CommandBody::Capability)),
+    ("ID", id),
+    ("ENABLE", enable),
+    ("LOGIN", login),
+    ("AUTHENTICATE", authenticate),
+    ("STARTTLS", |_| Ok(CommandBody::StartTls)),
+    ("LOGOUT", |_| Ok(CommandBody::Logout)),
+];
+
+/// The commands that may follow UID.
+const UID_VERBS: &[(&str, ArgumentParser)] = &[
+    ("FETCH", |cursor| fetch::fetch(cursor, true)),
+    ("STORE", |cursor| store::store(cursor, true)),
+    ("SEARCH", |cursor| search::search(cursor, true)),
+    ("COPY", |cursor| copy(cursor, true)),
+    ("MOVE", |cursor| move_(cursor, true)),
+    ("EXPUNGE", |cursor| {
+        cursor.space()?;
+        Ok(CommandBody::Expunge { uids: Some(cursor.sequence_set()?) })
+    }),
+];
+
+/// Parses one command: a line with its inline literals and with or without its line end. The head of an
+/// APPEND is a command that ends in the announcement of the message.
+///
+/// # Errors
+/// The command is not of the grammar. The session answers BAD and goes on.
+pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
+    let mut cursor = Cursor::new(without_line_end(command));
+    let Ok(tag) = cursor.tag() else { return Err(error(&cursor, None, None, "a tag")) };
+    let verb = cursor.space().and_then(|()| cursor.atom("a command"));
+    let verb = match verb {
+        Ok(verb) => verb,
+        Err(Expected(expected)) => return Err(error(&cursor, Some(tag), None, expected)),
+    };
+    let Some((name, arguments)) = VERBS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(verb))
+    else {
+        let (tag, found) = (Some(tag), Some(verb.get(..FOUND_BYTES_MAX).unwrap_or(verb)));
+        return Err(ParseError { tag, command: None, expected: "a command of IMAP4rev1", found });
+    };
+    match arguments(&mut cursor).and_then(|body| cursor.end().map(|()| body)) {
+        Ok(body) => Ok(Command { tag, body }),
+        Err(Expected(expected)) => Err(error(&cursor, Some(tag), Some(name), expected)),
+    }
+}
+
+/// The tag at the beginning of a command, for an answer to one that is refused before it is parsed.
+pub fn tag_of(command: &[u8]) -> Option<&[u8]> {
+    Cursor::new(command).tag().ok()
+}
+
+fn error<'a>(
+    cursor: &Cursor<'a>,
+    tag: Option<&'a [u8]>,
+    command: Option<&'static str>,
+    expected: &'static str,
+) -> ParseError<'a> {
+    let rest = cursor.rest();
+    let found = match command {
+        Some("LOGIN" | "AUTHENTICATE") => None,
+        Some(_) | None => Some(rest.get(..FOUND_BYTES_MAX).unwrap_or(rest)),
+    };
+    ParseError { tag, command, expected, found }
+}
+
+fn without_line_end(command: &[u8]) -> &[u8] {
+    let line = command.strip_suffix(b"\n").unwrap_or(command);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+// RFC 2971 §3.1
+fn id<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let mut fields = Vec::new();
+    if !cursor.eat(b'(') {
+        cursor.nil("NIL or a list of fields")?;
+        return Ok(CommandBody::Id { fields });
+    }
+    while !cursor.eat(b')') {
+        if !fields.is_empty() {
+            cursor.space()?;
+        }
+        let name = cursor.string()?;
+        cursor.space()?;
+        fields.push((name, cursor.nstring()?));
+    }
+    Ok(CommandBody::Id { fields })
+}
+
+// RFC 9051 §6.3.1
+fn enable<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let mut capabilities = Vec::new();
+    loop {
+        cursor.space()?;
+        capabilities.push(cursor.atom("a capability")?);
+        if cursor.at_end() {
+            return Ok(CommandBody::Enable { capabilities });
+        }
+    }
+}
+
+// RFC 9051 §6.2.3
+fn login<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let username = cursor.astring("a user name")?;
+    cursor.space()?;
+    let password = Secret(cursor.astring("a password")?);
+    Ok(CommandBody::Login { username, password })
+}
+
+// RFC 9051 §6.2.2; the base64 is for whoever speaks SASL to judge.
+fn authenticate<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let mechanism = cursor.atom("a SASL mechanism")?;
+    let initial = match cursor.at_end() {
+        true => None,
+        false => {
+            cursor.space()?;
+            Some(Secret(cursor.atom("an initial response in base64")?.into()))
+        }
+    };
+    Ok(CommandBody::Authenticate { mechanism, initial })
+}
+
+// RFC 9051 §6.4.7
+fn copy<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let set = cursor.sequence_set()?;
+    let mailbox: MailboxName = cursor.mailbox_argument()?;
+    Ok(CommandBody::Copy { uid, set, mailbox })
+}
+
+// RFC 9051 §6.4.8
+fn move_<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
+    cursor.space()?;
+    let set = cursor.sequence_set()?;
+    let mailbox: MailboxName = cursor.mailbox_argument()?;
+    Ok(CommandBody::Move { uid, set, mailbox })
+}
+
+#[cfg(test)]
+mod tests;
