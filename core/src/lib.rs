@@ -16,6 +16,7 @@ pub mod machine;
 pub mod maildir;
 pub mod mime;
 pub mod send_queue;
+pub mod server;
 pub mod site;
 pub mod smtp;
 pub mod ticket;

@@ -51,6 +51,16 @@ pub struct Answered<V> {
 }
 
 impl<V> Answered<V> {
+    /// Whether this answers that question.
+    pub fn answers(&self, id: TicketId) -> bool {
+        self.id == id
+    }
+
+    /// What it says.
+    pub fn verdict(&self) -> &V {
+        &self.verdict
+    }
+
     /// The verdict, if this answers the question that is being waited for.
     pub fn into_verdict(self, waiting_for: TicketId) -> Option<V> {
         (self.id == waiting_for).then_some(self.verdict)

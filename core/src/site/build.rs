@@ -3,13 +3,14 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::limits::Limits;
+
 use super::aliases::{Name, Target};
-use super::{
-    Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Site, SiteLimits, fold, join,
-};
+use super::{Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Site, fold, join};
 
 /// Everything a [`Site`] is made of.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct SiteParts {
     /// The aliases as written.
     pub aliases: Aliases,
     /// Limits for sessions and connections.
-    pub limits: SiteLimits,
+    pub limits: Limits,
     /// Where a password may be sent without TLS.
     pub login_without_tls: LoginWithoutTls,
     /// What port 25 does with bare LF.
@@ -38,7 +39,7 @@ impl SiteParts {
             domains: domains.into_iter().map(|domain| fold(domain.as_bytes())).collect(),
             accounts: Vec::new(),
             aliases: Aliases::default(),
-            limits: SiteLimits::default(),
+            limits: Limits::default(),
             login_without_tls: LoginWithoutTls::default(),
             bare_newline: BareNewline::default(),
         }
@@ -130,7 +131,7 @@ impl Site {
                 errors.push(SiteError::DuplicateAccount(account.address.clone()));
             }
         }
-        site.accounts = parts.accounts;
+        site.accounts = parts.accounts.into_iter().map(Arc::new).collect();
 
         site.name_aliases(&parts.aliases, &mut errors);
         let mut linker = Linker { site: &site, errors, missing: BTreeMap::new(), spans: Vec::new() };

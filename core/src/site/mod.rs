@@ -22,45 +22,15 @@ mod layout;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use crate::limits::Limits;
 
 pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user};
 pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
 pub use build::{SiteError, SiteNote, SiteParts};
 pub use layout::{MaildirTemplate, TemplateError};
-
-/// Sizes, counts and times that a site sets for its sessions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SiteLimits {
-    /// Connections of all protocols together.
-    pub connections_max: u32,
-    /// Connections from one address; an office behind one address must fit.
-    pub connections_per_address_max: u32,
-    /// Octets of one message, as SIZE (RFC 1870) announces it.
-    pub message_bytes_max: u64,
-    /// Recipients of one message; RFC 5321 §4.5.3.1.8 wants 100 at least.
-    pub recipients_max: u32,
-    /// Seconds an SMTP session may be silent; RFC 5321 §4.5.3.2.7 wants 300 at least.
-    pub smtp_idle_seconds: u32,
-    /// Seconds an IMAP session may be silent after login; RFC 9051 §5.4 wants 1800 at least.
-    pub imap_idle_seconds: u32,
-    /// Seconds an IMAP session may take to log in.
-    pub login_seconds: u32,
-}
-
-impl Default for SiteLimits {
-    fn default() -> Self {
-        Self {
-            connections_max: 8192,
-            connections_per_address_max: 512,
-            message_bytes_max: 36_700_160,
-            recipients_max: 1000,
-            smtp_idle_seconds: 300,
-            imap_idle_seconds: 1800,
-            login_seconds: 60,
-        }
-    }
-}
 
 /// Where a password may be sent without TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -111,14 +81,14 @@ pub struct Site {
     hostname: String,
     domains: Vec<Vec<u8>>,
     domain_set: BTreeSet<Vec<u8>>,
-    accounts: Vec<Account>,
+    accounts: Vec<Arc<Account>>,
     /// By `user@domain`.
     accounts_by_address: BTreeMap<Vec<u8>, AccountId>,
     aliases: Vec<Vec<Goal>>,
     /// By `user@domain` or `@domain`.
     aliases_by_address: BTreeMap<Vec<u8>, AliasKey>,
     /// Limits for sessions and connections.
-    pub limits: SiteLimits,
+    pub limits: Limits,
     /// Where a password may be sent without TLS.
     pub login_without_tls: LoginWithoutTls,
     /// What port 25 does with bare LF.
@@ -151,12 +121,12 @@ impl Site {
     }
 
     /// All accounts, in the order of the users file.
-    pub fn accounts(&self) -> impl Iterator<Item = (AccountId, &Account)> {
+    pub fn accounts(&self) -> impl Iterator<Item = (AccountId, &Arc<Account>)> {
         (0..).map(AccountId).zip(&self.accounts)
     }
 
     /// One account; `None` for an id of another site that is too large for this one.
-    pub fn account(&self, id: AccountId) -> Option<&Account> {
+    pub fn account(&self, id: AccountId) -> Option<&Arc<Account>> {
         self.accounts.get(usize::try_from(id.0).ok()?)
     }
 

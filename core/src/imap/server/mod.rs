@@ -21,6 +21,7 @@ use crate::imap::sequence::UidSet;
 use crate::imap::view::UidMap;
 use crate::limits::Limits;
 use crate::machine::TlsInfo;
+pub use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
 use crate::ticket::{Answered, Ticket};
 
@@ -230,21 +231,6 @@ pub struct Folder {
     pub subscribed: bool,
     /// Its special use (RFC 6154).
     pub special_use: Option<SpecialUse>,
-}
-
-/// Special uses of RFC 6154.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpecialUse {
-    /// `\Archive`
-    Archive,
-    /// `\Drafts`
-    Drafts,
-    /// `\Junk`
-    Junk,
-    /// `\Sent`
-    Sent,
-    /// `\Trash`
-    Trash,
 }
 
 /// The answer to STATUS.

@@ -1,0 +1,199 @@
+//! The composition: sessions in the front, mailboxes in the office.
+//!
+//! * `front::Front`: connections and their sessions; one per event loop. A connection never changes its front.
+//! * `office::Office`: store, logins, selections; exactly one per process, so there is one writer per mailbox
+//!   and no lock between threads.
+//! * [`gate::Gate`]: who may connect at all.
+//!
+//! Front and office exchange [`ToOffice`] and [`FromOffice`]: plain values that can travel between threads.
+//! What a session asks and the [`Site`](crate::site::Site) can answer, the front answers on the spot.
+
+pub mod gate;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::auth::AuthVerdict;
+use crate::imap;
+use crate::site::Account;
+use crate::smtp;
+use crate::ticket::{Answered, Ticket};
+
+/// Numbers a connection; the adapter never uses a number twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// Numbers the fronts of a process, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrontIndex(pub usize);
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    /// The front.
+    pub front: FrontIndex,
+    /// Its connection.
+    pub conn: ConnId,
+}
+
+/// What a listener offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Port 25: mail from anybody for local recipients.
+    Smtp,
+    /// Port 587: mail from users, STARTTLS.
+    Submission,
+    /// Port 465: mail from users, TLS from the first octet (RFC 8314).
+    Submissions,
+    /// Port 143: IMAP, STARTTLS.
+    Imap,
+    /// Port 993: IMAP, TLS from the first octet.
+    Imaps,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Service; 5] =
+        [Service::Smtp, Service::Submission, Service::Submissions, Service::Imap, Service::Imaps];
+
+    /// TLS is there from the first octet.
+    pub const fn implicit_tls(self) -> bool {
+        match self {
+            Service::Submissions | Service::Imaps => true,
+            Service::Smtp | Service::Submission | Service::Imap => false,
+        }
+    }
+
+    /// Its name in the configuration and in the log (IANA service names, but for port 25).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Service::Smtp => "smtp",
+            Service::Submission => "submission",
+            Service::Submissions => "submissions",
+            Service::Imap => "imap",
+            Service::Imaps => "imaps",
+        }
+    }
+}
+
+/// From a front to the office.
+#[derive(Debug)]
+pub enum ToOffice {
+    /// Is this the account's password? Without an account: take as long, then say no.
+    Authenticate {
+        /// Who asks.
+        caller: Caller,
+        /// To answer with.
+        ticket: Ticket<AuthVerdict>,
+        /// Whose password it should be.
+        account: Option<Arc<Account>>,
+        /// The password.
+        password: Password,
+    },
+    /// A message begins; its octets (LF line ends) follow as chunks, unless they are all here.
+    Deliver {
+        /// Who asks.
+        caller: Caller,
+        /// The envelope.
+        transaction: Box<smtp::server::Transaction>,
+        /// The first octets as they will be stored.
+        body: Vec<u8>,
+        /// The message is whole.
+        commit: Option<Ticket<smtp::server::CommitVerdict>>,
+    },
+    /// More of the message that this connection delivers or appends.
+    Chunk {
+        /// Who sends.
+        caller: Caller,
+        /// Octets as they will be stored.
+        body: Vec<u8>,
+    },
+    /// The message that this connection delivers is whole.
+    Commit {
+        /// Who asks.
+        caller: Caller,
+        /// To answer with.
+        ticket: Ticket<smtp::server::CommitVerdict>,
+    },
+    /// The message that this connection delivers or appends is not wanted any more.
+    Abort {
+        /// Who says so.
+        caller: Caller,
+    },
+    /// A question of an IMAP session.
+    Imap {
+        /// Who asks.
+        caller: Caller,
+        /// Who is logged in.
+        account: Arc<Account>,
+        /// The question.
+        ask: Box<imap::server::Ask>,
+    },
+    /// The connection is gone with all it had.
+    Gone {
+        /// Which.
+        caller: Caller,
+    },
+}
+
+/// A password on its way to the check. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub Vec<u8>);
+
+impl core::fmt::Debug for Password {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// From the office to a front.
+#[derive(Debug)]
+pub enum FromOffice {
+    /// A login is decided.
+    Authenticated {
+        /// For whom.
+        conn: ConnId,
+        /// The answer.
+        answer: Answered<AuthVerdict>,
+    },
+    /// A delivery is decided.
+    Delivered {
+        /// For whom.
+        conn: ConnId,
+        /// The answer.
+        answer: Answered<smtp::server::CommitVerdict>,
+    },
+    /// A chunk is on its way to the disk: there is room for another.
+    ChunkTaken {
+        /// For whom.
+        conn: ConnId,
+    },
+    /// An answer to an IMAP session.
+    Imap {
+        /// For whom.
+        conn: ConnId,
+        /// The answer.
+        answer: Box<imap::server::Answer>,
+    },
+    /// A notice to an IMAP session.
+    ImapNotice {
+        /// For whom.
+        conn: ConnId,
+        /// The notice.
+        notice: imap::server::Notice,
+    },
+}
+
+impl FromOffice {
+    /// The connection it is for.
+    pub fn conn(&self) -> ConnId {
+        match self {
+            FromOffice::Authenticated { conn, .. }
+            | FromOffice::Delivered { conn, .. }
+            | FromOffice::ChunkTaken { conn }
+            | FromOffice::Imap { conn, .. }
+            | FromOffice::ImapNotice { conn, .. } => *conn,
+        }
+    }
+}
