@@ -1,0 +1,68 @@
+//! What the fuzz targets do, as plain functions.
+//!
+//! Each target is a function that takes arbitrary octets and panics if the module breaks a promise: a
+//! round trip that does not come back, a result that depends on how the input was segmented, a limit
+//! exceeded. The files in `fuzz_targets/` only hand libFuzzer's input over. So the same functions run
+//! without libFuzzer over the seeds:
+//!
+//! ```text
+//! cargo test --manifest-path fuzz/Cargo.toml --no-default-features
+//! ```
+//!
+//! To fuzz (`cargo install cargo-fuzz`, a nightly toolchain, a C++ compiler):
+//!
+//! ```text
+//! cargo +nightly fuzz run wire_dot fuzz/corpus/wire_dot fuzz/seeds/wire_dot -- \
+//!     -dict=fuzz/dictionaries/wire.dict -max_total_time=60
+//! ```
+//!
+//! libFuzzer writes what it finds into the first directory, so the seeds stay as they are. `-s none` instead
+//! of a nightly toolchain works too, without the address sanitizer (core has no unsafe code).
+//!
+//! | directory | what |
+//! |---|---|
+//! | `src/` | the targets' bodies, one file for each part of core |
+//! | `fuzz_targets/` | one line for each target |
+//! | `seeds/TARGET/` | inputs to start from, and every input that once failed; plain protocol text |
+//! | `dictionaries/` | the words of each protocol |
+//!
+//! An input is the octets of the protocol and nothing else: no header says where to cut it. A target cuts
+//! it itself, see [`assert_split_invariant`]. So a seed can be read, a finding can be sent to a server as it
+//! is, and the corpus of one target can start another.
+//!
+//! A new target is a function here, its one line in `fuzz_targets/`, its `[[bin]]`, a line in
+//! `tests/seeds.rs` and at least one seed.
+
+pub mod wire;
+
+use std::fmt::Debug;
+
+/// Runs `run` over `data` in one piece, octet by octet, and in pieces of pseudo-random lengths, empty ones
+/// among them; panics unless all give the same. Returns what they gave.
+pub fn assert_split_invariant<T: PartialEq + Debug>(data: &[u8], mut run: impl FnMut(&[&[u8]]) -> T) -> T {
+    let whole = run(&[data]);
+    assert_eq!(run(&data.chunks(1).collect::<Vec<_>>()), whole, "octet by octet");
+    let mut seed = data.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    for longest in [3, 7, 100] {
+        let (mut pieces, mut rest) = (Vec::new(), data);
+        while !rest.is_empty() {
+            // xorshift64.
+            seed |= u64::from(seed == 0);
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let (piece, tail) = rest.split_at((seed % longest) as usize % (rest.len() + 1));
+            pieces.push(piece);
+            rest = tail;
+        }
+        assert_eq!(
+            run(&pieces),
+            whole,
+            "in pieces of {:?}",
+            pieces.iter().map(|p| p.len()).collect::<Vec<_>>()
+        );
+    }
+    whole
+}
