@@ -1,1 +1,4 @@
 //! What every postier runtime shares and is not pure.
+
+pub mod clock;
+pub mod disk;
