@@ -2,3 +2,10 @@
 
 pub mod clock;
 pub mod disk;
+pub mod files;
+pub mod identity;
+pub mod password;
+pub mod privileged;
+pub mod report;
+pub mod tls;
+pub mod users;

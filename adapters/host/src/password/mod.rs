@@ -1,0 +1,207 @@
+//! Password checks: every scheme a Dovecot passwd-file may hold, and a memory of recent successes.
+//!
+//! A check is slow on purpose (33 ms for argon2id), so it belongs on a worker thread. Mail clients open many
+//! connections with one password: each success is remembered as a keyed hash of account, stored hash and password
+//! (the key is random and dies with the process), and the same login costs microseconds afterwards. A changed
+//! stored hash makes the memory of the old password unreachable. Failures are never remembered, and an unknown user
+//! costs what a wrong password costs.
+
+mod argon;
+mod scheme;
+mod scram;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use aws_lc_rs::{hmac, rand};
+use postier_core::site::{Account, Site};
+
+pub use scheme::{SchemeError, StoredHash};
+pub use scram::{SCRAM_ITERATIONS, ScramFormatError, format_scram, make_scram, parse_scram};
+
+/// Octets a password may have; longer ones are wrong without being looked at.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Successes remembered, 100 octets each.
+const RECENT_MAX: usize = 8192;
+
+/// Hashes a new password for the users file: `{ARGON2ID}$argon2id$…` with the parameters OWASP recommends
+/// (19 MiB, two passes, one lane).
+pub fn hash_password(password: &[u8]) -> String {
+    argon::hash_new(password)
+}
+
+/// A password for a person to copy: 20 letters and digits in groups of five, about 99 bits.
+/// Letters that look like digits are left out.
+pub fn generate_password() -> String {
+    const LETTERS: &[u8; 31] = b"abcdefghijkmnopqrstuvwxyz234567";
+    let mut out = String::new();
+    while out.len() < 23 {
+        let mut octet = [0];
+        rand::fill(&mut octet).expect("the kernel's random source has no failure once the system is up");
+        // 248 = 8 × 31: what is above would make the first letters likelier.
+        if octet[0] >= 248 {
+            continue;
+        }
+        if out.len() % 6 == 5 {
+            out.push('-');
+        }
+        out.push(char::from(LETTERS[usize::from(octet[0]) % LETTERS.len()]));
+    }
+    out
+}
+
+/// Checks passwords; shared by all worker threads.
+pub struct PasswordChecker {
+    key: hmac::Key,
+    recent: Mutex<Recent>,
+    /// What an unknown user's password is compared with.
+    decoy: RwLock<Arc<StoredHash>>,
+}
+
+#[derive(Default)]
+struct Recent {
+    tags: HashSet<[u8; 32]>,
+    /// Oldest first.
+    order: VecDeque<[u8; 32]>,
+}
+
+impl PasswordChecker {
+    /// A checker that remembers nothing yet.
+    pub fn new() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
+            .expect("the kernel's random source has no failure once the system is up");
+        Self { key, recent: Mutex::default(), decoy: RwLock::new(Arc::new(argon::decoy())) }
+    }
+
+    /// Makes an unknown user cost what this site's accounts cost: the scheme of the first account with a password.
+    /// To be called with each new site.
+    pub fn imitate(&self, site: &Site) {
+        let usable = |account: &Account| {
+            StoredHash::parse(account.secret.expose()).ok().filter(|hash| !hash.is_locked())
+        };
+        if let Some(hash) = site.accounts().find_map(|(_, account)| usable(account)) {
+            *self.decoy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hash);
+        }
+    }
+
+    /// Whether `password` is the account's. Without an account the answer is no, after the same time.
+    /// Blocks for as long as the account's scheme takes.
+    pub fn check(&self, account: Option<&Account>, password: &[u8]) -> bool {
+        if password.is_empty() || password.len() > PASSWORD_BYTES_MAX || password.contains(&0) {
+            return false;
+        }
+        let Some(account) = account else { return self.check_decoy(password) };
+        let tag = self.tag(account, password);
+        if self.recent().tags.contains(&tag) {
+            return true;
+        }
+        let stored = match StoredHash::parse(account.secret.expose()) {
+            Ok(stored) if !stored.is_locked() => stored,
+            Ok(_) | Err(_) => return self.check_decoy(password),
+        };
+        if !stored.verify(password) {
+            return false;
+        }
+        self.recent().remember(tag);
+        true
+    }
+
+    fn check_decoy(&self, password: &[u8]) -> bool {
+        let decoy = Arc::clone(&self.decoy.read().unwrap_or_else(PoisonError::into_inner));
+        std::hint::black_box(decoy.verify(password));
+        false
+    }
+
+    fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tag(&self, account: &Account, password: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [account.address.as_slice(), account.secret.expose(), password] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+        context.sign().as_ref().try_into().expect("SHA-256 gives 32 octets")
+    }
+}
+
+impl Default for PasswordChecker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for PasswordChecker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChecker")
+    }
+}
+
+impl Recent {
+    fn remember(&mut self, tag: [u8; 32]) {
+        if !self.tags.insert(tag) {
+            return;
+        }
+        self.order.push_back(tag);
+        if self.order.len() > RECENT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.tags.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postier_core::site::Secret;
+
+    fn account(secret: &str) -> Account {
+        Account::new(b"you", b"example.org", Vec::new(), Secret::new(secret)).unwrap()
+    }
+
+    #[test]
+    fn a_success_is_remembered_until_the_hash_changes() {
+        let checker = PasswordChecker::new();
+        let you = account(&hash_password(b"open sesame"));
+        assert!(!checker.check(Some(&you), b"open"));
+        assert!(checker.recent().tags.is_empty());
+        assert!(checker.check(Some(&you), b"open sesame"));
+        assert_eq!(checker.recent().tags.len(), 1);
+        assert!(checker.check(Some(&you), b"open sesame"));
+        assert!(!checker.check(Some(&account(&hash_password(b"new"))), b"open sesame"));
+    }
+
+    #[test]
+    fn nobody_locked_and_empty_never_pass() {
+        let checker = PasswordChecker::new();
+        assert!(!checker.check(None, b"x"));
+        for secret in ["", "!", "*", "{NONSENSE}x", "{PLAIN}"] {
+            assert!(!checker.check(Some(&account(secret)), b""), "{secret}");
+            assert!(!checker.check(Some(&account(secret)), b"x"), "{secret}");
+        }
+        assert!(!checker.check(Some(&account("{PLAIN}a")), b"a\0"));
+    }
+
+    #[test]
+    fn memory_of_successes_is_bounded() {
+        let mut recent = Recent::default();
+        for i in 0..RECENT_MAX + 10 {
+            let mut tag = [0; 32];
+            tag[..8].copy_from_slice(&i.to_be_bytes());
+            recent.remember(tag);
+            recent.remember(tag);
+        }
+        assert_eq!((recent.tags.len(), recent.order.len()), (RECENT_MAX, RECENT_MAX));
+    }
+
+    #[test]
+    fn generated_passwords_differ_and_can_be_typed() {
+        let (a, b) = (generate_password(), generate_password());
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 23, "{a}");
+        assert!(a.bytes().all(|b| b == b'-' || b.is_ascii_lowercase() || b.is_ascii_digit()), "{a}");
+    }
+}
