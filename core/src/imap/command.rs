@@ -21,8 +21,10 @@
 use super::fetch::Fetch;
 use super::flag::FlagList;
 pub use super::parse::{ParseError, parse, tag_of};
-use super::search::{Day, Search};
+use super::search::Search;
 use super::sequence::SequenceSet;
+pub use crate::maildir::folder::SpecialUse;
+use crate::mime::date::Date;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
@@ -196,6 +198,11 @@ impl MailboxName {
         &self.0
     }
 
+    /// The octets, owned.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     /// Whether it is the inbox.
     pub fn is_inbox(&self) -> bool {
         self.0 == INBOX
@@ -217,56 +224,6 @@ pub struct Secret<'a>(pub AString<'a>);
 impl fmt::Debug for Secret<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-/// What a mailbox is used for, RFC 6154 §2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SpecialUse {
-    /// All messages.
-    All,
-    /// Archived messages.
-    Archive,
-    /// Drafts.
-    Drafts,
-    /// Flagged messages.
-    Flagged,
-    /// Spam.
-    Junk,
-    /// Sent messages.
-    Sent,
-    /// Deleted messages.
-    Trash,
-}
-
-impl SpecialUse {
-    /// All of them.
-    pub const ALL: [SpecialUse; 7] = [
-        SpecialUse::All,
-        SpecialUse::Archive,
-        SpecialUse::Drafts,
-        SpecialUse::Flagged,
-        SpecialUse::Junk,
-        SpecialUse::Sent,
-        SpecialUse::Trash,
-    ];
-
-    /// The attribute on the wire, backslash included.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SpecialUse::All => "\\All",
-            SpecialUse::Archive => "\\Archive",
-            SpecialUse::Drafts => "\\Drafts",
-            SpecialUse::Flagged => "\\Flagged",
-            SpecialUse::Junk => "\\Junk",
-            SpecialUse::Sent => "\\Sent",
-            SpecialUse::Trash => "\\Trash",
-        }
-    }
-
-    /// The use of an attribute, in any case, backslash included.
-    pub fn from_name(name: &[u8]) -> Option<SpecialUse> {
-        SpecialUse::ALL.into_iter().find(|special| name.eq_ignore_ascii_case(special.name().as_bytes()))
     }
 }
 
@@ -366,7 +323,7 @@ pub struct Append<'a> {
     /// The flags the message shall have.
     pub flags: FlagList<'a>,
     /// The internal date it shall have; now when `None`.
-    pub date: Option<DateTime>,
+    pub date: Option<Date>,
     /// The message that follows.
     pub literal: LiteralHead,
 }
@@ -380,21 +337,6 @@ pub struct LiteralHead {
     pub sync: bool,
     /// Whether it may contain NUL (`~{n}`, literal8).
     pub binary: bool,
-}
-
-/// A moment with its zone, as INTERNALDATE has it: `17-Jul-1996 02:44:25 -0700`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DateTime {
-    /// The day in that zone.
-    pub day: Day,
-    /// 0 to 23.
-    pub hour: u8,
-    /// 0 to 59.
-    pub minute: u8,
-    /// 0 to 60.
-    pub second: u8,
-    /// Minutes east of UTC.
-    pub zone_minutes: i16,
 }
 
 /// A STORE command, RFC 9051 §6.4.6.

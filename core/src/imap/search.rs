@@ -13,7 +13,7 @@
 //! assert_eq!(search.key, SearchKey::And(vec![SearchKey::Unseen, SearchKey::From("smith".into())]));
 //! ```
 
-use super::sequence::SequenceSet;
+use super::sequence::{SequenceSet, UidSet};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,18 +54,8 @@ pub struct SearchReturn {
     pub save: bool,
 }
 
-/// A day of the calendar, as search dates have it. Ordered by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day {
-    /// The year, four digits.
-    pub year: u16,
-    /// The month, 1 to 12.
-    pub month: u8,
-    /// The day of the month, 1 to 31; one that its month has.
-    pub day: u8,
-}
-
-/// A criterion.
+/// A criterion. A day is a number of days since 1970-01-01, as [`Date::day`](crate::mime::date::Date::day)
+/// gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchKey {
     /// Every message.
@@ -132,17 +122,17 @@ pub enum SearchKey {
     /// The text in the To field.
     To(String),
     /// Arrived before that day.
-    Before(Day),
+    Before(i64),
     /// Arrived on that day.
-    On(Day),
+    On(i64),
     /// Arrived on that day or later.
-    Since(Day),
+    Since(i64),
     /// Its Date field is before that day (time and zone disregarded).
-    SentBefore(Day),
+    SentBefore(i64),
     /// Its Date field is on that day.
-    SentOn(Day),
+    SentOn(i64),
     /// Its Date field is on that day or later.
-    SentSince(Day),
+    SentSince(i64),
     /// Arrived at least so many seconds ago (RFC 5032).
     Older(u32),
     /// Arrived at most so many seconds ago (RFC 5032).
@@ -151,4 +141,59 @@ pub enum SearchKey {
     Larger(u64),
     /// Smaller than so many octets.
     Smaller(u64),
+}
+
+impl SearchKey {
+    /// Replaces every sequence set by the UIDs that `uids_of` gives for it, for whoever knows no sequence
+    /// numbers. UID sets go through `uids_of_uids`, where `*` becomes a number.
+    pub fn resolve(
+        &mut self,
+        uids_of: &mut dyn FnMut(&SequenceSet) -> UidSet,
+        uids_of_uids: &mut dyn FnMut(&SequenceSet) -> UidSet,
+    ) {
+        match self {
+            SearchKey::Sequence(set) => *self = SearchKey::Uid(uids_of(set).into()),
+            SearchKey::Uid(set) => *set = uids_of_uids(set).into(),
+            SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.resolve(uids_of, uids_of_uids)),
+            SearchKey::Not(key) => key.resolve(uids_of, uids_of_uids),
+            SearchKey::Or(keys) => {
+                keys.0.resolve(uids_of, uids_of_uids);
+                keys.1.resolve(uids_of, uids_of_uids);
+            }
+            SearchKey::All
+            | SearchKey::Answered
+            | SearchKey::Deleted
+            | SearchKey::Draft
+            | SearchKey::Flagged
+            | SearchKey::Seen
+            | SearchKey::Unanswered
+            | SearchKey::Undeleted
+            | SearchKey::Undraft
+            | SearchKey::Unflagged
+            | SearchKey::Unseen
+            | SearchKey::New
+            | SearchKey::Old
+            | SearchKey::Recent
+            | SearchKey::Keyword(_)
+            | SearchKey::Unkeyword(_)
+            | SearchKey::Bcc(_)
+            | SearchKey::Body(_)
+            | SearchKey::Cc(_)
+            | SearchKey::From(_)
+            | SearchKey::Header { .. }
+            | SearchKey::Subject(_)
+            | SearchKey::Text(_)
+            | SearchKey::To(_)
+            | SearchKey::Before(_)
+            | SearchKey::On(_)
+            | SearchKey::Since(_)
+            | SearchKey::SentBefore(_)
+            | SearchKey::SentOn(_)
+            | SearchKey::SentSince(_)
+            | SearchKey::Older(_)
+            | SearchKey::Younger(_)
+            | SearchKey::Larger(_)
+            | SearchKey::Smaller(_) => {}
+        }
+    }
 }

@@ -353,6 +353,12 @@ impl SequenceSet {
     }
 }
 
+impl From<UidSet> for SequenceSet {
+    fn from(numbers: UidSet) -> Self {
+        SequenceSet { numbers, from_to_star: None }
+    }
+}
+
 impl fmt::Display for SequenceSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let comma = if self.numbers.is_empty() { "" } else { "," };

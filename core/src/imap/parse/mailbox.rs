@@ -24,15 +24,13 @@ pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
             cursor.expect(b'\\', "a use such as \\Sent")?;
             let word = cursor.atom("a use such as \\Sent")?;
             let same = |special: &SpecialUse| {
-                special.name().as_bytes().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word))
+                special.attribute().as_bytes().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word))
             };
             Ok(SpecialUse::ALL.into_iter().find(same))
         })?;
         cursor.expect(b')', "a closing parenthesis")?;
         unknown_use = uses.iter().any(Option::is_none);
-        special_use = uses.into_iter().flatten().collect();
-        special_use.sort_unstable();
-        special_use.dedup();
+        special_use = SpecialUse::ALL.into_iter().filter(|known| uses.contains(&Some(*known))).collect();
     }
     Ok(CommandBody::Create { mailbox, special_use, unknown_use })
 }

@@ -1,6 +1,6 @@
 //! The parser of commands: one pass over one command, no backtracking, nothing copied that can be borrowed.
 //!
-//! [`parse`] takes what `CommandScanner` has found: the line with its
+//! [`parse`] takes what [`CommandScanner`](super::scanner::CommandScanner) has found: the line with its
 //! inline literals. [`VERBS`] is the table of commands; a command group's grammar is in a file of its own. An
 //! error is a `&'static str` naming what was expected, and the place is where the cursor stands.
 //!
@@ -8,7 +8,6 @@
 //! octet may be escaped in a quoted string.
 
 mod cursor;
-mod date;
 mod fetch;
 mod mailbox;
 mod search;

@@ -1,9 +1,9 @@
 //! SEARCH, RFC 9051 §6.4.4; text is converted from the client's charset here.
 
 use super::cursor::{Cursor, Expected, Parsed, upper};
-use super::date;
 use crate::imap::command::CommandBody;
 use crate::imap::search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, Search, SearchKey, SearchReturn};
+use crate::mime::date::parse_search_date;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -120,8 +120,7 @@ impl KeyReader {
             return Ok(key(self.text(cursor)?));
         }
         if let Some((_, key)) = DATES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
-            cursor.space()?;
-            return Ok(key(date::date(cursor)?));
+            return Ok(key(day(cursor)?));
         }
         match upper(word).as_slice() {
             b"NOT" => {
@@ -169,7 +168,7 @@ impl KeyReader {
 }
 
 type Texts = (&'static [u8], fn(String) -> SearchKey);
-type Dates = (&'static [u8], fn(crate::imap::search::Day) -> SearchKey);
+type Dates = (&'static [u8], fn(i64) -> SearchKey);
 
 /// The keys that are just a word.
 static WORDS: [(&[u8], SearchKey); 14] = [
@@ -209,6 +208,13 @@ const DATES: [Dates; 6] = [
     (b"SENTON", SearchKey::SentOn),
     (b"SENTSINCE", SearchKey::SentSince),
 ];
+
+/// A space and a date, quoted or not: days since 1970-01-01.
+fn day(cursor: &mut Cursor<'_>) -> Parsed<i64> {
+    cursor.space()?;
+    let text = cursor.astring("a date such as 1-Feb-1994")?;
+    parse_search_date(&text).ok_or(Expected("a date such as 1-Feb-1994 before this"))
+}
 
 fn keyword(cursor: &mut Cursor<'_>) -> Parsed<String> {
     cursor.space()?;

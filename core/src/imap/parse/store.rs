@@ -1,9 +1,9 @@
 //! STORE and the head of APPEND: the commands that carry flags. RFC 9051 §6.4.6, §6.3.12.
 
 use super::cursor::{Cursor, Expected, Parsed};
-use super::date;
 use crate::imap::command::{Append, CommandBody, LiteralHead, Store, StoreMode};
 use crate::imap::flag::{FlagList, SystemFlag};
+use crate::mime::date::parse_internaldate;
 use alloc::borrow::Cow;
 
 /// How many keywords one command may name: more than any mailbox can hold, few enough to compare each with
@@ -45,7 +45,10 @@ pub(super) fn append<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     }
     let mut date = None;
     if cursor.peek() == Some(b'"') {
-        date = Some(date::date_time(cursor)?);
+        date = parse_internaldate(&cursor.string()?);
+        if date.is_none() {
+            return Err(Expected("a date such as \"17-Jul-1996 02:44:25 -0700\" before this"));
+        }
         cursor.space()?;
     }
     let binary = cursor.eat(b'~');

@@ -2,8 +2,9 @@ use super::*;
 use crate::imap::command::*;
 use crate::imap::fetch::{Fetch, FetchItem, FetchSection, Partial, Section, SectionKind};
 use crate::imap::flag::{FlagSet, SystemFlag};
-use crate::imap::search::{Day, SEARCH_DEPTH_MAX, Search, SearchKey, SearchReturn};
+use crate::imap::search::{SEARCH_DEPTH_MAX, Search, SearchKey, SearchReturn};
 use crate::imap::sequence::SequenceSet;
+use crate::mime::date::{days_from_civil, parse_internaldate};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -180,9 +181,8 @@ fn append_head() {
     assert_eq!(append.mailbox, name("saved-messages"));
     assert_eq!(append.flags.system, FlagSet::EMPTY.with(SystemFlag::Seen));
     assert_eq!(append.flags.keywords, ["$Work"]);
-    let day = Day { year: 1994, month: 2, day: 7 };
-    let date = DateTime { day, hour: 21, minute: 52, second: 25, zone_minutes: -510 };
-    assert_eq!(append.date, Some(date));
+    assert_eq!(append.date, parse_internaldate(b" 7-Feb-1994 21:52:25 -0830"));
+    assert!(append.date.is_some_and(|date| date.offset_minutes == -510));
     assert_eq!(append.literal, LiteralHead { size: 310, sync: true, binary: false });
     let CommandBody::Append(append) = body("a APPEND {5}\r\ninbox ~{7+}\r\n") else { panic!() };
     assert!(append.mailbox.is_inbox() && append.date.is_none() && append.flags.is_empty());
@@ -311,7 +311,7 @@ fn fetch_names_come_back_in_responses() {
 #[test]
 fn search_examples() {
     let asked = search("a SEARCH FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\"\r\n");
-    let since = SearchKey::Since(Day { year: 1994, month: 2, day: 1 });
+    let since = SearchKey::Since(days_from_civil(1994, 2, 1));
     let not_from = SearchKey::Not(Box::new(SearchKey::From("Smith".into())));
     assert_eq!(asked.key, SearchKey::And(vec![SearchKey::Flagged, since, not_from]));
     assert!(asked.returns.is_none() && asked.unknown_charset.is_none() && !asked.uid);
@@ -328,7 +328,7 @@ fn search_examples() {
     assert_eq!(header, SearchKey::Header { name: "Message-ID".into(), text: String::new() });
     assert_eq!(
         search("a SEARCH SENTON \"29-feb-2000\"\r\n").key,
-        SearchKey::SentOn(Day { year: 2000, month: 2, day: 29 })
+        SearchKey::SentOn(days_from_civil(2000, 2, 29))
     );
     for text in [
         "a SEARCH\r\n",
@@ -344,6 +344,13 @@ fn search_examples() {
     ] {
         wrong(text);
     }
+}
+
+#[test]
+fn search_keys_lose_their_sequence_numbers() {
+    let mut key = search("a SEARCH OR 2 NOT (1 UID 5:*) SEEN\r\n").key;
+    key.resolve(&mut |set| set.resolve(9).iter().map(|n| n * 10).collect(), &mut |set| set.resolve(7));
+    assert_eq!(key, search("a SEARCH OR UID 20 NOT (UID 10 UID 5:7) SEEN\r\n").key);
 }
 
 #[test]
