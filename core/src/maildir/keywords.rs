@@ -12,8 +12,8 @@
 //! The file is written only under the lock of the uidlist, as a new file renamed over the old one, and its
 //! modification time must grow each time, because readers look at nothing else.
 
-use super::name::{Flags, KEYWORDS_MAX};
 use super::{decimal_prefix, push_decimal};
+use crate::imap::flag::{FlagSet, KEYWORDS_MAX};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
@@ -101,9 +101,9 @@ impl Keywords {
     }
 
     /// The letters that have a name, as flags.
-    pub fn named(&self) -> Flags {
+    pub fn named(&self) -> FlagSet {
         let named = self.names.iter().enumerate().filter(|(_, name)| name.is_some());
-        named.fold(Flags::EMPTY, |flags, (index, _)| flags | Flags::keyword(index as u8))
+        named.fold(FlagSet::EMPTY, |flags, (index, _)| flags.with_keyword(index))
     }
 
     /// The index of a keyword, giving it the first free letter if it has none.
@@ -114,7 +114,7 @@ impl Keywords {
     /// # Errors
     /// [`NoLetter`]; the table is then unchanged.
     pub fn assign(&mut self, keyword: &[u8]) -> Result<u8, NoLetter> {
-        self.assign_beside(keyword, Flags::EMPTY)
+        self.assign_beside(keyword, FlagSet::EMPTY)
     }
 
     /// [`Keywords::assign`], passing over the nameless letters of `used`: messages carry them already, and
@@ -122,7 +122,7 @@ impl Keywords {
     ///
     /// # Errors
     /// [`NoLetter`]; the table is then unchanged.
-    pub fn assign_beside(&mut self, keyword: &[u8], used: Flags) -> Result<u8, NoLetter> {
+    pub fn assign_beside(&mut self, keyword: &[u8], used: FlagSet) -> Result<u8, NoLetter> {
         if let Some(index) = self.index(keyword) {
             return Ok(index);
         }
@@ -130,9 +130,8 @@ impl Keywords {
             return Err(NoLetter::BadName);
         }
         let slots = self.names.iter_mut().enumerate();
-        let free = |(index, slot): &(usize, &mut Option<Vec<u8>>)| {
-            slot.is_none() && !used.intersects(Flags::keyword(*index as u8))
-        };
+        let free =
+            |(index, slot): &(usize, &mut Option<Vec<u8>>)| slot.is_none() && !used.contains_keyword(*index);
         let (index, slot) = slots.into_iter().find(free).ok_or(NoLetter::Full)?;
         *slot = Some(keyword.to_vec());
         Ok(index as u8)
@@ -178,13 +177,13 @@ mod tests {
         }
         assert_eq!(keywords.assign(b"KZ"), Ok(25));
         assert_eq!(keywords.assign(b"one-more"), Err(NoLetter::Full));
-        assert_eq!(keywords.named(), Flags::KEYWORDS);
+        assert_eq!(keywords.named().keywords().count(), 26);
     }
 
     #[test]
     fn a_nameless_letter_in_use_is_not_given_away() {
         let mut keywords = Keywords::default();
-        assert_eq!(keywords.assign_beside(b"work", Flags::keyword(0) | Flags::keyword(1)), Ok(2));
+        assert_eq!(keywords.assign_beside(b"work", FlagSet::EMPTY.with_keyword(0).with_keyword(1)), Ok(2));
     }
 
     #[test]

@@ -14,11 +14,12 @@
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
 //!
 //! ```
-//! use postier_core::maildir::name::{FileName, Flags};
+//! use postier_core::imap::flag::SystemFlag;
+//! use postier_core::maildir::name::FileName;
 //!
 //! let name = FileName::parse(b"1700000000.M5P7.host,S=9:2,S");
 //! assert_eq!(name.size(), Some(9));
-//! assert!(name.flags().contains(Flags::SEEN));
+//! assert!(name.flags().contains(SystemFlag::Seen));
 //! ```
 
 pub mod folder;

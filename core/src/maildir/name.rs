@@ -11,9 +11,9 @@
 //! Nothing here looks at a clock, draws a random number or opens a file.
 
 use super::{decimal, decimal_prefix, push_decimal, push_hex};
+use crate::imap::flag::{FlagSet, SystemFlag};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::ops::{BitAnd, BitOr, BitOrAssign, Not, Sub, SubAssign};
 
 /// The longest file name that the usual file systems take, in bytes (Linux `NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
@@ -21,145 +21,26 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The longest host part of a new name, in bytes after escaping; a longer host is cut.
 pub const HOST_BYTES_MAX: usize = 100;
 
-/// How many keywords a file name can carry: the letters `a` to `z`.
-pub const KEYWORDS_MAX: usize = 26;
-
-/// A set of flags as a file name can carry them: five system flags and 26 keyword letters.
+/// The flag of one letter; `None` for letters that mean nothing to us (`P`, `X` …), which a name keeps.
 ///
-/// Which keyword a letter means is said by `dovecot-keywords` ([`super::keywords`]).
-///
-/// ```
-/// use postier_core::maildir::name::Flags;
-/// let flags = Flags::SEEN | Flags::FLAGGED;
-/// assert!(flags.contains(Flags::SEEN));
-/// assert_eq!(flags - Flags::SEEN, Flags::FLAGGED);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Flags(u32);
-
-impl Flags {
-    /// No flag.
-    pub const EMPTY: Flags = Flags(0);
-    /// `\Draft`, letter `D`.
-    pub const DRAFT: Flags = Flags(1 << 26);
-    /// `\Flagged`, letter `F`.
-    pub const FLAGGED: Flags = Flags(1 << 27);
-    /// `\Answered`, letter `R`.
-    pub const ANSWERED: Flags = Flags(1 << 28);
-    /// `\Seen`, letter `S`.
-    pub const SEEN: Flags = Flags(1 << 29);
-    /// `\Deleted`, letter `T`.
-    pub const DELETED: Flags = Flags(1 << 30);
-    /// The five system flags.
-    pub const SYSTEM: Flags = Flags(0x1f << 26);
-    /// All 26 keyword letters.
-    pub const KEYWORDS: Flags = Flags((1 << 26) - 1);
-
-    /// The keyword with this index (0 is the letter `a`); empty for an index above 25.
-    pub const fn keyword(index: u8) -> Flags {
-        if (index as usize) < KEYWORDS_MAX { Flags(1 << index) } else { Flags::EMPTY }
-    }
-
-    /// The flag of one letter; `None` for letters that mean nothing to us (`P`, `X` …), which a name keeps.
-    pub const fn from_letter(letter: u8) -> Option<Flags> {
-        match letter {
-            b'D' => Some(Flags::DRAFT),
-            b'F' => Some(Flags::FLAGGED),
-            b'R' => Some(Flags::ANSWERED),
-            b'S' => Some(Flags::SEEN),
-            b'T' => Some(Flags::DELETED),
-            b'a'..=b'z' => Some(Flags::keyword(letter - b'a')),
-            _ => None,
-        }
-    }
-
-    /// Whether every flag of `other` is in this set.
-    pub const fn contains(self, other: Flags) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether a flag of `other` is in this set.
-    pub const fn intersects(self, other: Flags) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether the set is empty.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The set as a number, for indexes and caches: bit 0 is `a`, bit 25 `z`, then D, F, R, S, T.
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// The inverse of [`Flags::bits`]; bits that mean nothing are dropped.
-    pub const fn from_bits(bits: u32) -> Flags {
-        Flags(bits & (Flags::SYSTEM.0 | Flags::KEYWORDS.0))
-    }
-
-    /// The indexes of the keywords in this set, ascending.
-    pub fn keyword_indexes(self) -> impl Iterator<Item = u8> {
-        (0..KEYWORDS_MAX as u8).filter(move |&index| self.contains(Flags::keyword(index)))
-    }
-
-    /// The letters of this set in ASCII order, which is their order in a file name.
-    pub fn letters(self) -> impl Iterator<Item = u8> {
-        b"DFRSTabcdefghijklmnopqrstuvwxyz"
-            .iter()
-            .copied()
-            .filter(move |&letter| Flags::from_letter(letter).is_some_and(|flag| self.contains(flag)))
-    }
+/// `a` to `z` are the keywords with index 0 to 25; what they mean is said by `dovecot-keywords`
+/// ([`super::keywords`]).
+pub const fn flag_of_letter(letter: u8) -> Option<FlagSet> {
+    Some(match letter {
+        b'D' => FlagSet::EMPTY.with(SystemFlag::Draft),
+        b'F' => FlagSet::EMPTY.with(SystemFlag::Flagged),
+        b'R' => FlagSet::EMPTY.with(SystemFlag::Answered),
+        b'S' => FlagSet::EMPTY.with(SystemFlag::Seen),
+        b'T' => FlagSet::EMPTY.with(SystemFlag::Deleted),
+        b'a'..=b'z' => FlagSet::EMPTY.with_keyword((letter - b'a') as usize),
+        _ => return None,
+    })
 }
 
-impl core::fmt::Debug for Flags {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Flags(")?;
-        for letter in self.letters() {
-            core::fmt::Write::write_char(f, char::from(letter))?;
-        }
-        f.write_str(")")
-    }
-}
-
-impl BitOr for Flags {
-    type Output = Flags;
-    fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Flags {
-    fn bitor_assign(&mut self, other: Flags) {
-        self.0 |= other.0;
-    }
-}
-
-impl BitAnd for Flags {
-    type Output = Flags;
-    fn bitand(self, other: Flags) -> Flags {
-        Flags(self.0 & other.0)
-    }
-}
-
-impl Sub for Flags {
-    type Output = Flags;
-    fn sub(self, other: Flags) -> Flags {
-        Flags(self.0 & !other.0)
-    }
-}
-
-impl SubAssign for Flags {
-    fn sub_assign(&mut self, other: Flags) {
-        self.0 &= !other.0;
-    }
-}
-
-impl Not for Flags {
-    type Output = Flags;
-    fn not(self) -> Flags {
-        Flags::from_bits(!self.0)
-    }
+/// The letters of a set of flags in ASCII order, which is their order in a file name.
+pub fn letters_of(flags: FlagSet) -> impl Iterator<Item = u8> {
+    let set = move |letter: u8| flag_of_letter(letter).is_some_and(|flag| flags.intersect(flag) == flag);
+    b"DFRSTabcdefghijklmnopqrstuvwxyz".iter().copied().filter(move |&letter| set(letter))
 }
 
 /// One file name in `cur` or `new`, read.
@@ -210,11 +91,11 @@ impl<'a> FileName<'a> {
     }
 
     /// The flags that the name carries. Letters that mean nothing to us are passed over.
-    pub fn flags(&self) -> Flags {
+    pub fn flags(&self) -> FlagSet {
         self.letters()
             .iter()
-            .filter_map(|&letter| Flags::from_letter(letter))
-            .fold(Flags::EMPTY, |flags, flag| flags | flag)
+            .filter_map(|&letter| flag_of_letter(letter))
+            .fold(FlagSet::EMPTY, FlagSet::union)
     }
 
     /// The size of the file in bytes, if the name carries it as `,S=`.
@@ -250,12 +131,12 @@ impl<'a> FileName<'a> {
     ///
     /// Letters that mean nothing to us keep their place in that order, and a second flag set (from the next
     /// `,` on) is kept as it is. Info of another version (`:1,…`) is dropped.
-    pub fn push_with_flags(&self, flags: Flags, out: &mut Vec<u8>) {
+    pub fn push_with_flags(&self, flags: FlagSet, out: &mut Vec<u8>) {
         out.extend_from_slice(self.base);
         out.extend_from_slice(b":2,");
         let letters = self.letters();
-        let mut ours = flags.letters().peekable();
-        for &kept in letters.iter().filter(|&&letter| Flags::from_letter(letter).is_none()) {
+        let mut ours = letters_of(flags).peekable();
+        for &kept in letters.iter().filter(|&&letter| flag_of_letter(letter).is_none()) {
             while let Some(letter) = ours.next_if(|&letter| letter < kept) {
                 out.push(letter);
             }
@@ -266,7 +147,7 @@ impl<'a> FileName<'a> {
     }
 
     /// [`FileName::push_with_flags`] into a new buffer.
-    pub fn with_flags(&self, flags: Flags) -> Vec<u8> {
+    pub fn with_flags(&self, flags: FlagSet) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.base.len() + 16);
         self.push_with_flags(flags, &mut out);
         out
@@ -414,11 +295,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::string::String;
 
-    fn flags(letters: &[u8]) -> Flags {
-        letters
-            .iter()
-            .filter_map(|&letter| Flags::from_letter(letter))
-            .fold(Flags::EMPTY, |all, one| all | one)
+    fn flags(letters: &[u8]) -> FlagSet {
+        letters.iter().filter_map(|&letter| flag_of_letter(letter)).fold(FlagSet::EMPTY, FlagSet::union)
     }
 
     #[test]
@@ -427,7 +305,7 @@ mod tests {
         assert_eq!(name.base(), b"1700000000.M5P7.host,S=1234,W=1250");
         assert_eq!(name.flags(), flags(b"FSac"));
         assert_eq!((name.size(), name.virtual_size()), (Some(1234), Some(1250)));
-        assert_eq!(name.flags().keyword_indexes().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(name.flags().keywords().collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]
@@ -442,7 +320,7 @@ mod tests {
     #[test]
     fn names_without_version_2_info_have_no_flags() {
         for name in [&b"1.a"[..], b"1.a:", b"1.a:2", b"1.a:2,", b"1.a:1,FS", b"1.a:2,,S"] {
-            assert_eq!(FileName::parse(name).flags(), Flags::EMPTY, "{}", String::from_utf8_lossy(name));
+            assert_eq!(FileName::parse(name).flags(), FlagSet::EMPTY, "{}", String::from_utf8_lossy(name));
         }
     }
 
@@ -450,9 +328,9 @@ mod tests {
     fn unknown_letters_and_a_second_set_are_kept() {
         let name = FileName::parse(b"1.a:2,FPSXb,other,more");
         assert_eq!(name.with_flags(flags(b"DRTa")), b"1.a:2,DPRTXa,other,more");
-        assert_eq!(name.with_flags(Flags::EMPTY), b"1.a:2,PX,other,more");
+        assert_eq!(name.with_flags(FlagSet::EMPTY), b"1.a:2,PX,other,more");
         assert_eq!(FileName::parse(b"1.a").with_flags(flags(b"zSD")), b"1.a:2,DSz");
-        assert_eq!(FileName::parse(b"1.a:1,E").with_flags(Flags::SEEN), b"1.a:2,S");
+        assert_eq!(FileName::parse(b"1.a:1,E").with_flags(flags(b"S")), b"1.a:2,S");
     }
 
     #[test]
@@ -499,7 +377,7 @@ mod tests {
         let unique =
             UniqueName { seconds, microseconds: 999_999, pid: u32::MAX, sequence: u64::MAX >> 20, random };
         let base = unique.base_with_sizes(&host, u64::MAX >> 14, u64::MAX >> 14);
-        assert!(FileName::parse(&base).with_flags(!Flags::EMPTY).len() <= NAME_BYTES_MAX);
+        assert!(FileName::parse(&base).with_flags(FlagSet::from_bits(u32::MAX)).len() <= NAME_BYTES_MAX);
     }
 
     #[test]
@@ -516,7 +394,7 @@ mod tests {
     proptest! {
         #[test]
         fn flags_survive_a_rename(name in "[0-9a-zA-Z.,:=]{0,40}", bits: u32) {
-            let flags = Flags::from_bits(bits);
+            let flags = FlagSet::from_bits(bits);
             let old = FileName::parse(name.as_bytes());
             let renamed = old.with_flags(flags);
             let new = FileName::parse(&renamed);
@@ -524,7 +402,7 @@ mod tests {
             prop_assert_eq!(new.flags(), flags);
             prop_assert_eq!(new.with_flags(flags), renamed.clone());
             let unknown = |name: &FileName<'_>| -> Vec<u8> {
-                name.letters().iter().copied().filter(|&l| Flags::from_letter(l).is_none()).collect()
+                name.letters().iter().copied().filter(|&l| flag_of_letter(l).is_none()).collect()
             };
             prop_assert_eq!(unknown(&new), unknown(&old));
         }
@@ -532,7 +410,7 @@ mod tests {
         #[test]
         fn any_bytes_are_some_name(name: Vec<u8>) {
             let name = FileName::parse(&name);
-            let _ = (name.flags(), name.size(), name.order(), name.with_flags(Flags::SEEN), name.is_message());
+            let _ = (name.flags(), name.size(), name.order(), name.with_flags(flags(b"S")), name.is_message());
         }
 
         #[test]
