@@ -1,15 +1,17 @@
 //! One mailbox as the process knows it: the messages with their UIDs and flags, and what changed.
 //!
-//! A [`MailboxState`] is a value. A store operation takes one, works on the disk, and returns the next one with
-//! the [`Change`]s between the two; the office adopts it only then, so nothing is shown before it is durable.
-//! Copies are cheap: messages live in shared chunks ([`Messages`]), copied when written to.
+//! A [`MailboxState`] is a value. A store operation takes one, works on the disk, and returns the next one
+//! with the [`Change`]s between the two; the office adopts it only then, so nothing is shown before it is
+//! durable. Copies are cheap: messages live in shared chunks ([`Messages`]), copied when written to.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::disk::{Kind, Stat};
 use crate::imap::flag::FlagSet;
+use crate::maildir::name::FileName;
 
 /// Messages per chunk: a change copies one chunk, a snapshot copies one pointer per chunk.
 const CHUNK_MESSAGES: usize = 256;
@@ -38,6 +40,23 @@ pub struct Message {
 }
 
 impl Message {
+    /// The message of a file called `file`; flags with a letter outside `named` are passed over.
+    pub fn new(uid: u32, file: Box<[u8]>, in_new: bool, named: FlagSet, modseq: u64) -> Message {
+        let name = FileName::parse(&file);
+        Message {
+            uid,
+            // A directory entry is at most 255 octets long.
+            base_len: u16::try_from(name.base().len()).unwrap_or(u16::MAX),
+            in_new,
+            flags: name.flags().intersect(named),
+            modseq,
+            size: name.size(),
+            wire_size: name.virtual_size(),
+            internal_date: None,
+            file,
+        }
+    }
+
     /// What identifies the file across flag changes: the name up to the first `:`.
     pub fn base(&self) -> &[u8] {
         self.file.get(..usize::from(self.base_len)).unwrap_or(&self.file)
@@ -154,6 +173,14 @@ pub struct Stamp {
     pub mtime_ns: i64,
 }
 
+impl Stamp {
+    /// The stamp of a file or directory.
+    pub fn of(stat: &Stat) -> Stamp {
+        let size = if stat.kind == Kind::Directory { 0 } else { stat.size };
+        Stamp { inode: stat.inode, device: stat.device, size, mtime_ns: stat.mtime_ns }
+    }
+}
+
 /// Everything the process knows of one mailbox.
 #[derive(Clone, Debug, Default)]
 pub struct MailboxState {
@@ -161,30 +188,31 @@ pub struct MailboxState {
     pub uid_validity: u32,
     /// The UID the next message will get at least.
     pub uid_next: u32,
-    /// 32 hex digits: the mailbox's GUID, later its MAILBOXID.
-    pub guid: Box<[u8]>,
-    /// Other fields of the first line of `dovecot-uidlist`, kept as they are.
-    pub uidlist_extra: Vec<Box<[u8]>>,
+    /// The mailbox's GUID, later its MAILBOXID.
+    pub guid: [u8; 16],
+    /// Other fields of the first line of `dovecot-uidlist` (key, value), kept as they are.
+    pub uidlist_others: Vec<(u8, Vec<u8>)>,
     /// The highest mod-sequence handed out.
     pub highest_modseq: u64,
-    /// Names of keywords a to z, by index; unused letters are empty.
+    /// Names of keywords a to z, by index. A letter without a name that can be told to a client is empty
+    /// here, and no message has its flag: such letters stay in the file names and are otherwise passed over.
     pub keywords: Arc<Vec<String>>,
     /// The messages.
     pub messages: Messages,
-    /// UIDs below this one were in `cur/` when first seen, or another session was told of them as \Recent.
-    pub first_recent: u32,
     /// `dovecot-uidlist` as last read or written.
     pub uidlist_stamp: Stamp,
     /// Records in the file, live or not: when many are dead it is rewritten.
     pub uidlist_records: u32,
+    /// The file has debris or is not of version 3: the next writer writes it anew.
+    pub uidlist_wants_rewrite: bool,
     /// `dovecot-keywords` as last read or written.
     pub keywords_stamp: Stamp,
     /// `cur/` at the last scan.
     pub cur_stamp: Stamp,
     /// `new/` at the last scan.
     pub new_stamp: Stamp,
-    /// The scan that took the stamps ended this long after them (wall clock, ns); a directory time younger than
-    /// 2 s at that moment does not mean "unchanged".
+    /// When the directories were last scanned (wall clock, ns): one whose time was younger than 2 s at that
+    /// moment may have changed since without showing it.
     pub scanned_at_ns: i64,
     /// True if the directories cannot be written: SELECT answers READ-ONLY.
     pub read_only: bool,
@@ -210,17 +238,7 @@ mod tests {
     use super::*;
 
     fn message(uid: u32) -> Message {
-        Message {
-            uid,
-            base_len: 1,
-            in_new: false,
-            file: Box::from(&b"m:2,"[..]),
-            flags: FlagSet::default(),
-            modseq: 1,
-            size: None,
-            wire_size: None,
-            internal_date: None,
-        }
+        Message::new(uid, Box::from(&b"m:2,"[..]), false, FlagSet::EMPTY, 1)
     }
 
     #[test]

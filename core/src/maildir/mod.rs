@@ -22,11 +22,18 @@
 //! assert!(name.flags().contains(SystemFlag::Seen));
 //! ```
 
+pub mod account;
+mod body;
+pub mod context;
+pub mod deliver;
 pub mod folder;
 pub mod keywords;
 pub mod lock;
 pub mod mailbox;
+#[cfg(test)]
+mod memdisk;
 pub mod name;
+mod scope;
 pub mod subscriptions;
 pub mod uidlist;
 pub mod uidvalidity;

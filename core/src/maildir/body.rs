@@ -1,0 +1,177 @@
+//! A message's octets on their way into `tmp/`: gathered from the owner of the task, written, counted,
+//! synced.
+//!
+//! A small message comes whole before the first file operation, so it is written in one piece; of a large one
+//! at most [`GATHER_BYTES`] and one chunk are in memory.
+
+use super::context::{At, StoreContext, StoreError, StoreErrorKind};
+use super::name::push_sizes;
+use super::scope::Scope;
+use crate::disk::{Disk, Errno, Handle, TaskInput};
+use crate::wire::eol::CrlfLen;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// How much is gathered before it is written, in octets.
+pub(super) const GATHER_BYTES: usize = 128 * 1024;
+
+/// A message that is whole and durable in `tmp/`, waiting to be made visible.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Staged {
+    /// Its name in `tmp/`.
+    pub(super) temporary: Box<[u8]>,
+    /// The base name it gets, sizes included.
+    pub(super) base: Box<[u8]>,
+    /// Octets of the file.
+    pub size: u64,
+    /// Octets with CRLF line ends (RFC822.SIZE).
+    pub wire_size: u64,
+    /// INTERNALDATE in seconds since 1970.
+    pub(super) internal_date: i64,
+}
+
+/// The octets that have come and are not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    buffered: Vec<u8>,
+    size: u64,
+    wire: CrlfLen,
+    committed: bool,
+}
+
+impl Body {
+    /// Takes the first octets, without any file operation: the whole message, if it is small.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Aborted`].
+    pub(super) async fn gather(disk: &Disk) -> Result<Body, StoreError> {
+        let mut body = Body::default();
+        body.gather_more(disk).await?;
+        Ok(body)
+    }
+
+    async fn gather_more(&mut self, disk: &Disk) -> Result<(), StoreError> {
+        while !self.committed && self.buffered.len() < GATHER_BYTES {
+            match disk.input().await {
+                TaskInput::Chunk(bytes) => {
+                    self.size = self.size.saturating_add(bytes.len() as u64);
+                    self.wire.feed(&bytes);
+                    if self.buffered.is_empty() {
+                        self.buffered = bytes;
+                    } else {
+                        self.buffered.extend_from_slice(&bytes);
+                    }
+                }
+                TaskInput::Commit => self.committed = true,
+                TaskInput::Abort => return Err(StoreError::new(StoreErrorKind::Aborted, b"")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes these octets and those that follow into a new file in `tmp`, and syncs it. On an error the file
+    /// is gone.
+    ///
+    /// `internal_date` becomes the file's modification time, in seconds since 1970; without one it is now.
+    pub(super) async fn store(
+        mut self,
+        scope: &mut Scope,
+        context: &StoreContext,
+        tmp: Handle,
+        internal_date: Option<i64>,
+    ) -> Result<Staged, StoreError> {
+        let disk = scope.disk.clone();
+        let now = disk.now().await;
+        let temporary = context.unique_name(now).base(context.host());
+        let file = disk.create(tmp, &temporary).await.at(&temporary)?;
+        let file = scope.hold(file);
+        if let Err(error) = self.fill(&disk, tmp, file, &temporary, internal_date).await {
+            let _ = disk.unlink(tmp, &temporary).await;
+            return Err(error);
+        }
+        scope.close(file).await;
+        let mut base = temporary.clone();
+        push_sizes(&mut base, self.size, self.wire.len());
+        Ok(Staged {
+            temporary: temporary.into(),
+            base: base.into(),
+            size: self.size,
+            wire_size: self.wire.len(),
+            internal_date: internal_date.unwrap_or(now.wall.secs),
+        })
+    }
+
+    async fn fill(
+        &mut self,
+        disk: &Disk,
+        tmp: Handle,
+        file: Handle,
+        name: &[u8],
+        internal_date: Option<i64>,
+    ) -> Result<(), StoreError> {
+        loop {
+            if !self.buffered.is_empty() {
+                disk.write(file, core::mem::take(&mut self.buffered)).await.at(name)?;
+            }
+            if self.committed {
+                break;
+            }
+            self.gather_more(disk).await?;
+        }
+        if let Some(seconds) = internal_date {
+            disk.set_time(tmp, name, seconds.saturating_mul(1_000_000_000)).await.at(name)?;
+        }
+        disk.sync(file).await.at(name)
+    }
+}
+
+/// Gives a file a second name in another directory, as a hard link where that is possible, else as a synced
+/// copy with the same modification time.
+pub(super) async fn link_or_copy(
+    scope: &mut Scope,
+    dir: Handle,
+    name: &[u8],
+    to_dir: Handle,
+    to_name: &[u8],
+) -> Result<(), StoreError> {
+    let disk = scope.disk.clone();
+    match disk.link(dir, name, to_dir, to_name).await {
+        Ok(()) => return Ok(()),
+        // Another file system, another owner (`protected_hardlinks`), a file system without links, too many
+        // of them.
+        Err(Errno::CrossDevice | Errno::Access | Errno::TooManyLinks | Errno::Other(_)) => {}
+        Err(errno) => return Err(errno).at(name),
+    }
+    let (from, stat) = disk.open_file(dir, name).await.at(name)?;
+    let from = scope.hold(from);
+    let to = disk.create(to_dir, to_name).await.at(to_name)?;
+    let to = scope.hold(to);
+    let result = copy_octets(&disk, from, to, to_dir, to_name, stat.mtime_ns).await;
+    scope.close(from).await;
+    scope.close(to).await;
+    if result.is_err() {
+        let _ = disk.unlink(to_dir, to_name).await;
+    }
+    result.at(to_name)
+}
+
+async fn copy_octets(
+    disk: &Disk,
+    from: Handle,
+    to: Handle,
+    to_dir: Handle,
+    to_name: &[u8],
+    mtime_ns: i64,
+) -> Result<(), Errno> {
+    let mut offset = 0u64;
+    loop {
+        let bytes = disk.read(from, offset, GATHER_BYTES).await?;
+        if bytes.is_empty() {
+            break;
+        }
+        offset = offset.saturating_add(bytes.len() as u64);
+        disk.write(to, bytes).await?;
+    }
+    disk.set_time(to_dir, to_name, mtime_ns).await?;
+    disk.sync(to).await
+}

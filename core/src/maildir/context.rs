@@ -1,0 +1,209 @@
+//! What all store operations share: who we are, how long to wait, how to make unique names, and how they
+//! fail.
+
+use crate::disk::Errno;
+use crate::machine::{Now, WallTime};
+use crate::maildir::folder::BadName;
+use crate::maildir::lock::Holder;
+use crate::maildir::name::{HostPart, UniqueName};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+
+/// The directory that holds one user's mail: INBOX itself, and the other mailboxes in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Root {
+    /// Absolute path, from the configuration.
+    pub path: Box<[u8]>,
+}
+
+impl Root {
+    /// The root at a path.
+    pub fn new(path: &[u8]) -> Root {
+        Root { path: path.into() }
+    }
+}
+
+/// Facts about this process and its machine, given at the start.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// The host name, as Dovecot would write it into a lock.
+    pub host: Vec<u8>,
+    /// Our process number.
+    pub pid: u32,
+    /// When this process started.
+    pub started: WallTime,
+    /// When the machine booted, if known.
+    pub booted: Option<WallTime>,
+    /// A random number, another one for each process.
+    pub seed: u64,
+}
+
+/// What all store operations of a process share; one value, behind an `Arc`.
+#[derive(Debug)]
+pub struct StoreContext {
+    facts: HostFacts,
+    host: HostPart,
+    sequence: AtomicU32,
+    /// How long a writer waits for the lock of somebody else before it answers Busy.
+    pub lock_wait: Duration,
+    /// How long a reader that could do without the lock waits for it, to give new messages their UIDs.
+    pub lock_wait_reader: Duration,
+}
+
+impl StoreContext {
+    /// With the usual waits: 15 s for writers, 1 s for readers.
+    pub fn new(facts: HostFacts) -> StoreContext {
+        StoreContext {
+            host: HostPart::new(&facts.host),
+            facts,
+            sequence: AtomicU32::new(0),
+            lock_wait: Duration::from_secs(15),
+            lock_wait_reader: Duration::from_secs(1),
+        }
+    }
+
+    /// The facts given at the start.
+    pub fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
+    /// Who we are in a lock file.
+    pub(super) fn holder(&self) -> Holder<'_> {
+        Holder { pid: self.facts.pid, host: &self.facts.host }
+    }
+
+    /// The host as it stands in file names.
+    pub(super) fn host(&self) -> &HostPart {
+        &self.host
+    }
+
+    /// The makings of a name that no other file has.
+    pub(super) fn unique_name(&self, now: Now) -> UniqueName {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        UniqueName {
+            seconds: u64::try_from(now.wall.secs).unwrap_or(0),
+            microseconds: now.wall.micros,
+            pid: self.facts.pid,
+            sequence: u64::from(sequence),
+            random: mix(self.facts.seed ^ u64::from(sequence)) as u32,
+        }
+    }
+
+    /// A random GUID for a new mailbox.
+    pub(super) fn guid(&self, now: Now) -> [u8; 16] {
+        let sequence = u64::from(self.sequence.fetch_add(1, Ordering::Relaxed));
+        let high = mix(self.facts.seed ^ sequence);
+        let low = mix(high ^ now.wall.secs as u64 ^ u64::from(now.wall.micros) << 40);
+        (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+    }
+}
+
+/// One step of splitmix64: spreads a seed and a counter over 64 bits.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}
+
+/// Wall-clock nanoseconds since 1970, to compare with file times.
+pub(super) fn wall_ns(wall: WallTime) -> i64 {
+    wall.secs.saturating_mul(1_000_000_000).saturating_add(i64::from(wall.micros) * 1000)
+}
+
+/// Why a store operation failed, and at which file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreError {
+    /// What the one who asked must be told.
+    pub kind: StoreErrorKind,
+    /// The file or directory concerned, for the log; may be empty.
+    pub file: Box<[u8]>,
+}
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreErrorKind {
+    /// The file system is full.
+    NoSpace,
+    /// The quota of the file system is used up.
+    OverQuota,
+    /// Somebody else holds the lock and does not let go.
+    Busy,
+    /// The mailbox (or message) does not exist.
+    NotFound,
+    /// The mailbox exists already.
+    AlreadyExists,
+    /// A mailbox name that cannot be.
+    BadName(BadName),
+    /// It can never be done with this mailbox (deleting INBOX, say).
+    Cannot,
+    /// The system does not let us.
+    Access,
+    /// The file system cannot be written.
+    ReadOnly,
+    /// All UIDs are used up.
+    UidsExhausted,
+    /// The owner of the task asked for the end: everything is undone.
+    Aborted,
+    /// Anything else; trying again later may help.
+    Temporary(Errno),
+}
+
+impl StoreError {
+    /// A failure that no file operation reported.
+    pub fn new(kind: StoreErrorKind, file: &[u8]) -> StoreError {
+        StoreError { kind, file: file.into() }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.kind)?;
+        if !self.file.is_empty() {
+            write!(f, " at {}", String::from_utf8_lossy(&self.file))?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for StoreError {}
+
+impl From<Errno> for StoreErrorKind {
+    fn from(errno: Errno) -> StoreErrorKind {
+        match errno {
+            Errno::NotFound => StoreErrorKind::NotFound,
+            Errno::Exists => StoreErrorKind::AlreadyExists,
+            Errno::Access => StoreErrorKind::Access,
+            Errno::NoSpace => StoreErrorKind::NoSpace,
+            Errno::Quota => StoreErrorKind::OverQuota,
+            Errno::ReadOnly => StoreErrorKind::ReadOnly,
+            Errno::Io
+            | Errno::TooManyFiles
+            | Errno::Stale
+            | Errno::NotDirectory
+            | Errno::IsDirectory
+            | Errno::NotEmpty
+            | Errno::CrossDevice
+            | Errno::Loop
+            | Errno::TooManyLinks
+            | Errno::NameTooLong
+            | Errno::Other(_) => StoreErrorKind::Temporary(errno),
+        }
+    }
+}
+
+/// Says at which file an operation failed.
+pub(super) trait At<T> {
+    /// The same result with the file's name.
+    fn at(self, file: &[u8]) -> Result<T, StoreError>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, file: &[u8]) -> Result<T, StoreError> {
+        self.map_err(|errno| StoreError::new(errno.into(), file))
+    }
+}

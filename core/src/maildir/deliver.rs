@@ -1,0 +1,350 @@
+//! Delivery: one message into the mailboxes of one or more users, durable and visible, or not at all.
+//!
+//! States on disk, for each target, and the moves between them:
+//!
+//! ```text
+//! nothing ─create, write, sync (first target); link or copy (others)─▶ tmp/<name>     all targets, before any goes on
+//! tmp/<name> ─rename, never over another file─▶ new/<name>,S=…,W=…                    visible
+//! new/<name>… ─sync of the directory─▶ the same, durable                              all targets: success
+//! ```
+//!
+//! If anything fails, the copies that are visible already are removed again, and those in `tmp/` too. After a
+//! crash, what is left in `tmp/` is debris that a later look cleans away. No lock is needed to deliver.
+
+use super::account;
+use super::body::{Body, Staged, link_or_copy};
+use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::folder::FolderName;
+use super::scope::Scope;
+use crate::disk::{Disk, Errno, Handle};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Where a copy goes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DeliveryTarget {
+    /// Whose mail.
+    pub root: Root,
+    /// Which mailbox; it must exist unless it is INBOX.
+    pub folder: FolderName,
+}
+
+/// What was delivered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivered {
+    /// Octets of the file.
+    pub size: u64,
+    /// Octets with CRLF line ends.
+    pub wire_size: u64,
+    /// The base name, the same in all mailboxes.
+    pub base: Box<[u8]>,
+}
+
+/// Delivers the message that comes as input, LF line ends and trace fields in place, to all targets or none.
+/// A target that is named twice gets one copy. A Maildir that does not exist is made
+/// ([`account::create_account`]).
+///
+/// Success means: durable in every target.
+///
+/// # Errors
+/// [`StoreError`]; nothing is left visible, as far as removing it works.
+pub async fn deliver(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    mut targets: Vec<DeliveryTarget>,
+) -> Result<Delivered, StoreError> {
+    targets.sort();
+    targets.dedup();
+    let body = Body::gather(&disk).await?;
+    let mut scope = Scope::new(disk);
+    let result = deliver_body(&mut scope, &context, &targets, body).await;
+    scope.finish().await;
+    result
+}
+
+/// The two directories of a mailbox that a delivery touches.
+#[derive(Clone, Copy)]
+struct Place {
+    tmp: Handle,
+    new: Handle,
+}
+
+async fn deliver_body(
+    scope: &mut Scope,
+    context: &StoreContext,
+    targets: &[DeliveryTarget],
+    body: Body,
+) -> Result<Delivered, StoreError> {
+    let (first, others) = targets.split_first().ok_or(StoreError::new(StoreErrorKind::Cannot, b""))?;
+    let place = open_place(scope, first).await?;
+    let staged = body.store(scope, context, place.tmp, None).await?;
+    let mut progress = Progress { staged: 0, visible: 0, first_visible: false };
+    let result = show_everywhere(scope, place, others, &staged, &mut progress).await;
+    if result.is_err() {
+        undo(scope, place, others, &staged, &progress).await;
+    }
+    result.map(|()| Delivered { size: staged.size, wire_size: staged.wire_size, base: staged.base })
+}
+
+/// How far a delivery has come: what there is to undo.
+struct Progress {
+    /// How many of the other targets have the message in `tmp/` or further.
+    staged: usize,
+    /// How many of the other targets may have it in `new/`.
+    visible: usize,
+    first_visible: bool,
+}
+
+async fn show_everywhere(
+    scope: &Scope,
+    place: Place,
+    others: &[DeliveryTarget],
+    staged: &Staged,
+    progress: &mut Progress,
+) -> Result<(), StoreError> {
+    let disk = &scope.disk;
+    for target in others {
+        // Each target has a scope of its own: a message to a thousand users does not hold their directories
+        // open.
+        let mut scope = Scope::new(disk.clone());
+        let result = stage_copy(&mut scope, place, target, staged).await;
+        scope.finish().await;
+        result?;
+        progress.staged += 1;
+    }
+    progress.first_visible = true;
+    show(disk, place, staged).await?;
+    for target in others {
+        progress.visible += 1;
+        let mut scope = Scope::new(disk.clone());
+        let result = match open_place(&mut scope, target).await {
+            Ok(place) => show(disk, place, staged).await,
+            Err(error) => Err(error),
+        };
+        scope.finish().await;
+        result?;
+    }
+    Ok(())
+}
+
+async fn stage_copy(
+    scope: &mut Scope,
+    first: Place,
+    target: &DeliveryTarget,
+    staged: &Staged,
+) -> Result<(), StoreError> {
+    let place = open_place(scope, target).await?;
+    link_or_copy(scope, first.tmp, &staged.temporary, place.tmp, &staged.temporary).await
+}
+
+/// Makes a staged copy visible, durably.
+async fn show(disk: &Disk, place: Place, staged: &Staged) -> Result<(), StoreError> {
+    disk.rename(place.tmp, &staged.temporary, place.new, &staged.base).await.at(&staged.base)?;
+    disk.sync_dir(place.new).await.at(b"new")
+}
+
+async fn undo(scope: &Scope, place: Place, others: &[DeliveryTarget], staged: &Staged, progress: &Progress) {
+    let disk = &scope.disk;
+    take_back(disk, place, staged, progress.first_visible).await;
+    for (index, target) in others.iter().take(progress.staged).enumerate() {
+        let mut scope = Scope::new(disk.clone());
+        if let Ok(place) = open_place(&mut scope, target).await {
+            take_back(disk, place, staged, index < progress.visible).await;
+        }
+        scope.finish().await;
+    }
+}
+
+async fn take_back(disk: &Disk, place: Place, staged: &Staged, visible: bool) {
+    // A name in `new/` may have been ours to give or not yet: the name is unique, so whatever has it is ours.
+    let removed = visible && disk.unlink(place.new, &staged.base).await.is_ok();
+    if !removed {
+        let _ = disk.unlink(place.tmp, &staged.temporary).await;
+    }
+}
+
+async fn open_place(scope: &mut Scope, target: &DeliveryTarget) -> Result<Place, StoreError> {
+    if let Some(place) = try_open_place(scope, target).await? {
+        return Ok(place);
+    }
+    account::create(scope, &target.root).await?;
+    match try_open_place(scope, target).await? {
+        Some(place) => Ok(place),
+        None => Err(StoreError::new(StoreErrorKind::NotFound, target.folder.as_bytes())),
+    }
+}
+
+/// `None` if there is no root, or no Maildir in it.
+async fn try_open_place(scope: &mut Scope, target: &DeliveryTarget) -> Result<Option<Place>, StoreError> {
+    let root = match scope.disk.open_root(&target.root.path, false).await {
+        Ok(handle) => scope.hold(handle),
+        Err(Errno::NotFound) => return Ok(None),
+        Err(errno) => return Err(errno).at(&target.root.path),
+    };
+    let mailbox = scope.open_mailbox(root, &target.folder).await?;
+    if target.folder.is_inbox() {
+        return match (scope.open_dir(root, b"tmp").await, scope.open_dir(root, b"new").await) {
+            (Ok(tmp), Ok(new)) => Ok(Some(Place { tmp, new })),
+            (Err(Errno::NotFound), _) | (_, Err(Errno::NotFound)) => Ok(None),
+            (Err(errno), _) | (_, Err(errno)) => Err(errno).at(&target.root.path),
+        };
+    }
+    let tmp = scope.open_or_make_dir(mailbox, b"tmp").await?;
+    let new = scope.open_or_make_dir(mailbox, b"new").await?;
+    Ok(Some(Place { tmp, new }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memdisk::{MemDisk, context, root};
+    use super::*;
+    use crate::disk::TaskInput;
+    use std::format;
+    use std::string::String;
+
+    fn message(chunks: &[&[u8]]) -> Vec<TaskInput> {
+        let chunks = chunks.iter().map(|chunk| TaskInput::Chunk(chunk.to_vec()));
+        chunks.chain([TaskInput::Commit]).collect()
+    }
+
+    fn targets(count: usize) -> Vec<DeliveryTarget> {
+        let root = |index: usize| Root::new(format!("/u{index}").as_bytes());
+        (0..count).map(|index| DeliveryTarget { root: root(index), folder: FolderName::inbox() }).collect()
+    }
+
+    fn disk_with_users(count: usize) -> MemDisk {
+        let mut disk = MemDisk::empty();
+        for index in 0..count {
+            disk.make_root(format!("/u{index}").as_bytes());
+            for part in ["cur", "new", "tmp"] {
+                disk.put_dir(&format!("/u{index}/{part}"));
+            }
+        }
+        disk
+    }
+
+    fn run(
+        disk: &mut MemDisk,
+        inputs: Vec<TaskInput>,
+        targets: Vec<DeliveryTarget>,
+    ) -> Option<Result<Delivered, StoreError>> {
+        let context = Arc::new(context());
+        disk.run(inputs, move |disk| deliver(disk, context, targets))
+    }
+
+    #[test]
+    fn one_small_message_costs_eight_operations() {
+        let mut disk = MemDisk::with_maildir();
+        let inbox = DeliveryTarget { root: root(), folder: FolderName::inbox() };
+        let delivered = run(&mut disk, message(&[b"a\n", b"b\n"]), Vec::from([inbox])).unwrap().unwrap();
+        assert_eq!((delivered.size, delivered.wire_size), (4, 6));
+        let named = disk.log.iter().filter(|name| *name != "Close" && *name != "Clock");
+        assert_eq!(
+            named.map(String::as_str).collect::<Vec<_>>(),
+            ["OpenRoot", "OpenDir", "OpenDir", "Create", "Write", "Sync", "Rename", "SyncDir"]
+        );
+        disk.restart();
+        assert_eq!(disk.contents("/m/new"), [b"a\nb\n"]);
+        assert_eq!(disk.names("/m/new"), [String::from_utf8_lossy(&delivered.base)]);
+        assert!(delivered.base.ends_with(b",S=4,W=6") && disk.names("/m/tmp").is_empty());
+    }
+
+    #[test]
+    fn a_large_message_is_written_in_pieces() {
+        let mut disk = disk_with_users(1);
+        let chunk = [b'x'; 70_000];
+        let delivered =
+            run(&mut disk, message(&[&chunk, &chunk, &chunk, b"\n"]), targets(1)).unwrap().unwrap();
+        assert_eq!((delivered.size, delivered.wire_size), (210_001, 210_002));
+        assert_eq!(disk.log.iter().filter(|name| *name == "Write").count(), 2);
+        assert_eq!(disk.contents("/u0/new")[0].len(), 210_001);
+    }
+
+    #[test]
+    fn an_abort_leaves_nothing() {
+        let mut disk = disk_with_users(1);
+        let abort = |chunks: &[&[u8]]| {
+            let chunks = chunks.iter().map(|chunk| TaskInput::Chunk(chunk.to_vec()));
+            chunks.chain([TaskInput::Abort]).collect::<Vec<_>>()
+        };
+        for inputs in [abort(&[]), abort(&[b"a"]), abort(&[&[b'x'; 200_000], b"y"])] {
+            let error = run(&mut disk, inputs, targets(1)).unwrap().unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Aborted);
+            assert!(disk.names("/u0/new").is_empty() && disk.names("/u0/tmp").is_empty());
+        }
+    }
+
+    #[test]
+    fn a_missing_maildir_is_made_with_its_mailboxes() {
+        let mut disk = MemDisk::empty();
+        run(&mut disk, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
+        disk.restart();
+        for user in ["/u0", "/u1"] {
+            assert_eq!(disk.contents(&format!("{user}/new")), [b"a\n"]);
+            assert!(!disk.names(&format!("{user}/.Sent/cur")).iter().any(|_| true));
+            assert!(disk.names(user).iter().any(|name| name == "subscriptions"));
+        }
+    }
+
+    #[test]
+    fn all_targets_share_one_file_and_one_named_twice_gets_one_copy() {
+        let mut disk = disk_with_users(3);
+        let twice = [targets(3), targets(3)].concat();
+        let delivered = run(&mut disk, message(&[b"a\n"]), twice).unwrap().unwrap();
+        let name = String::from_utf8_lossy(&delivered.base).into_owned();
+        let inodes: Vec<u64> =
+            (0..3).map(|user| disk.stat(&format!("/u{user}/new/{name}")).unwrap().inode).collect();
+        assert!(inodes.iter().all(|inode| *inode == inodes[0]));
+        assert!((0..3).all(|user| disk.names(&format!("/u{user}/new")).len() == 1));
+    }
+
+    #[test]
+    fn where_no_link_can_be_a_copy_is_made() {
+        let mut disk = disk_with_users(2);
+        run(&mut disk, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
+        let link = disk.log.iter().filter(|name| *name != "Close" && *name != "Clock");
+        let link = link.clone().position(|name| name == "Link").unwrap();
+        let mut disk = disk_with_users(2);
+        disk.fail_at = Some((link, Errno::CrossDevice));
+        run(&mut disk, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
+        disk.restart();
+        assert_eq!(disk.contents("/u1/new"), [b"a\n"]);
+        assert!(disk.names("/u1/tmp").is_empty());
+    }
+
+    #[test]
+    fn whatever_fails_nobody_has_the_message() {
+        for count in 1..4 {
+            let mut whole = disk_with_users(count);
+            run(&mut whole, message(&[b"a\n"]), targets(count)).unwrap().unwrap();
+            for at in 0..whole.ops {
+                for errno in [Errno::NoSpace, Errno::Io] {
+                    let mut disk = disk_with_users(count);
+                    disk.fail_at = Some((at, errno));
+                    let error = run(&mut disk, message(&[b"a\n"]), targets(count)).unwrap().unwrap_err();
+                    assert_eq!(error.kind, errno.into());
+                    for user in 0..count {
+                        let left = [format!("/u{user}/new"), format!("/u{user}/tmp")];
+                        assert!(left.iter().all(|dir| disk.names(dir).is_empty()), "operation {at}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_crash_nothing_half_written_is_visible() {
+        let mut whole = disk_with_users(2);
+        run(&mut whole, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
+        for at in 0..whole.ops {
+            let mut disk = disk_with_users(2);
+            disk.crash_at = Some(at);
+            assert!(run(&mut disk, message(&[b"a\n"]), targets(2)).is_none());
+            disk.restart();
+            for user in 0..2 {
+                assert!(disk.contents(&format!("/u{user}/new")).iter().all(|content| content == b"a\n"));
+            }
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! A file system in memory for tests: drives a task to its end, fails any operation, loses what was not
+//! synced.
+//!
+//! Crash model, harsher than most file systems: a directory keeps its entries as of its last sync, a file its
+//! octets and time as of its last sync (none if there was no sync). So a rename whose target directory alone
+//! was synced leaves both names.
+
+use super::context::{HostFacts, Root, StoreContext, wall_ns};
+use crate::disk::{
+    Disk, Errno, Handle, Kind, Name, Op, OpResult, Outcome, Resume, Stat, Task, TaskInput, TaskStep,
+};
+use crate::machine::{Instant, Now, WallTime};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::future::Future;
+use std::format;
+
+type Entries = BTreeMap<Vec<u8>, usize>;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Content {
+    File(Vec<u8>),
+    Directory(Entries),
+}
+
+#[derive(Clone, Debug)]
+struct Inode {
+    content: Content,
+    mtime_ns: i64,
+    durable: Content,
+    durable_mtime_ns: i64,
+}
+
+/// What an injected failure or crash is bound to: the operations in the order in which they are carried out,
+/// from 0.
+#[derive(Clone)]
+pub(super) struct MemDisk {
+    inodes: Vec<Inode>,
+    roots: BTreeMap<Vec<u8>, usize>,
+    handles: BTreeMap<u64, usize>,
+    next_handle: u64,
+    micros: u64,
+    /// Operations carried out, not counting closing and asking for facts.
+    pub(super) ops: usize,
+    /// This operation fails.
+    pub(super) fail_at: Option<(usize, Errno)>,
+    /// The power goes after this operation.
+    pub(super) crash_at: Option<usize>,
+    /// Another program does something before this operation.
+    pub(super) before: Option<(usize, fn(&mut MemDisk))>,
+    /// Processes that live.
+    pub(super) alive: Vec<u32>,
+    /// Names of all operations, for tests that count them.
+    pub(super) log: Vec<String>,
+}
+
+pub(super) fn context() -> StoreContext {
+    let started = WallTime { secs: 1_699_999_000, micros: 0 };
+    StoreContext::new(HostFacts { host: b"mx".to_vec(), pid: 7, started, booted: None, seed: 42 })
+}
+
+pub(super) fn root() -> Root {
+    Root::new(b"/m")
+}
+
+impl MemDisk {
+    /// A disk without any root.
+    pub(super) fn empty() -> MemDisk {
+        MemDisk {
+            inodes: Vec::new(),
+            roots: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            next_handle: 1,
+            micros: 0,
+            ops: 0,
+            fail_at: None,
+            crash_at: None,
+            before: None,
+            alive: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// A disk with a Maildir at `/m`.
+    pub(super) fn with_maildir() -> MemDisk {
+        let mut disk = MemDisk::empty();
+        disk.make_root(b"/m");
+        for name in ["cur", "new", "tmp"] {
+            disk.put_dir(&format!("/m/{name}"));
+        }
+        disk.advance(10_000_000);
+        disk
+    }
+
+    pub(super) fn make_root(&mut self, path: &[u8]) -> usize {
+        let inode = self.new_inode(Content::Directory(Entries::new()));
+        self.roots.insert(path.to_vec(), inode);
+        inode
+    }
+
+    /// Lets time pass, in microseconds.
+    pub(super) fn advance(&mut self, micros: u64) {
+        self.micros += micros;
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let wall = WallTime {
+            secs: 1_700_000_000 + (self.micros / 1_000_000) as i64,
+            micros: (self.micros % 1_000_000) as u32,
+        };
+        Now { instant: Instant::from_micros(self.micros), wall }
+    }
+
+    /// The clock of file times ticks every 4 ms.
+    fn tick_ns(&self) -> i64 {
+        wall_ns(self.now().wall) / 4_000_000 * 4_000_000
+    }
+
+    fn new_inode(&mut self, content: Content) -> usize {
+        let durable = match content {
+            Content::File(_) => Content::File(Vec::new()),
+            Content::Directory(_) => Content::Directory(Entries::new()),
+        };
+        let mtime_ns = self.tick_ns();
+        self.inodes.push(Inode { content, mtime_ns, durable, durable_mtime_ns: mtime_ns });
+        self.inodes.len() - 1
+    }
+
+    /// Everything that was not synced is gone, and so are all handles.
+    pub(super) fn restart(&mut self) {
+        for inode in &mut self.inodes {
+            inode.content = inode.durable.clone();
+            inode.mtime_ns = inode.durable_mtime_ns;
+        }
+        self.handles.clear();
+        (self.fail_at, self.crash_at, self.before) = (None, None, None);
+        self.advance(10_000_000);
+    }
+
+    /// Makes everything as it is now durable.
+    pub(super) fn settle(&mut self) {
+        for inode in &mut self.inodes {
+            inode.durable = inode.content.clone();
+            inode.durable_mtime_ns = inode.mtime_ns;
+        }
+        self.advance(10_000_000);
+    }
+
+    /// Drives an operation to its end; `None` if the power went.
+    pub(super) fn run<T, F, Fut>(&mut self, inputs: Vec<TaskInput>, start: F) -> Option<T>
+    where
+        F: FnOnce(Disk) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let mut task = Task::new(start);
+        let mut inputs = inputs.into_iter();
+        let mut resume = Resume::Start;
+        self.ops = 0;
+        self.log.clear();
+        loop {
+            match task.resume(resume) {
+                TaskStep::Op(op) => {
+                    let counted = !matches!(op, Op::Close { .. } | Op::Clock | Op::ProcessAlive { .. });
+                    let index = self.ops;
+                    self.ops += usize::from(counted);
+                    let name = format!("{op:?}");
+                    self.log.push(name.split([' ', '{']).next().unwrap_or_default().into());
+                    if counted
+                        && let Some((at, act)) = self.before
+                        && at == index
+                    {
+                        act(self);
+                    }
+                    let outcome = match self.fail_at {
+                        Some((at, errno)) if counted && at == index => Err(errno),
+                        Some(_) | None => self.carry_out(op),
+                    };
+                    if counted && self.crash_at == Some(index) {
+                        return None;
+                    }
+                    resume = Resume::Outcome(outcome);
+                }
+                TaskStep::NeedInput => {
+                    task.push_input(inputs.next().expect("the task wants more input than the test has"));
+                    resume = Resume::Start;
+                }
+                TaskStep::Wait(duration) => {
+                    self.advance(duration.as_micros() as u64);
+                    resume = Resume::Start;
+                }
+                TaskStep::Done(done) => {
+                    assert!(self.handles.is_empty(), "handles are left open: {:?}", self.handles);
+                    return Some(done);
+                }
+            }
+        }
+    }
+
+    fn inode(&self, handle: Handle) -> usize {
+        *self.handles.get(&handle.0).expect("a handle that is not open")
+    }
+
+    fn entries(&self, dir: usize) -> Result<&Entries, Errno> {
+        match &self.inodes[dir].content {
+            Content::Directory(entries) => Ok(entries),
+            Content::File(_) => Err(Errno::NotDirectory),
+        }
+    }
+
+    fn entries_mut(&mut self, dir: usize) -> Result<&mut Entries, Errno> {
+        let tick = self.tick_ns();
+        let inode = &mut self.inodes[dir];
+        inode.mtime_ns = tick;
+        match &mut inode.content {
+            Content::Directory(entries) => Ok(entries),
+            Content::File(_) => Err(Errno::NotDirectory),
+        }
+    }
+
+    fn find(&self, dir: usize, name: &[u8]) -> Result<usize, Errno> {
+        self.entries(dir)?.get(name).copied().ok_or(Errno::NotFound)
+    }
+
+    fn opened(&mut self, inode: usize) -> Handle {
+        let handle = self.next_handle;
+        self.next_handle += 1;
+        self.handles.insert(handle, inode);
+        Handle(handle)
+    }
+
+    fn stat_of(&self, inode: usize) -> Stat {
+        let node = &self.inodes[inode];
+        let (kind, size) = match &node.content {
+            Content::File(bytes) => (Kind::File, bytes.len() as u64),
+            Content::Directory(_) => (Kind::Directory, 4096),
+        };
+        let mtime_ns = node.mtime_ns;
+        Stat { kind, size, mtime_ns, ctime_ns: mtime_ns, inode: inode as u64, device: 1, links: 1 }
+    }
+
+    fn bytes(&self, inode: usize) -> Result<&Vec<u8>, Errno> {
+        match &self.inodes[inode].content {
+            Content::File(bytes) => Ok(bytes),
+            Content::Directory(_) => Err(Errno::IsDirectory),
+        }
+    }
+
+    fn bytes_mut(&mut self, inode: usize) -> Result<&mut Vec<u8>, Errno> {
+        let tick = self.tick_ns();
+        self.inodes[inode].mtime_ns = tick;
+        match &mut self.inodes[inode].content {
+            Content::File(bytes) => Ok(bytes),
+            Content::Directory(_) => Err(Errno::IsDirectory),
+        }
+    }
+
+    fn add(&mut self, dir: usize, name: Vec<u8>, content: Content) -> Result<usize, Errno> {
+        assert!(!name.is_empty() && !name.contains(&b'/'), "a bad name: {}", String::from_utf8_lossy(&name));
+        if name.len() > 255 {
+            return Err(Errno::NameTooLong);
+        }
+        if self.find(dir, &name).is_ok() {
+            return Err(Errno::Exists);
+        }
+        let inode = self.new_inode(content);
+        self.entries_mut(dir)?.insert(name, inode);
+        Ok(inode)
+    }
+
+    fn carry_out(&mut self, op: Op) -> OpResult {
+        self.advance(10);
+        match op {
+            Op::OpenRoot { path, create } => match self.roots.get(&path).copied() {
+                Some(inode) => Ok(Outcome::Opened(self.opened(inode))),
+                None if create => {
+                    let inode = self.make_root(&path);
+                    Ok(Outcome::Opened(self.opened(inode)))
+                }
+                None => Err(Errno::NotFound),
+            },
+            Op::OpenDir { dir, name } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                self.entries(inode)?;
+                Ok(Outcome::Opened(self.opened(inode)))
+            }
+            Op::MakeDir { dir, name } => {
+                self.add(self.inode(dir), name, Content::Directory(Entries::new()))?;
+                Ok(Outcome::Unit)
+            }
+            Op::OpenFile { dir, name } | Op::OpenAppend { dir, name } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                self.bytes(inode)?;
+                let stat = self.stat_of(inode);
+                Ok(Outcome::OpenedFile(self.opened(inode), stat))
+            }
+            Op::Create { dir, name } => {
+                let inode = self.add(self.inode(dir), name, Content::File(Vec::new()))?;
+                Ok(Outcome::Opened(self.opened(inode)))
+            }
+            Op::Read { file, offset, len } => {
+                let bytes = self.bytes(self.inode(file))?;
+                let start = bytes.len().min(offset as usize);
+                let end = bytes.len().min(start + len);
+                Ok(Outcome::Bytes(bytes[start..end].to_vec()))
+            }
+            Op::ReadFile { dir, name, max } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                let bytes = self.bytes(inode)?;
+                Ok(Outcome::File(bytes[..bytes.len().min(max)].to_vec(), self.stat_of(inode)))
+            }
+            Op::Write { file, bytes } => {
+                let inode = self.inode(file);
+                self.bytes_mut(inode)?.extend(bytes);
+                Ok(Outcome::Unit)
+            }
+            Op::Sync { file } | Op::SyncDir { dir: file } => {
+                let inode = self.inode(file);
+                let node = &mut self.inodes[inode];
+                (node.durable, node.durable_mtime_ns) = (node.content.clone(), node.mtime_ns);
+                Ok(Outcome::Unit)
+            }
+            Op::Close { handle } => {
+                self.handles.remove(&handle.0).expect("closed twice");
+                Ok(Outcome::Unit)
+            }
+            op => self.carry_out_on_names(op),
+        }
+    }
+
+    fn carry_out_on_names(&mut self, op: Op) -> OpResult {
+        match op {
+            Op::Rename { dir, name, to_dir, to_name, replace } => {
+                let (from, to) = (self.inode(dir), self.inode(to_dir));
+                self.move_entry(from, &name, to, to_name, replace)?;
+                Ok(Outcome::Unit)
+            }
+            Op::Link { dir, name, to_dir, to_name } => {
+                let (inode, to) = (self.find(self.inode(dir), &name)?, self.inode(to_dir));
+                if self.find(to, &to_name).is_ok() {
+                    return Err(Errno::Exists);
+                }
+                self.entries_mut(to)?.insert(to_name, inode);
+                Ok(Outcome::Unit)
+            }
+            Op::Unlink { dir, name } => {
+                let dir = self.inode(dir);
+                self.bytes(self.find(dir, &name)?)?;
+                self.entries_mut(dir)?.remove(&name);
+                Ok(Outcome::Unit)
+            }
+            Op::RemoveDir { dir, name } => {
+                let dir = self.inode(dir);
+                if !self.entries(self.find(dir, &name)?)?.is_empty() {
+                    return Err(Errno::NotEmpty);
+                }
+                self.entries_mut(dir)?.remove(&name);
+                Ok(Outcome::Unit)
+            }
+            Op::List { dir } => {
+                let name = |(name, inode): (&Vec<u8>, &usize)| Name {
+                    name: name.as_slice().into(),
+                    kind: self.stat_of(*inode).kind,
+                };
+                Ok(Outcome::Names(self.entries(self.inode(dir))?.iter().map(name).collect()))
+            }
+            Op::Stat { dir, name } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                Ok(Outcome::Stat(self.stat_of(inode)))
+            }
+            Op::StatHandle { handle } => Ok(Outcome::Stat(self.stat_of(self.inode(handle)))),
+            Op::SetTime { dir, name, mtime_ns } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                self.inodes[inode].mtime_ns = mtime_ns;
+                Ok(Outcome::Unit)
+            }
+            Op::Overwrite { dir, name, bytes } => {
+                let inode = self.find(self.inode(dir), &name)?;
+                let old = self.bytes_mut(inode)?;
+                let kept = old.split_off(old.len().min(bytes.len()));
+                *old = [bytes, kept].concat();
+                Ok(Outcome::Unit)
+            }
+            Op::ProcessAlive { pid } => Ok(Outcome::Flag(self.alive.contains(&pid))),
+            Op::Clock => Ok(Outcome::Now(self.now())),
+            other => panic!("an operation of the other half: {other:?}"),
+        }
+    }
+
+    fn move_entry(
+        &mut self,
+        from: usize,
+        name: &[u8],
+        to: usize,
+        to_name: Vec<u8>,
+        replace: bool,
+    ) -> Result<(), Errno> {
+        let inode = self.find(from, name)?;
+        if !replace && self.find(to, &to_name).is_ok() {
+            return Err(Errno::Exists);
+        }
+        self.entries_mut(from)?.remove(name);
+        self.entries_mut(to)?.insert(to_name, inode);
+        Ok(())
+    }
+
+    fn resolve(&self, path: &str) -> Result<usize, Errno> {
+        let (root, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let start = *self.roots.get(format!("/{root}").as_bytes()).ok_or(Errno::NotFound)?;
+        let parts = rest.split('/').filter(|part| !part.is_empty());
+        parts.into_iter().try_fold(start, |dir, part| self.find(dir, part.as_bytes()))
+    }
+
+    fn parent<'p>(&self, path: &'p str) -> (usize, &'p [u8]) {
+        let (parent, name) = path.rsplit_once('/').expect("an absolute path");
+        (self.resolve(parent).expect("the parent exists"), name.as_bytes())
+    }
+
+    /// Makes a directory, durably, as another program.
+    pub(super) fn put_dir(&mut self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.add(parent, name.to_vec(), Content::Directory(Entries::new())).expect("a new directory");
+        self.inodes[parent].durable = self.inodes[parent].content.clone();
+    }
+
+    /// Writes a file, durably, as another program.
+    pub(super) fn put_file(&mut self, path: &str, bytes: &[u8]) {
+        let (parent, name) = self.parent(path);
+        let _ = self.entries_mut(parent).map(|entries| entries.remove(name));
+        let inode = self.add(parent, name.to_vec(), Content::File(bytes.to_vec())).expect("a new file");
+        self.inodes[inode].durable = self.inodes[inode].content.clone();
+        self.inodes[parent].durable = self.inodes[parent].content.clone();
+    }
+
+    /// Renames, durably, as another program.
+    pub(super) fn move_file(&mut self, path: &str, to: &str) {
+        let ((from, name), (target, to_name)) = (self.parent(path), self.parent(to));
+        self.move_entry(from, name, target, to_name.to_vec(), true).expect("the file exists");
+        self.inodes[from].durable = self.inodes[from].content.clone();
+        self.inodes[target].durable = self.inodes[target].content.clone();
+    }
+
+    /// Removes a file, durably, as another program.
+    pub(super) fn remove_file(&mut self, path: &str) {
+        let (parent, name) = self.parent(path);
+        self.entries_mut(parent).expect("a directory").remove(name).expect("the file exists");
+        self.inodes[parent].durable = self.inodes[parent].content.clone();
+    }
+
+    /// The names in a directory; none if it does not exist.
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let entries = self.resolve(path).and_then(|dir| self.entries(dir));
+        let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+        entries.map(|entries| entries.keys().map(text).collect()).unwrap_or_default()
+    }
+
+    /// The octets of a file.
+    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.bytes(self.resolve(path).ok()?).ok().cloned()
+    }
+
+    /// The stat of a file or directory.
+    pub(super) fn stat(&self, path: &str) -> Option<Stat> {
+        Some(self.stat_of(self.resolve(path).ok()?))
+    }
+
+    /// The octets of every file in a directory.
+    pub(super) fn contents(&self, path: &str) -> Vec<Vec<u8>> {
+        self.names(path).iter().filter_map(|name| self.read(&format!("{path}/{name}"))).collect()
+    }
+}
