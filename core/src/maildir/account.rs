@@ -4,8 +4,7 @@
 //! which a crash cut short is completed by the next.
 
 use super::context::{At, Root, StoreContext, StoreError};
-use super::folder::FolderName;
-use super::folder::SPECIAL_FOLDERS;
+use super::folder::SpecialUse;
 use super::scope::Scope;
 use super::subscriptions::{self, Subscriptions};
 use crate::disk::{Disk, Errno, Handle};
@@ -44,9 +43,8 @@ pub(super) async fn create(scope: &mut Scope, root: &Root) -> Result<(), StoreEr
         Err(errno) => return Err(errno).at(b"cur"),
     };
     if new_account {
-        for (name, _) in SPECIAL_FOLDERS {
-            let folder = FolderName::new(name.as_bytes()).map_err(|_| Errno::Other(0)).at(name.as_bytes())?;
-            make_mailbox(scope, top, &folder.directory()).await?;
+        for usage in SpecialUse::ALL {
+            make_mailbox(scope, top, &usage.folder().directory()).await?;
         }
         subscribe_special(scope, top).await?;
     }
@@ -86,22 +84,17 @@ async fn make_parts(scope: &mut Scope, mailbox: Handle) -> Result<(), StoreError
 async fn subscribe_special(scope: &mut Scope, root: Handle) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
     let mut wanted = Subscriptions::default();
-    for (name, _) in SPECIAL_FOLDERS {
-        if let Ok(folder) = FolderName::new(name.as_bytes()) {
-            wanted.subscribe(&folder);
-        }
+    for usage in SpecialUse::ALL {
+        wanted.subscribe(&usage.folder());
     }
-    let file = match disk.create(root, subscriptions::FILE_NAME).await {
-        Ok(file) => scope.hold(file),
-        Err(Errno::Exists) => return Ok(()),
+    match disk.stat(root, subscriptions::FILE_NAME).await {
+        Ok(_) => return Ok(()),
+        Err(Errno::NotFound) => {}
         Err(errno) => return Err(errno).at(subscriptions::FILE_NAME),
-    };
+    }
     let mut content = Vec::new();
     wanted.push(&mut content);
-    disk.write(file, content).await.at(subscriptions::FILE_NAME)?;
-    disk.sync(file).await.at(subscriptions::FILE_NAME)?;
-    scope.close(file).await;
-    Ok(())
+    scope.replace_file(root, subscriptions::LOCK_NAME, subscriptions::FILE_NAME, content).await
 }
 
 fn or_exists(result: Result<(), Errno>) -> Result<(), Errno> {

@@ -11,7 +11,6 @@
 //! A client may see another hierarchy delimiter than the dot (`/`, say). Then a dot in a client's name is
 //! refused, because the layout has no way to store it.
 
-use crate::imap::server::SpecialUse;
 use crate::wire::mutf7;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -243,19 +242,58 @@ impl fmt::Debug for FolderName {
     }
 }
 
-/// The mailboxes with a special use (RFC 6154) that a new account gets, in that order.
-pub const SPECIAL_FOLDERS: [(&str, SpecialUse); 5] = [
-    ("Drafts", SpecialUse::Drafts),
-    ("Sent", SpecialUse::Sent),
-    ("Junk", SpecialUse::Junk),
-    ("Trash", SpecialUse::Trash),
-    ("Archive", SpecialUse::Archive),
-];
+/// What a mailbox is for (RFC 6154), told by its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SpecialUse {
+    /// `\Drafts`.
+    Drafts,
+    /// `\Sent`.
+    Sent,
+    /// `\Junk`.
+    Junk,
+    /// `\Trash`.
+    Trash,
+    /// `\Archive`.
+    Archive,
+}
 
-/// The special use of a mailbox, told by its name, whatever its case; only outermost mailboxes have one.
-pub fn special_use(name: &FolderName) -> Option<SpecialUse> {
-    let named = |(special, _): &&(&str, SpecialUse)| name.as_bytes().eq_ignore_ascii_case(special.as_bytes());
-    SPECIAL_FOLDERS.iter().find(named).map(|(_, usage)| *usage)
+impl SpecialUse {
+    /// All uses, in the order in which a new account gets their mailboxes.
+    pub const ALL: [SpecialUse; 5] =
+        [SpecialUse::Drafts, SpecialUse::Sent, SpecialUse::Junk, SpecialUse::Trash, SpecialUse::Archive];
+
+    /// The use of a mailbox with this name, whatever its case; only outermost mailboxes have one.
+    pub fn of(name: &FolderName) -> Option<SpecialUse> {
+        let named = |usage: &SpecialUse| name.as_bytes().eq_ignore_ascii_case(usage.name().as_bytes());
+        SpecialUse::ALL.into_iter().find(named)
+    }
+
+    /// The name of the mailbox that a new account gets for this use.
+    pub fn name(self) -> &'static str {
+        match self {
+            SpecialUse::Drafts => "Drafts",
+            SpecialUse::Sent => "Sent",
+            SpecialUse::Junk => "Junk",
+            SpecialUse::Trash => "Trash",
+            SpecialUse::Archive => "Archive",
+        }
+    }
+
+    /// The mailbox that a new account gets for this use.
+    pub fn folder(self) -> FolderName {
+        FolderName(self.name().as_bytes().to_vec())
+    }
+
+    /// The attribute in LIST (RFC 6154 §2).
+    pub fn attribute(self) -> &'static str {
+        match self {
+            SpecialUse::Drafts => "\\Drafts",
+            SpecialUse::Sent => "\\Sent",
+            SpecialUse::Junk => "\\Junk",
+            SpecialUse::Trash => "\\Trash",
+            SpecialUse::Archive => "\\Archive",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -343,10 +381,10 @@ mod tests {
 
     #[test]
     fn special_use_is_told_by_name() {
-        assert_eq!(special_use(&name("sent")), Some(SpecialUse::Sent));
-        assert_eq!(special_use(&name("a.Sent")), None);
-        for (special, usage) in SPECIAL_FOLDERS {
-            assert_eq!(special_use(&name(special)), Some(usage));
+        assert_eq!(SpecialUse::of(&name("sent")), Some(SpecialUse::Sent));
+        assert_eq!(SpecialUse::of(&name("a.Sent")), None);
+        for usage in SpecialUse::ALL {
+            assert_eq!(SpecialUse::of(&usage.folder()), Some(usage));
         }
     }
 

@@ -440,6 +440,13 @@ impl MemDisk {
         self.inodes[target].durable = self.inodes[target].content.clone();
     }
 
+    /// Sets a modification time, durably.
+    pub(super) fn set_mtime(&mut self, path: &str, mtime_ns: i64) {
+        let inode = self.resolve(path).expect("the file exists");
+        self.inodes[inode].mtime_ns = mtime_ns;
+        self.inodes[inode].durable_mtime_ns = mtime_ns;
+    }
+
     /// Removes a file, durably, as another program.
     pub(super) fn remove_file(&mut self, path: &str) {
         let (parent, name) = self.parent(path);

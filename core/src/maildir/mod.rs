@@ -36,6 +36,7 @@ pub mod name;
 mod scope;
 pub mod subscriptions;
 pub mod uidlist;
+mod uidlist_lock;
 pub mod uidvalidity;
 
 /// Reads decimal digits at the start of `bytes`: the value and how many digits there were.
