@@ -37,7 +37,7 @@
 //! // BODY[1]: "Hello", CRLF, "you".
 //! let first = structure.section(&[1], Piece::Full).unwrap();
 //! assert_eq!((first.of(file), first.crlf_bytes()), (&b"Hello\nyou"[..], 10));
-//! assert_eq!(first.start.crlf_offset(), first.start.offset + 8);
+//! assert_eq!(first.start.crlf_offset(), first.start.offset + 7);
 //!
 //! // The envelope comes with the structure.
 //! let envelope = structure.root().envelope.as_ref().unwrap();
