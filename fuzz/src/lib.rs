@@ -30,12 +30,39 @@
 //! it itself, see [`assert_split_invariant`]. So a seed can be read, a finding can be sent to a server as it
 //! is, and the corpus of one target can start another.
 //!
-//! A new target is a function here, its one line in `fuzz_targets/`, its `[[bin]]`, a line in
-//! `tests/seeds.rs` and at least one seed.
+//! A new target is a function, its line in [`TARGETS`], its one line in `fuzz_targets/`, its `[[bin]]` in
+//! `Cargo.toml` and at least one seed; `tests/seeds.rs` sees to it that none of them is forgotten.
 
+pub mod imap;
+pub mod maildir;
+pub mod mime;
+pub mod smtp;
 pub mod wire;
 
 use std::fmt::Debug;
+
+/// The body of a target: takes any octets, and panics when a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("imap_command", imap::imap_command),
+    ("imap_sequence", imap::imap_sequence),
+    ("maildir_name", maildir::maildir_name),
+    ("maildir_uidlist", maildir::maildir_uidlist),
+    ("mime_address", mime::mime_address),
+    ("mime_date", mime::mime_date),
+    ("mime_header", mime::mime_header),
+    ("smtp_address", smtp::smtp_address),
+    ("smtp_command", smtp::smtp_command),
+    ("wire_base64", wire::wire_base64),
+    ("wire_dot", wire::wire_dot),
+    ("wire_eol", wire::wire_eol),
+    ("wire_lines", wire::wire_lines),
+    ("wire_mutf7", wire::wire_mutf7),
+    ("wire_quoted_printable", wire::wire_quoted_printable),
+    ("wire_xtext", wire::wire_xtext),
+];
 
 /// Runs `run` over `data` in one piece, octet by octet, and in pieces of pseudo-random lengths, empty ones
 /// among them; panics unless all give the same. Returns what they gave.

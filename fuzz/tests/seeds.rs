@@ -1,51 +1,45 @@
-//! Every seed through its target, by any toolchain; and no seeds without a target, no target without seeds.
+//! Every seed through its target, by any toolchain; and no seed, file or word without its target.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use postier_fuzz::wire;
+use postier_fuzz::TARGETS;
 
-const TARGETS: &[(&str, fn(&[u8]))] = &[
-    ("wire_base64", wire::wire_base64),
-    ("wire_dot", wire::wire_dot),
-    ("wire_eol", wire::wire_eol),
-    ("wire_lines", wire::wire_lines),
-    ("wire_mutf7", wire::wire_mutf7),
-    ("wire_quoted_printable", wire::wire_quoted_printable),
-    ("wire_xtext", wire::wire_xtext),
-];
-
-/// The names in a directory of this package, without what follows the last dot.
-fn stems(directory: &str) -> BTreeSet<String> {
+/// What is in a directory of this package.
+fn entries(directory: impl AsRef<Path>) -> Vec<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = std::fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    entries.map(|entry| entry.unwrap().path()).collect()
 }
 
+/// The names in a directory, without what follows the last dot.
+fn stems(directory: &str) -> BTreeSet<String> {
+    entries(directory).iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+/// Every start of a seed is an input too.
 #[test]
 fn all_seeds_pass() {
     for (name, target) in TARGETS {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(name);
-        let mut seeds = 0;
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
+        let seeds = entries(Path::new("seeds").join(name));
+        assert!(!seeds.is_empty(), "{name} has no seed");
+        for path in seeds {
             println!("{}", path.display());
-            target(&std::fs::read(&path).unwrap());
-            seeds += 1;
+            let seed = std::fs::read(&path).unwrap();
+            target(&seed);
+            (0..seed.len().min(200)).for_each(|len| target(&seed[..len]));
         }
-        assert!(seeds > 0, "{name} has no seed");
     }
 }
 
-/// All targets also take each other's seeds, and every start of each: any octets are an input.
+/// The seeds of each target are inputs of all the others: any octets are.
 #[test]
 fn any_octets_are_an_input() {
     for (directory, _) in TARGETS {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(directory);
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let seed = std::fs::read(entry.unwrap().path()).unwrap();
-            for (_, target) in TARGETS {
-                (0..=seed.len().min(200)).for_each(|len| target(&seed[..len]));
+        for path in entries(Path::new("seeds").join(directory)) {
+            let seed = std::fs::read(&path).unwrap();
+            for (name, target) in TARGETS {
+                println!("{name} {}", path.display());
                 target(&seed);
             }
         }
@@ -57,4 +51,10 @@ fn lists_agree() {
     let listed: BTreeSet<String> = TARGETS.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(stems("seeds"), listed, "fuzz/seeds");
     assert_eq!(stems("fuzz_targets"), listed, "fuzz/fuzz_targets");
+    let manifest = include_str!("../Cargo.toml");
+    let binaries = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"));
+    let binaries = binaries.map(|rest| rest.trim_end_matches(".rs\"").to_string());
+    assert_eq!(binaries.collect::<BTreeSet<_>>(), listed, "fuzz/Cargo.toml");
+    let modules = listed.iter().map(|name| name.split('_').next().unwrap().to_string());
+    assert_eq!(stems("dictionaries"), modules.collect(), "fuzz/dictionaries");
 }
