@@ -14,7 +14,7 @@ pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     let (mut special_use, mut unknown_use) = (Vec::new(), false);
     if !cursor.at_end() {
         cursor.space()?;
-        cursor.expect(b'(', "(USE (…))")?;
+        cursor.expect(b'(', "(USE (...))")?;
         let word = cursor.name();
         if !word.eq_ignore_ascii_case(b"USE") {
             return Err(cursor.back(word, "USE"));
