@@ -1,6 +1,7 @@
 //! What every postier runtime shares and is not pure.
 
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod files;
 pub mod identity;

@@ -85,6 +85,22 @@ impl Problem {
         self
     }
 
+    /// Points at a piece of one line, shown as `text`: for lines that must not be shown as they are.
+    #[must_use]
+    pub fn at_line(
+        mut self,
+        path: &Path,
+        line: usize,
+        text: &str,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> Self {
+        let mut spot = Spot::of(text.as_bytes(), span, label.into());
+        spot.line = line;
+        self.place = Some(Place { path: path.display().to_string(), spot: Some(spot) });
+        self
+    }
+
     /// Adds a line of advice; an empty one is left out.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
@@ -93,6 +109,12 @@ impl Problem {
             self.advice.push(advice);
         }
         self
+    }
+
+    /// Line and column pointed at, both from 1.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        let spot = self.place.as_ref()?.spot.as_ref()?;
+        Some((spot.line, spot.column))
     }
 
     /// The problem over several lines, without a line end after the last; `colour` for a terminal.

@@ -212,18 +212,24 @@ fn crypt(scheme: &str, hash: &str) -> Result<Kind, SchemeError> {
     }
     let id = hash.split('$').nth(1).unwrap_or_default();
     let sum = hash.rsplit('$').next().unwrap_or_default();
+    let right_length = |length| {
+        if sum.len() == length {
+            Ok(hash.to_owned())
+        } else {
+            Err(malformed(scheme, "it has the wrong length"))
+        }
+    };
     match id {
         "2a" | "2b" | "2y" if is("BLF-CRYPT") => match hash.parse::<bcrypt::HashParts>() {
             Ok(_) => Ok(Kind::Bcrypt(hash.into())),
             Err(_) => Err(malformed(scheme, "it is not a bcrypt hash")),
         },
-        "5" if is("SHA256-CRYPT") && sum.len() == 43 => Ok(Kind::ShaCrypt(hash.into())),
-        "6" if is("SHA512-CRYPT") && sum.len() == 86 => Ok(Kind::ShaCrypt(hash.into())),
-        "y" if is("CRYPT") && sum.len() == 43 => Ok(Kind::Yescrypt(hash.into())),
-        "5" | "6" | "y" if is("CRYPT") => Err(malformed(scheme, "it has the wrong length")),
+        "5" if is("SHA256-CRYPT") => right_length(43).map(Kind::ShaCrypt),
+        "6" if is("SHA512-CRYPT") => right_length(86).map(Kind::ShaCrypt),
+        "y" if is("CRYPT") => right_length(43).map(Kind::Yescrypt),
         "1" => Err(SchemeError::Unknown("MD5-CRYPT".into())),
         "" if scheme == "CRYPT" => Err(SchemeError::Unknown("DES-CRYPT".into())),
-        _ => Err(malformed(scheme, "it is of another scheme, or cut short")),
+        _ => Err(malformed(scheme, "it is of another scheme")),
     }
 }
 
