@@ -47,12 +47,16 @@ pub type Target = fn(&[u8]);
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("imap_command", imap::imap_command),
+    ("imap_list", imap::imap_list),
+    ("imap_scanner", imap::imap_scanner),
     ("imap_sequence", imap::imap_sequence),
     ("maildir_name", maildir::maildir_name),
     ("maildir_uidlist", maildir::maildir_uidlist),
     ("mime_address", mime::mime_address),
     ("mime_date", mime::mime_date),
+    ("mime_encoded", mime::mime_encoded),
     ("mime_header", mime::mime_header),
+    ("mime_structure", mime::mime_structure),
     ("smtp_address", smtp::smtp_address),
     ("smtp_command", smtp::smtp_command),
     ("wire_base64", wire::wire_base64),

@@ -1,12 +1,14 @@
 //! Targets for `postier_core::maildir`.
 
-use postier_core::maildir::name::{FileName, Flags};
+use postier_core::imap::flag::{FlagSet, SystemFlag};
+use postier_core::maildir::name::FileName;
 use postier_core::maildir::uidlist::{Records, Tail, Uidlist, Version, push_record};
 
 /// The name of a message file, and the names it has with other flags.
 pub fn maildir_name(octets: &[u8]) {
     let name = FileName::parse(octets);
-    for flags in [name.flags(), Flags::EMPTY, Flags::SYSTEM, Flags::SEEN | Flags::keyword(3)] {
+    let all = SystemFlag::ALL.into_iter().fold(FlagSet::EMPTY, FlagSet::with);
+    for flags in [name.flags(), FlagSet::EMPTY, all, FlagSet::EMPTY.with(SystemFlag::Seen).with_keyword(3)] {
         let renamed = name.with_flags(flags);
         let again = FileName::parse(&renamed);
         assert_eq!(again.base(), name.base(), "the identity stays");

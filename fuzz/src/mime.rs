@@ -2,7 +2,10 @@
 
 use postier_core::mime::header::{fields, header_bytes, unfold};
 use postier_core::mime::header_scanner::{HELD_BYTES_MAX, HeaderScanner};
-use postier_core::mime::{address, date};
+use postier_core::mime::structure::{Piece, Structure};
+use postier_core::mime::structure_parser::{PARTS_MAX, StructureParser};
+use postier_core::mime::text::{TextDecoder, write_header};
+use postier_core::mime::{address, bodystructure, date, encoded_word, param};
 
 use crate::assert_split_invariant;
 
@@ -89,5 +92,94 @@ pub fn mime_date(value: &[u8]) {
     if let Some(day) = date::parse_search_date(value) {
         let (year, month, day_of_month) = date::civil_from_days(day);
         assert_eq!(date::days_from_civil(year, month, day_of_month), day);
+    }
+}
+
+/// The parts of a message, and what IMAP shows of them.
+pub fn mime_structure(message: &[u8]) {
+    let structure = assert_split_invariant(message, |pieces| {
+        let mut parser = StructureParser::new();
+        pieces.iter().for_each(|piece| parser.feed(piece));
+        parser.finish()
+    });
+    assert!(structure.parts().len() <= PARTS_MAX);
+    for part in structure.parts() {
+        let (header, body) = (part.header.file_range(), part.body.file_range());
+        assert!(header.start <= header.end && header.end <= body.start && body.start <= body.end);
+        assert!(body.end <= message.len() as u64);
+        let octets = part.body.of(message);
+        let lines = octets.iter().filter(|&&octet| octet == b'\n').count() as u64;
+        assert_eq!(part.body.lines(), lines);
+        assert_eq!(part.body.crlf_bytes(), postier_core::wire::eol::crlf_len(octets));
+        if let Some(parent) = part.parent {
+            let around = structure.parts()[parent].body.file_range();
+            assert!(around.start <= header.start && body.end <= around.end, "a part is inside its parent");
+        }
+    }
+    assert_eq!(structure.section(&[], Piece::Full).map(|span| span.of(message)), Some(message));
+    show(&structure);
+
+    for part in structure.text_parts() {
+        assert_split_invariant(part.body.of(message), |pieces| {
+            let (mut decoder, mut text) = (TextDecoder::new(&part.content), String::new());
+            let mut sink = |piece: &str| text.push_str(piece);
+            pieces.iter().for_each(|piece| decoder.feed(piece, &mut sink));
+            decoder.finish(&mut sink);
+            text
+        });
+    }
+    let mut header = Vec::new();
+    write_header(&mut header, message, |name| name.len() % 2 == 0);
+    assert!(header.ends_with(b"\r\n"), "there is always the empty line");
+}
+
+/// What is written is one line of parentheses that match; literals and strings may hold anything.
+fn show(structure: &Structure) {
+    let mut out = Vec::new();
+    bodystructure::write(&mut out, structure, true);
+    structure
+        .parts()
+        .iter()
+        .filter_map(|part| part.envelope.as_ref())
+        .for_each(|envelope| envelope.write(&mut out));
+    let (mut rest, mut depth) = (&out[..], 0i64);
+    while let Some((&octet, tail)) = rest.split_first() {
+        rest = tail;
+        match octet {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b'"' => {
+                let mut escaped = false;
+                let end = tail.iter().position(|&octet| {
+                    assert!(!matches!(octet, b'\r' | b'\n' | 0), "not in a quoted string");
+                    let closes = octet == b'"' && !escaped;
+                    escaped = octet == b'\\' && !escaped;
+                    closes
+                });
+                rest = &tail[end.expect("the string ends") + 1..];
+            }
+            b'{' => {
+                let end = tail.iter().position(|&octet| octet == b'}').expect("a literal's length");
+                let len: usize = std::str::from_utf8(&tail[..end]).unwrap().parse().unwrap();
+                let literal = tail[end + 1..].strip_prefix(b"\r\n").expect("a literal's line end");
+                rest = &literal[len..];
+            }
+            b'\r' | b'\n' => panic!("a line end outside of a literal"),
+            _ => {}
+        }
+        assert!(depth >= 0);
+    }
+    assert_eq!(depth, 0, "{}", out.escape_ascii());
+}
+
+/// Encoded words, and parameters with their continuations.
+pub fn mime_encoded(value: &[u8]) {
+    let decoded = encoded_word::decode(value);
+    assert!(decoded.len() <= 4 * value.len(), "it is made of what was there");
+    if let Some(field) = param::parse(value) {
+        for param in &field.params {
+            param::decoded(&field.params, &param.name);
+        }
+        param::decoded(&field.params, b"filename");
     }
 }
