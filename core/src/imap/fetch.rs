@@ -14,7 +14,7 @@
 //! assert!(!fetch.items[1].wants_seen());
 //! ```
 
-use super::response::{write_astring, write_number};
+use super::response::{is_astring_char, write_astring, write_number};
 use super::sequence::SequenceSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -121,6 +121,20 @@ impl FieldNames {
         }
         self.joined.push_str(name);
         true
+    }
+
+    /// The names of a list that is nothing but atoms with one space between them, as nearly all are.
+    pub(super) fn from_atoms(list: &[u8]) -> Option<FieldNames> {
+        let mut after_space = true;
+        for octet in list {
+            let space = *octet == b' ';
+            if (space && after_space) || !(space || is_astring_char(*octet)) {
+                return None;
+            }
+            after_space = space;
+        }
+        let joined = core::str::from_utf8(list).ok().filter(|_| !after_space)?;
+        Some(FieldNames { joined: String::from(joined) })
     }
 
     /// The names in the order given.

@@ -68,40 +68,49 @@ impl ListPattern {
             return false;
         }
         let any_case = if self.is_inbox_or_below(name) { INBOX.len() } else { 0 };
-        // reached[n]: what has been read of the name may be the first n elements.
-        let mut reached = vec![false; self.elements.len() + 1];
-        if let Some(start) = reached.first_mut() {
-            *start = true;
-        }
-        self.step_over_wildcards(&mut reached);
+        let mut places = Places { reached: vec![false; self.elements.len() + 1], low: 0, high: 0 };
+        self.arrive(&mut places, 0);
         for (index, octet) in name.iter().enumerate() {
-            if !self.step(&mut reached, *octet, index < any_case) {
+            if !self.step(&mut places, *octet, index < any_case) {
                 return false;
             }
-            self.step_over_wildcards(&mut reached);
         }
-        reached.last() == Some(&true)
+        places.reached.last() == Some(&true)
     }
 
     /// Reads one octet of the name; false when no place is left.
-    fn step(&self, reached: &mut [bool], octet: u8, any_case: bool) -> bool {
-        let mut alive = false;
-        // The place before the element just looked at, as it was before this octet.
-        let mut came_from = None;
-        for (index, place) in reached.iter_mut().enumerate() {
-            let was_here = *place;
-            let moved = match came_from {
-                Some((Element::Octet(wanted), true)) => {
-                    wanted == octet || (any_case && wanted.eq_ignore_ascii_case(&octet))
+    fn step(&self, places: &mut Places, octet: u8, any_case: bool) -> bool {
+        let (low, high) = (places.low, places.high);
+        (places.low, places.high) = (usize::MAX, 0);
+        // From above, because a place moves only upwards: what is set here is not looked at again.
+        for index in (low..=high).rev() {
+            let was_here = places.reached.get_mut(index).is_some_and(core::mem::take);
+            let Some(next) = self.elements.get(index).copied().filter(|_| was_here) else { continue };
+            match next {
+                Element::Octet(wanted) => {
+                    if wanted == octet || (any_case && wanted.eq_ignore_ascii_case(&octet)) {
+                        self.arrive(places, index + 1);
+                    }
                 }
-                Some((Element::Octet(_) | Element::WithinLevel | Element::AcrossLevels, _)) | None => false,
-            };
-            let next = self.elements.get(index).copied();
-            *place = moved || (was_here && next.is_some_and(|next| self.takes(next, octet)));
-            alive |= *place;
-            came_from = next.map(|next| (next, was_here));
+                Element::WithinLevel | Element::AcrossLevels => {
+                    if self.takes(next, octet) {
+                        self.arrive(places, index);
+                    }
+                }
+            }
         }
-        alive
+        places.low <= places.high
+    }
+
+    /// Marks a place, and the one behind it when a wildcard stands there: it may stand for nothing.
+    fn arrive(&self, places: &mut Places, index: usize) {
+        let wildcard = !matches!(self.elements.get(index), Some(Element::Octet(_)) | None);
+        let last = if wildcard { index + 1 } else { index };
+        for place in places.reached.iter_mut().take(last + 1).skip(index) {
+            *place = true;
+        }
+        places.low = places.low.min(index);
+        places.high = places.high.max(last);
     }
 
     /// Whether the element is a wildcard that takes the octet and may take more.
@@ -113,22 +122,20 @@ impl ListPattern {
         }
     }
 
-    /// A wildcard may stand for nothing.
-    fn step_over_wildcards(&self, reached: &mut [bool]) {
-        for (index, element) in self.elements.iter().enumerate() {
-            if *element == Element::WithinLevel || *element == Element::AcrossLevels {
-                let before = reached.get(index).copied().unwrap_or(false);
-                if let Some(place) = reached.get_mut(index + 1) {
-                    *place |= before;
-                }
-            }
-        }
-    }
-
     fn is_inbox_or_below(&self, name: &[u8]) -> bool {
         let first = name.split(|octet| *octet == self.delimiter).next();
         first.is_some_and(|level| level.eq_ignore_ascii_case(INBOX))
     }
+}
+
+/// Where in the pattern the name read so far may end.
+struct Places {
+    /// `reached[n]`: what has been read may be the first n elements.
+    reached: Vec<bool>,
+    /// No place below is reached.
+    low: usize,
+    /// No place above is reached.
+    high: usize,
 }
 
 #[cfg(test)]

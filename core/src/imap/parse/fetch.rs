@@ -5,6 +5,7 @@ use crate::imap::command::CommandBody;
 use crate::imap::fetch::{Fetch, FetchItem, FetchSection, FieldNames, Partial, Section, SectionKind};
 use alloc::vec;
 use alloc::vec::Vec;
+use memchr::memchr;
 
 const ITEM: &str = "something to fetch";
 
@@ -116,6 +117,12 @@ fn field_names(cursor: &mut Cursor<'_>) -> Parsed<FieldNames> {
     const NAMES: &str = "a list of header field names";
     cursor.expect(b' ', NAMES)?;
     cursor.expect(b'(', NAMES)?;
+    if let Some(end) = memchr(b')', cursor.rest())
+        && let Some(names) = cursor.rest().get(..end).and_then(FieldNames::from_atoms)
+    {
+        cursor.advance(end + 1);
+        return Ok(names);
+    }
     let mut names = FieldNames::default();
     loop {
         let name = cursor.astring("a header field name")?;

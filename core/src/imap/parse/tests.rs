@@ -269,6 +269,9 @@ fn fetch_items() {
         "a FETCH 1 BODY.PEEK\r\n",
         "a FETCH 1 BODY[HEADER.FIELDS ()]\r\n",
         "a FETCH 1 BODY[HEADER.FIELDS (\"a b\")]\r\n",
+        "a FETCH 1 BODY[HEADER.FIELDS (a  b)]\r\n",
+        "a FETCH 1 BODY[HEADER.FIELDS (a b )]\r\n",
+        "a FETCH 1 BODY[HEADER.FIELDS ( a)]\r\n",
         "a FETCH 1 RFC822[]\r\n",
         "a FETCH 1 (FLAGS UID\r\n",
         "a FETCH 1 (FLAGS  UID)\r\n",
@@ -303,6 +306,8 @@ fn fetch_names_come_back_in_responses() {
         fetch(&format!("a FETCH 1 {name}\r\n")).items[0].write_name(&mut out);
         assert_eq!(out, name.as_bytes());
     }
+    let quoted = fetch("a FETCH 1 BODY[HEADER.FIELDS (Date \"From\")]\r\n");
+    assert_eq!(quoted, fetch("a FETCH 1 BODY[HEADER.FIELDS (Date From)]\r\n"));
     let mut out = Vec::new();
     fetch("a FETCH 1 BODY.PEEK[HEADER.FIELDS (\"a(b\")]<0.7>\r\n").items[0].write_name(&mut out);
     assert_eq!(out, b"BODY[HEADER.FIELDS (\"a(b\")]<0>");
