@@ -131,7 +131,9 @@ fn params_of(content: &Content) -> &[Param] {
 }
 
 fn write_params(out: &mut Vec<u8>, params: &[Param], is_text: bool) {
-    let default = is_text && !params.iter().any(|param| param.name.eq_ignore_ascii_case(b"charset"));
+    let says_charset =
+        |param: &Param| param.name.strip_suffix(b"*").unwrap_or(&param.name).eq_ignore_ascii_case(b"charset");
+    let default = is_text && !params.iter().any(says_charset);
     if params.is_empty() && !default {
         out.extend_from_slice(b"NIL");
         return;

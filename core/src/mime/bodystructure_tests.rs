@@ -67,6 +67,7 @@ fn odd_types() {
         leaf("text/html; format=flowed"),
         r#"("text" "html" ("format" "flowed" "charset" "us-ascii") NIL NIL "7bit" 1 0)"#
     );
+    assert_eq!(leaf("text/x; charset*=''utf-8"), r#"("text" "x" ("charset*" "''utf-8") NIL NIL "7bit" 1 0)"#);
     assert_eq!(leaf("TEXT"), r#"("TEXT" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0)"#);
     assert_eq!(leaf("image"), r#"("image" "unknown" NIL NIL NIL "7bit" 1)"#);
     assert_eq!(leaf("; a=b"), r#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0)"#);

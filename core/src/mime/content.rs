@@ -1,6 +1,7 @@
 //! The `Content-` fields of one part (RFC 2045, RFC 2183, RFC 1864, RFC 3282, RFC 2557), as BODYSTRUCTURE wants them.
 //! The first field of a name counts. Values are unfolded and undecoded.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::param::{self, Parameterized};
@@ -90,12 +91,23 @@ impl Content {
         self.content_type.is_none() || self.is_type(b"text")
     }
 
+    /// The charset named, in UTF-8.
+    pub fn charset(&self) -> Option<String> {
+        param::decoded(&self.content_type.as_ref()?.params, b"charset")
+    }
+
     /// The transfer encoding that has to be undone.
     pub fn transfer(&self) -> Transfer {
-        match self.encoding.as_deref() {
-            Some(name) if name.eq_ignore_ascii_case(b"base64") => Transfer::Base64,
-            Some(name) if name.eq_ignore_ascii_case(b"quoted-printable") => Transfer::QuotedPrintable,
-            Some(_) | None => Transfer::Identity,
+        let Some(name) = &self.encoding else { return Transfer::Identity };
+        let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+        if is(b"base64") {
+            Transfer::Base64
+        } else if is(b"quoted-printable") {
+            Transfer::QuotedPrintable
+        } else if is(b"7bit") || is(b"8bit") || is(b"binary") {
+            Transfer::Identity
+        } else {
+            Transfer::Unknown
         }
     }
 }
@@ -103,10 +115,12 @@ impl Content {
 /// How a body is encoded for transport (RFC 2045 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transfer {
-    /// 7bit, 8bit, binary, or something unknown.
+    /// 7bit, 8bit, binary, or nothing said.
     Identity,
     /// RFC 2045 §6.8.
     Base64,
     /// RFC 2045 §6.7.
     QuotedPrintable,
+    /// Something else: cannot be undone (BINARY answers UNKNOWN-CTE, RFC 3516 §4.3), and is shown as it is.
+    Unknown,
 }

@@ -10,6 +10,7 @@
 //! (as Dovecot has it). A multipart without a usable boundary is a leaf. Mail inside a transfer encoding is a leaf.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -18,7 +19,7 @@ use memchr::memchr;
 use super::content::{Content, Transfer};
 use super::envelope::Envelope;
 use super::header::{split_name, unfold};
-use super::param::Parameterized;
+use super::param::{self, Parameterized};
 use super::structure::{Kind, Part, Position, Span, Structure};
 
 /// Most parts; boundaries that would begin another are text.
@@ -344,9 +345,13 @@ fn later(a: Position, b: Position) -> Position {
     if a.offset < b.offset { b } else { a }
 }
 
-/// The boundary parameter, if it can be used. RFC 2046 §5.1.1: white space at its end is not part of it.
+/// The boundary parameter, if it can be used: as it stands, else as RFC 2231 writes it. RFC 2046 §5.1.1: white space
+/// at its end is not part of it.
 fn boundary(content: &Content) -> Option<Vec<u8>> {
-    let boundary = content.content_type.as_ref()?.param(b"boundary")?.trim_ascii_end();
+    let field = content.content_type.as_ref()?;
+    let extended = || param::decoded(&field.params, b"boundary").map(String::into_bytes);
+    let boundary = field.param(b"boundary").map(<[u8]>::to_vec).or_else(extended)?;
+    let boundary = boundary.trim_ascii_end();
     (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()).then(|| boundary.to_vec())
 }
 
@@ -354,7 +359,7 @@ fn boundary(content: &Content) -> Option<Vec<u8>> {
 fn is_message(content: &Content) -> bool {
     content.is_type(b"message")
         && (content.is_subtype(b"rfc822") || content.is_subtype(b"global"))
-        && content.transfer() == Transfer::Identity
+        && matches!(content.transfer(), Transfer::Identity | Transfer::Unknown)
 }
 
 #[cfg(test)]

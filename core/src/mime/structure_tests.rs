@@ -197,11 +197,20 @@ fn a_message_that_is_no_multipart_has_part_1() {
 
 #[test]
 fn broken_multiparts() {
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("", &["0 - \"\""]),
         ("Content-Type: multipart/mixed; boundary=a\n", &["0 multipart/mixed"]),
         ("Content-Type: multipart/mixed\n\n--\nx\n", &["0 multipart/mixed \"--\\nx\\n\""]),
         ("Content-Type: multipart/mixed; boundary=\"\"\n\n--\nx\n", &["0 multipart/mixed \"--\\nx\\n\""]),
+        (
+            "Content-Type: multipart/mixed; boundary*0*=us-ascii''%61; boundary*1=b\n\n--ab\n\nx\n--ab--\n",
+            &["0 multipart/mixed", "1 - \"x\""],
+        ),
+        // The inner multipart of the same boundary wins.
+        (
+            "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/x; boundary=a\n\n--a\n\nx\n--a--\n",
+            &["0 multipart/mixed", "1 multipart/x", "2 - \"x\""],
+        ),
         // No end boundary.
         ("Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n", &["0 multipart/mixed", "1 - \"x\\n\""]),
         // The boundary of one is the beginning of another's, both ways round.

@@ -76,16 +76,15 @@ pub struct TextDecoder {
 impl TextDecoder {
     /// A decoder for a body with these fields.
     pub fn new(content: &Content) -> TextDecoder {
-        let label =
-            content.content_type.as_ref().and_then(|field| field.param(b"charset")).unwrap_or_default();
+        let label = content.charset().unwrap_or_default();
         let transfer = match content.transfer() {
-            Transfer::Identity => TransferDecoder::Identity,
+            Transfer::Identity | Transfer::Unknown => TransferDecoder::Identity,
             Transfer::Base64 => TransferDecoder::Base64(base64::Decoder::new()),
             Transfer::QuotedPrintable => TransferDecoder::QuotedPrintable(quoted_printable::Decoder::new()),
         };
         TextDecoder {
             transfer,
-            charset: charset::encoding(label).new_decoder(),
+            charset: charset::encoding(label.as_bytes()).new_decoder(),
             octets: Vec::new(),
             text: String::new(),
         }
@@ -178,6 +177,8 @@ mod tests {
     fn charsets_and_encodings() {
         assert_eq!(decode(&content(b"text/plain; charset=us-ascii", b"8bit"), &["é".as_bytes()]), "é");
         assert_eq!(decode(&content(b"text/plain; charset=koi8-r", b"BASE64"), &[b"8NLJ18XU"]), "Привет");
+        let extended = content(b"text/plain; charset*=us-ascii'en'iso-8859-1", b"x-other");
+        assert_eq!(decode(&extended, &[b"\xe9"]), "é");
         assert_eq!(decode(&content(b"text/html", b"quoted-printable"), &[b"=C3", b"=A9=", b"\n!"]), "é!");
         assert_eq!(decode(&content(b"text/plain", b"7bit"), &[b"a\xff", b"b\xc3"]), "a\u{fffd}b\u{fffd}");
         let long = "é".repeat(3 * CHUNK_BYTES);
