@@ -150,8 +150,6 @@ replies! {
     StartTlsFirst => 530, "5.7.0", "Must issue a STARTTLS command first";
     /// No certificate.
     TlsNotOffered => 502, "5.5.1", "STARTTLS is not offered here";
-    /// TLS cannot be had now (RFC 3207 §4).
-    TlsUnavailable => 454, "4.7.0", "TLS is not available due to a temporary reason; try again later";
     /// Octets behind STARTTLS in the clear: an attack (RFC 3207 §4.2) or a client that must not go on.
     TlsInjected => 501, "5.5.4", "STARTTLS must be the last command before TLS; wait for the reply", closes;
     /// MAIL before AUTH on a submission port (RFC 4954 §6).
@@ -183,18 +181,14 @@ replies! {
     UnknownUser => 550, "5.1.1", "There is no such user here; check the spelling of the address";
     /// The domain is not ours.
     RelayDenied => 550, "5.7.1", "This server delivers mail only to its own domains and does not pass it on";
+    /// A submission for somebody elsewhere.
+    NoWayOut => 550, "5.7.1", "This server has no way to send mail to other domains; it delivers to its own only";
     /// `user%other.org@ours`, `<@a:b@c>` and other ways to say "pass it on".
     RouteDenied => 550, "5.7.1", "Addresses with a route in them are not accepted; write user@example.org";
     /// The sender is not an address of the account.
     SenderNotYours => 553, "5.7.1", "The sender is not one of your addresses; check the From address of your account";
-    /// The mailbox takes nothing now.
-    MailboxUnavailable => 450, "4.2.1", "The mailbox is not available now; try again later";
-    /// Over the quota.
-    MailboxFull => 452, "4.2.2", "The mailbox is full; try again later";
     /// RFC 5321 §4.5.3.1.10: the client sends the rest in a next mail.
     TooManyRecipients => 452, "4.5.3", "Too many recipients; send the rest in another mail";
-    /// Site policy.
-    PolicyDenied => 550, "5.7.1", "Not accepted here";
 
     // The message.
 
@@ -204,8 +198,6 @@ replies! {
     MailLoop => 554, "5.4.6", "This mail has gone in a loop; check forwarding between the servers in its header";
     /// A site that wants CRLF and nothing else.
     BareNewline => 550, "5.6.0", "The message has line ends other than CRLF; the sending program must be mended";
-    /// Not a message.
-    NotAMessage => 550, "5.6.0", "The message has no valid header (RFC 5322)";
     /// The disk is full (RFC 5321 §4.2.2).
     StorageFull => 452, "4.3.1", "Insufficient system storage; try again later";
     /// Anything of ours that went wrong.
@@ -219,6 +211,8 @@ replies! {
     ShuttingDown => 421, "4.3.2", "Service is shutting down; try again in a moment", closes;
     /// RFC 5321 §4.5.3.2.7.
     IdleTooLong => 421, "4.4.2", "Nothing was said for too long; connect again", closes;
+    /// However much is said.
+    SessionTooLong => 421, "4.4.2", "The session has lasted too long; connect again", closes;
     /// All in all.
     TooManyConnections => 421, "4.3.2", "Too many connections; try again later", closes;
     /// From one address.
@@ -227,8 +221,6 @@ replies! {
     TooManyMistakes => 421, "4.7.0", "Too many mistakes; connect again when the client is mended", closes;
     /// Mails in one session (RFC 9422 MAILMAX).
     TooManyMails => 421, "4.7.0", "Enough mails for one session; connect again for the next", closes;
-    /// Spoke before the greeting.
-    SpokeTooSoon => 554, "5.5.1", "The client must wait for the greeting", closes;
 }
 
 impl Reply {
@@ -285,9 +277,9 @@ pub struct Offer {
     /// AUTH PLAIN LOGIN (RFC 4954).
     pub auth: bool,
     /// LIMITS MAILMAX= (RFC 9422).
-    pub mails_max: u32,
+    pub mails_max: usize,
     /// LIMITS RCPTMAX= (RFC 9422).
-    pub recipients_max: u32,
+    pub recipients_max: usize,
 }
 
 /// Appends the greeting (RFC 5321 §4.2, §4.3.1).

@@ -1,6 +1,6 @@
 //! The trace that a mail server writes on top of a message: Return-Path and Received (RFC 5321 §4.4).
 //!
-//! Written once per message, the same for all its recipients, in the stored form: lines end with LF and stay
+//! Written once per message, the same for all its recipients, as on the wire: lines end with CRLF and stay
 //! under [`COLUMNS_MAX`] columns where a single word allows it. What it will not do: look at the clock (the
 //! date comes as text) or into the DNS.
 //!
@@ -22,15 +22,15 @@
 //! .write(&mut out);
 //! assert_eq!(
 //!     std::str::from_utf8(&out).unwrap(),
-//!     "Received: from client.example ([192.0.2.7]) by mail.example.org with ESMTP\n\
-//!      \tid 1a2b3c4d for <you@example.org>; Tue, 24 Nov 2026 04:19:24 +0000\n"
+//!     "Received: from client.example ([192.0.2.7]) by mail.example.org with ESMTP\r\n\
+//!      \tid 1a2b3c4d for <you@example.org>; Tue, 24 Nov 2026 04:19:24 +0000\r\n"
 //! );
 //! ```
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::address::{Domain, ReversePath};
+use super::address::Domain;
 
 /// No line is longer, if its first word is not. RFC 5322 §2.1.1 asks for at most 78.
 pub const COLUMNS_MAX: usize = 78;
@@ -131,13 +131,15 @@ impl Received<'_> {
     }
 }
 
-/// Appends the Return-Path field, the first line of every delivered message (RFC 5321 §4.4).
-pub fn write_return_path(out: &mut Vec<u8>, reverse_path: &ReversePath<'_>) {
+/// Appends the Return-Path field, the first line of every delivered message (RFC 5321 §4.4). The path comes
+/// without its brackets.
+pub fn write_return_path(out: &mut Vec<u8>, reverse_path: &str) {
     // At most MAILBOX_BYTES_MAX and a few octets, far below the 998 of RFC 5322 §2.1.1; a path is never
     // folded.
     out.extend_from_slice(b"Return-Path: ");
-    out.extend_from_slice(reverse_path.to_string().as_bytes());
-    out.push(b'\n');
+    out.extend_from_slice(b"<");
+    out.extend_from_slice(reverse_path.as_bytes());
+    out.extend_from_slice(b">\r\n");
 }
 
 /// A name given by a stranger, with everything that could mean something in a header field as `?`.
@@ -168,7 +170,7 @@ impl Folder<'_> {
         // One for the blank, one for a semicolon that may be stuck on.
         if self.column + width + 2 > COLUMNS_MAX {
             // A reader may show a tab as eight columns.
-            self.out.extend_from_slice(b"\n\t");
+            self.out.extend_from_slice(b"\r\n\t");
             self.column = 8;
         } else {
             self.stick(" ");
@@ -184,7 +186,7 @@ impl Folder<'_> {
     }
 
     fn end(self) {
-        self.out.push(b'\n');
+        self.out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -217,9 +219,9 @@ mod tests {
     fn says_all_it_knows() {
         assert_eq!(
             text(&sample()),
-            "Received: from client.example (host.client.example [IPv6:2001:db8::7])\n\
-             \tby mail.example.org with ESMTPSA (TLSv1.3 TLS_AES_256_GCM_SHA384)\n\
-             \tid 1a2b3c4d; Tue, 24 Nov 2026 04:19:24 +0000\n"
+            "Received: from client.example (host.client.example [IPv6:2001:db8::7])\r\n\
+             \tby mail.example.org with ESMTPSA (TLSv1.3 TLS_AES_256_GCM_SHA384)\r\n\
+             \tid 1a2b3c4d; Tue, 24 Nov 2026 04:19:24 +0000\r\n"
         );
     }
 
@@ -262,9 +264,9 @@ mod tests {
 
     #[test]
     fn return_path() {
-        for (path, line) in [("<>", "Return-Path: <>\n"), ("<@x:a@b>", "Return-Path: <a@b>\n")] {
+        for (path, line) in [("", "Return-Path: <>\r\n"), ("a@b", "Return-Path: <a@b>\r\n")] {
             let mut out = Vec::new();
-            write_return_path(&mut out, &ReversePath::parse_prefix(path).unwrap().0);
+            write_return_path(&mut out, path);
             assert_eq!(out, line.as_bytes());
         }
     }
@@ -280,8 +282,8 @@ mod tests {
             let protocol = Protocol { utf8, ..sample().protocol };
             let received = Received { client_name: &client_name, host: &host, recipient: Some(&recipient), protocol, ..sample() };
             let text = text(&received);
-            prop_assert!(text.ends_with('\n'));
-            for (at, line) in text.lines().enumerate() {
+            prop_assert!(text.ends_with("\r\n"));
+            for (at, line) in text.split_terminator("\r\n").enumerate() {
                 prop_assert!(line.replace('\t', "        ").chars().count() <= COLUMNS_MAX, "{}", text);
                 prop_assert!(at == 0 || line.starts_with('\t') && !line.trim().is_empty());
             }

@@ -4,8 +4,65 @@
 //! durable it asks. See [`Ask`] for the questions in the order of a transaction:
 //!
 //! `Authenticate` (submission) → `Sender` → `Recipient`… → `Begin` → octets by
-//! [`Action::Body`](crate::machine::Action::Body) → `Commit`. A transaction that ends otherwise after `Begin` is
-//! undone by [`Action::Cancel`](crate::machine::Action::Cancel) with the number of its `Begin`.
+//! [`Action::Body`](crate::machine::Action::Body) → `Commit`. A transaction that ends otherwise after `Begin`
+//! is undone by [`Action::Cancel`](crate::machine::Action::Cancel) with the number of its `Begin`.
+//!
+//! The first `Body` of a message is its trace (Return-Path and Received, lines ending with CRLF), the others
+//! are the message as it came; at submission with the fields it lacked.
+//!
+//! | file | what |
+//! |---|---|
+//! | `session` | what is expected next; the pump; timers, shutdown, answers |
+//! | `hello` | EHLO, HELO, STARTTLS |
+//! | `auth` | AUTH |
+//! | `mail` | MAIL, RCPT, RSET |
+//! | `data` | DATA, BDAT, the commit |
+//! | `message` | what becomes of a message's octets |
+//!
+//! ```
+//! use postier_core::limits::Limits;
+//! use postier_core::machine::{Action, CloseReason, Input, Machine, Now};
+//! use postier_core::send_queue::{SendQueue, Transmit};
+//! use postier_core::smtp::server::{Role, Session, Setup};
+//!
+//! let setup = Setup {
+//!     role: Role::Exchange,
+//!     hostname: "mail.example.org".into(),
+//!     peer: [192, 0, 2, 7].into(),
+//!     starttls: false,
+//!     tls: None,
+//!     plaintext_login: false,
+//!     refuse_bare_newlines: false,
+//!     limits: Limits::default(),
+//!     session: 1,
+//!     seed: 2,
+//! };
+//! let (now, mut tx) = (Now::default(), SendQueue::default());
+//! let mut session = Session::new(setup, now, &mut tx);
+//! let mut received = &b"NOOP\r\nQUIT\r\n"[..];
+//! while let Some(step) = session.handle_input(now, Input::Bytes(received), &mut tx) {
+//!     received = &received[step.consumed..];
+//!     if let Some(action) = step.action {
+//!         assert!(matches!(action, Action::Close(CloseReason::Goodbye)));
+//!     }
+//! }
+//! let Some(Transmit::Bytes(replies)) = tx.poll_transmit() else { panic!("replies") };
+//! assert_eq!(replies, b"220 mail.example.org ESMTP postier\r\n250 2.0.0 Ok\r\n221 2.0.0 Bye\r\n");
+//! ```
+
+mod auth;
+mod data;
+mod hello;
+mod mail;
+mod message;
+mod session;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod invariance;
+#[cfg(test)]
+mod transcripts;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,6 +73,9 @@ use crate::limits::Limits;
 use crate::machine::TlsInfo;
 use crate::site::Account;
 use crate::ticket::{Answered, Ticket};
+
+pub use super::parameter::Notify;
+pub use session::Session;
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,17 +191,6 @@ pub struct Recipient {
     pub dsn_notify: Option<Notify>,
     /// `ORCPT=` of RFC 3461 §4.2: type and address, xtext decoded.
     pub dsn_original: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-/// When the sender wants a delivery status notification (RFC 3461 §4.1). All false means NEVER.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notify {
-    /// On success.
-    pub success: bool,
-    /// On failure.
-    pub failure: bool,
-    /// On delay.
-    pub delay: bool,
 }
 
 /// The answer to [`Ask::Sender`].

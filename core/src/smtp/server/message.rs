@@ -1,0 +1,213 @@
+//! One message on its way in: what becomes of its octets between the wire and the store.
+//!
+//! Counts them, watches its header go by, puts in what a submission lacks (RFC 6409 §8), and notes what is
+//! wrong with it. A fault is answered at the message's real end; from the moment it is known nothing more is
+//! passed on. Slices of the receive buffer are passed on as they are, but for the one in which the header
+//! ends.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::mime::date;
+use crate::mime::header_scanner::{HeaderEnd, HeaderScanner};
+use crate::smtp::reply::Reply;
+use crate::ticket::TicketId;
+use crate::wire::dot::NewlineWatch;
+
+/// A message whose transaction has begun.
+#[derive(Debug)]
+pub(super) struct Message {
+    id: Arc<str>,
+    begin: TicketId,
+    /// Goes in front of it.
+    trace: Vec<u8>,
+    header: Header,
+    completion: Option<Completion>,
+    bytes: u64,
+    bytes_max: u64,
+    received_fields_max: usize,
+    newlines: Option<NewlineWatch>,
+    fault: Option<Reply>,
+    cancelled: bool,
+}
+
+/// What a message is told at its start.
+#[derive(Debug)]
+pub(super) struct MessageSetup {
+    pub(super) id: Arc<str>,
+    /// Return-Path and Received.
+    pub(super) trace: Vec<u8>,
+    /// Put in what is missing.
+    pub(super) completion: Option<Completion>,
+    pub(super) bytes_max: u64,
+    pub(super) received_fields_max: usize,
+    pub(super) refuse_bare_newlines: bool,
+}
+
+/// What missing fields are made of.
+#[derive(Debug)]
+pub(super) struct Completion {
+    pub(super) unix_seconds: i64,
+    pub(super) hostname: Arc<str>,
+}
+
+#[derive(Debug)]
+enum Header {
+    /// Going by.
+    Within(Box<HeaderScanner>),
+    /// Gone by, with so many Received fields.
+    Over { received: u32 },
+}
+
+impl Message {
+    /// `begin` is the number of the ask by which it began.
+    pub(super) fn new(setup: MessageSetup, begin: TicketId) -> Self {
+        Message {
+            id: setup.id,
+            begin,
+            trace: setup.trace,
+            header: Header::Within(Box::default()),
+            completion: setup.completion,
+            bytes: 0,
+            bytes_max: setup.bytes_max,
+            received_fields_max: setup.received_fields_max,
+            newlines: setup.refuse_bare_newlines.then(NewlineWatch::new),
+            fault: None,
+            cancelled: false,
+        }
+    }
+
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The octets that go first; once.
+    pub(super) fn take_trace(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.trace)
+    }
+
+    /// The next octets of the message, dots unstuffed; what of them is to be passed on.
+    pub(super) fn pass<'i>(&mut self, octets: &'i [u8]) -> Option<Cow<'i, [u8]>> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        let fitting = usize::try_from(room).ok().and_then(|room| octets.get(..room));
+        if fitting.is_some_and(|fitting| fitting.len() < octets.len()) {
+            self.fault = Some(Reply::MessageTooBig);
+        }
+        let octets = fitting.unwrap_or(octets);
+        self.bytes = self.bytes.saturating_add(octets.len() as u64);
+        if let Some(newlines) = &mut self.newlines {
+            newlines.observe(octets);
+        }
+        let body = match &mut self.header {
+            Header::Over { .. } => Cow::Borrowed(octets),
+            Header::Within(scanner) => {
+                let (passed, received) = pass_header(scanner, self.completion.as_ref(), &self.id, octets);
+                if let Some(received) = received {
+                    self.header = Header::Over { received };
+                }
+                passed
+            }
+        };
+        (!body.is_empty()).then_some(body)
+    }
+
+    /// The message is over; the last octets to be passed on, if there is no fault.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        let mut last = Vec::new();
+        let received = match &mut self.header {
+            Header::Over { received } => *received,
+            Header::Within(scanner) => {
+                let mid_line = scanner.is_mid_line();
+                let end = scanner.finish();
+                write_header_end(scanner, end, self.completion.as_ref(), &self.id, &mut last);
+                if mid_line && !last.is_empty() {
+                    last.splice(..0, *b"\r\n");
+                }
+                scanner.received_count()
+            }
+        };
+        // A CR at the very end has no LF to wait for.
+        let bare = self.newlines.as_mut().is_some_and(|newlines| {
+            newlines.observe(b".");
+            newlines.bare_seen()
+        });
+        let looping = usize::try_from(received).is_ok_and(|received| received > self.received_fields_max);
+        if self.fault.is_none() {
+            // RFC 5321 §6.3, §2.3.8
+            self.fault = looping.then_some(Reply::MailLoop).or(bare.then_some(Reply::BareNewline));
+        }
+        last
+    }
+
+    /// What is wrong with it.
+    pub(super) fn fault(&self) -> Option<Reply> {
+        self.fault
+    }
+
+    /// The transaction to be cancelled because of a fault; once.
+    pub(super) fn poll_cancel(&mut self) -> Option<TicketId> {
+        let due = self.fault.is_some() && !self.cancelled;
+        self.cancelled |= due;
+        due.then_some(self.begin)
+    }
+
+    /// The transaction to be cancelled because it will not come to its end.
+    pub(super) fn into_cancel(self) -> Option<TicketId> {
+        (!self.cancelled).then_some(self.begin)
+    }
+}
+
+/// What of `octets` is passed on, and the number of Received fields if the header ends among them.
+fn pass_header<'i>(
+    scanner: &mut HeaderScanner,
+    completion: Option<&Completion>,
+    id: &str,
+    octets: &'i [u8],
+) -> (Cow<'i, [u8]>, Option<u32>) {
+    let scan = scanner.feed(octets);
+    let (header, rest) = octets.split_at_checked(scan.header_bytes).unwrap_or((octets, &[]));
+    let Some(end) = scan.end else {
+        let passed = match scan.released {
+            [] => Cow::Borrowed(header),
+            released => Cow::Owned([released, header].concat()),
+        };
+        return (passed, None);
+    };
+    let mut out = Vec::with_capacity(scan.released.len() + octets.len() + 256);
+    out.extend_from_slice(scan.released);
+    out.extend_from_slice(header);
+    write_header_end(scanner, end, completion, id, &mut out);
+    out.extend_from_slice(rest);
+    (Cow::Owned(out), Some(scanner.received_count()))
+}
+
+/// Where the header ends: the missing fields, the missing empty line, and what the scanner holds back.
+fn write_header_end(
+    scanner: &HeaderScanner,
+    end: HeaderEnd,
+    completion: Option<&Completion>,
+    id: &str,
+    out: &mut Vec<u8>,
+) {
+    if let Some(Completion { unix_seconds, hostname }) = completion {
+        if !scanner.has_date() {
+            let date = date::format_rfc5322(*unix_seconds, 0);
+            out.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
+        }
+        if !scanner.has_message_id() {
+            out.extend_from_slice(format!("Message-ID: <{id}@{hostname}>\r\n").as_bytes());
+        }
+    }
+    match end {
+        // RFC 5322 §2.1: header and body are two things only because of the empty line between them.
+        HeaderEnd::NotAField => out.extend_from_slice(b"\r\n"),
+        HeaderEnd::EmptyLine | HeaderEnd::EndOfMessage => {}
+    }
+    out.extend_from_slice(scanner.held());
+}
