@@ -314,6 +314,7 @@ impl SequenceSet {
             }
         }
         if !ascending {
+            // Sorted first, each range is added at the end of the set and none has to be moved.
             ranges.sort_unstable();
         }
         let numbers = if ascending { UidSet { ranges } } else { ranges.into_iter().collect() };
