@@ -7,6 +7,63 @@
 //! What others change arrives in two steps: [`Notice::Changed`] says that there is something,
 //! [`Ask::Changes`] brings it when the protocol allows it to be told. An answer to a question that changed the
 //! mailbox is preceded by such a notice if there is something to tell.
+//!
+//! | file | what |
+//! |---|---|
+//! | `session` | states, the pump, the ends of commands, timers |
+//! | `dispatch`, `answers` | from a command, and from an answer, to its group |
+//! | `login`, `capability` | before the login; the one list of capabilities |
+//! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
+//! | `fetch`, `store`, `copy`, `search` | messages |
+//! | `append` | a message comes in |
+//! | `list`, `status`, `folder` | the tree of mailboxes |
+//! | `reply` | what a refusal is on the wire |
+//!
+//! ```
+//! use postier_core::imap::server::{Ask, Session, Setup};
+//! use postier_core::limits::Limits;
+//! use postier_core::machine::{Action, Input, Machine, Now, TlsInfo};
+//! use postier_core::send_queue::SendQueue;
+//!
+//! let setup = Setup {
+//!     hostname: "mail.example.org".into(),
+//!     peer: "192.0.2.1".parse().unwrap(),
+//!     starttls: false,
+//!     tls: Some(TlsInfo::default()),
+//!     plaintext_login: false,
+//!     limits: Limits::default(),
+//! };
+//! let mut tx = SendQueue::default();
+//! let mut session = Session::new(setup, Now::default(), &mut tx); // The greeting is in `tx` now.
+//!
+//! let received = b"a LOGIN you secret\r\n";
+//! let step = session.handle_input(Now::default(), Input::Bytes(received), &mut tx).unwrap();
+//! assert_eq!(step.consumed, received.len());
+//! let Some(Action::Ask(Ask::Authenticate { credentials, .. })) = step.action else { panic!() };
+//! assert_eq!(credentials.login, b"you");
+//! ```
+
+mod answers;
+mod append;
+mod capability;
+mod changes;
+mod copy;
+mod dispatch;
+mod fetch;
+mod folder;
+mod idle;
+mod list;
+mod login;
+mod reply;
+mod search;
+mod select;
+mod session;
+mod status;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use session::Session;
 
 use alloc::string::String;
 use alloc::sync::Arc;

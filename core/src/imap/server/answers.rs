@@ -1,0 +1,149 @@
+//! Answers find their way back to the command that asked; an answer that does not come costs that command a NO.
+
+use super::Answer;
+use super::changes::After;
+use super::reply::LOST_ANSWER;
+use super::session::{Session, State, Then, Waiting};
+use crate::imap::response::{Code, Status};
+use crate::send_queue::SendQueue;
+use crate::ticket::Answered;
+
+impl Session {
+    /// An answer that nobody waits for any more changes nothing.
+    pub(super) fn handle_answer(&mut self, answer: Answer, tx: &mut SendQueue) {
+        match answer {
+            Answer::Authenticate(answered) => {
+                if let Some((verdict, Then::Login(login))) = self.take_verdict(answered) {
+                    self.handle_login(login, verdict, tx);
+                }
+            }
+            Answer::Select(answered) => {
+                if let Some((verdict, Then::Select(selecting))) = self.take_verdict(answered) {
+                    self.handle_selected(selecting, verdict, tx);
+                }
+            }
+            Answer::Changes(answered) => {
+                if let Some((changes, Then::Changes(after))) = self.take_verdict(answered) {
+                    self.handle_changes(changes, after, tx);
+                }
+            }
+            Answer::List(answered) => {
+                if let Some((verdict, Then::List(listing))) = self.take_verdict(answered) {
+                    self.handle_list(listing, verdict, tx);
+                }
+            }
+            Answer::Status(answered) => match self.take_verdict(answered) {
+                Some((verdict, Then::Status(status_of))) => self.handle_status(&status_of, verdict, tx),
+                Some((verdict, Then::ListStatus(status))) => self.handle_list_status(status, verdict, tx),
+                Some(_) | None => {}
+            },
+            Answer::Done(answered) => self.handle_done(answered, tx),
+            Answer::Append(answered) => {
+                if let Some((verdict, Then::AppendCommit)) = self.take_verdict(answered) {
+                    self.handle_appended(verdict, tx);
+                }
+            }
+            Answer::Fetch(answered) => {
+                if let Some((verdict, Then::Fetch(fetching))) = self.take_verdict(answered) {
+                    self.handle_page(fetching, verdict, tx);
+                }
+            }
+            Answer::Store(answered) => {
+                if let Some((verdict, Then::Store(storing))) = self.take_verdict(answered) {
+                    self.handle_stored(storing, verdict, tx);
+                }
+            }
+            Answer::Copy(answered) => {
+                if let Some((verdict, Then::Copy(copying))) = self.take_verdict(answered) {
+                    self.handle_copied(copying, verdict, tx);
+                }
+            }
+            Answer::Search(answered) => {
+                if let Some((verdict, Then::Search(searching))) = self.take_verdict(answered) {
+                    self.handle_found(searching, verdict, tx);
+                }
+            }
+        }
+    }
+
+    /// The verdict and what to do with it, if the answer is the one that is waited for.
+    fn take_verdict<V>(&mut self, answered: Answered<V>) -> Option<(V, Then)> {
+        let State::Waiting(waiting) = &self.state else { return None };
+        let verdict = answered.into_verdict(waiting.id)?;
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Waiting(waiting) => Some((verdict, waiting.then)),
+            State::Command
+            | State::Sasl
+            | State::Fetch(_)
+            | State::Message(_)
+            | State::Idle
+            | State::Handshake
+            | State::Closed => None,
+        }
+    }
+
+    fn handle_done(&mut self, answered: Answered<Result<(), super::Refusal>>, tx: &mut SendQueue) {
+        let State::Waiting(Waiting { id, .. }) = self.state else { return };
+        match self.take_verdict(answered) {
+            Some((verdict, Then::Folder(done))) => match verdict {
+                Ok(()) => self.end(Status::Ok, None, done, tx),
+                Err(refusal) => self.end_refused(&refusal, tx),
+            },
+            Some((verdict, Then::Append(announced))) => {
+                self.handle_append_allowed(id, announced, verdict, tx)
+            }
+            Some((verdict, Then::Expunge)) => self.handle_expunged(verdict, tx),
+            Some((verdict, Then::Close)) => self.handle_closed(verdict, tx),
+            Some(_) | None => {}
+        }
+    }
+
+    /// The answer is overdue: the command ends, and the answer will be ignored.
+    pub(super) fn handle_lost_answer(&mut self, tx: &mut SendQueue) {
+        let State::Waiting(Waiting { id, then, .. }) = core::mem::replace(&mut self.state, State::Command)
+        else {
+            return;
+        };
+        self.push_cancel(id);
+        match then {
+            // The command itself is done; what changed is told another time.
+            Then::Changes(after) => {
+                if let Some(mailbox) = self.mailbox.as_mut() {
+                    mailbox.changed = true;
+                }
+                self.resume_after_lost(after, tx);
+            }
+            Then::Append(announced) => {
+                self.skip_message(Some((announced.size, announced.sync)));
+                self.end_lost(tx);
+            }
+            Then::Close => {
+                self.leave_mailbox();
+                self.end_lost(tx);
+            }
+            Then::Login(_)
+            | Then::Select(_)
+            | Then::List(_)
+            | Then::ListStatus(_)
+            | Then::Status(_)
+            | Then::Folder(_)
+            | Then::AppendCommit
+            | Then::Fetch(_)
+            | Then::Store(_)
+            | Then::Copy(_)
+            | Then::Expunge
+            | Then::Search(_) => self.end_lost(tx),
+        }
+    }
+
+    fn end_lost(&mut self, tx: &mut SendQueue) {
+        self.end(Status::No, Some(&Code::Unavailable), LOST_ANSWER, tx);
+    }
+
+    fn resume_after_lost(&mut self, after: After, tx: &mut SendQueue) {
+        match after {
+            After::Reply(_) => self.resume_after(after, tx),
+            After::Idle => self.state = State::Idle,
+        }
+    }
+}

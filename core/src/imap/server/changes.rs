@@ -1,0 +1,128 @@
+//! Telling the client what others changed: EXISTS, RECENT, EXPUNGE, FETCH of flags (RFC 9051 §7.4, §7.5).
+//!
+//! [`Notice::Changed`](super::Notice::Changed) only says that there is something. At the end of the command in
+//! progress, before its tagged reply, [`Ask::Changes`] brings it; IDLE asks at once. An EXPUNGE must not be told
+//! during FETCH, STORE and SEARCH (RFC 9051 §7.5.1), so those that come then are kept in
+//! [`Mailbox::untold`](super::select::Mailbox): until they are told the messages keep their sequence numbers.
+
+use super::idle;
+use super::select::Mailbox;
+use super::session::{Session, State, Then};
+use super::{Ask, Changes};
+use crate::imap::flag::FlagSet;
+use crate::imap::response::{write_message_data, write_number};
+use crate::machine::CloseReason;
+use crate::send_queue::SendQueue;
+use alloc::vec::Vec;
+
+/// What comes when the changes have been told.
+#[derive(Debug)]
+pub(super) enum After {
+    /// The tagged reply of the command, written already.
+    Reply(Vec<u8>),
+    /// IDLE goes on.
+    Idle,
+}
+
+impl Session {
+    /// Whether something is to be asked for before the command in progress may end.
+    pub(super) fn wants_changes(&self) -> bool {
+        self.mailbox.as_ref().is_some_and(|mailbox| mailbox.changed || self.command.rescan)
+    }
+
+    pub(super) fn ask_changes(&mut self, after: After) {
+        let Some(mailbox) = self.mailbox.as_mut() else { return };
+        mailbox.changed = false;
+        let (selection, rescan) = (mailbox.id, self.command.rescan);
+        self.ask(Then::Changes(after), |ticket| Ask::Changes { ticket, selection, rescan });
+    }
+
+    pub(super) fn handle_changes(&mut self, changes: Changes, after: After, tx: &mut SendQueue) {
+        if changes.reset {
+            return self.bye("The mailbox was replaced or deleted", CloseReason::Goodbye, tx);
+        }
+        if let Some(mailbox) = self.mailbox.as_mut() {
+            mailbox.take_changes(changes, self.command.hides_expunges, tx);
+        }
+        self.resume_after(after, tx);
+    }
+
+    /// Writes what was held back and goes on.
+    pub(super) fn resume_after(&mut self, after: After, tx: &mut SendQueue) {
+        match after {
+            After::Reply(line) => {
+                tx.push(&line);
+                self.between_commands(tx);
+            }
+            After::Idle => {
+                self.state = State::Idle;
+                idle::go_on(self, tx);
+            }
+        }
+    }
+
+    /// Tells what a command before this one had to keep to itself.
+    pub(super) fn tell_untold(&mut self, tx: &mut SendQueue) {
+        if let Some(mailbox) = self.mailbox.as_mut().filter(|_| !self.command.hides_expunges) {
+            mailbox.tell_expunged(tx);
+        }
+    }
+}
+
+impl Mailbox {
+    fn take_changes(&mut self, changes: Changes, hides_expunges: bool, tx: &mut SendQueue) {
+        let known = self.known_uids(&changes.expunged);
+        self.untold = self.untold.union(&known);
+        if !hides_expunges {
+            self.tell_expunged(tx);
+        }
+        if let Some(keywords) = changes.keywords {
+            self.tell_keywords(keywords, tx);
+        }
+        let before = self.view.len();
+        for uid in changes.appended {
+            self.view.push(uid);
+        }
+        let recent_before = self.recent.count();
+        self.recent = self.recent.union(&changes.recent);
+        if self.view.len() != before {
+            tx.write_with(|out| write_message_data(out, self.view.len(), "EXISTS"));
+        }
+        if self.view.len() != before || self.recent.count() != recent_before {
+            let recent = u32::try_from(self.recent.count()).unwrap_or(u32::MAX);
+            tx.write_with(|out| write_message_data(out, recent, "RECENT"));
+        }
+        for (uid, flags) in changes.flags {
+            self.tell_flags(uid, flags, false, tx);
+        }
+    }
+
+    /// Writes the EXPUNGE responses that are due. From the highest number down, so that none changes another.
+    fn tell_expunged(&mut self, tx: &mut SendQueue) {
+        let gone = core::mem::take(&mut self.untold);
+        for range in gone.ranges().iter().rev() {
+            for uid in (range.first..=range.last).rev() {
+                if let Some(number) = self.view.remove(uid) {
+                    tx.write_with(|out| write_message_data(out, number, "EXPUNGE"));
+                }
+            }
+        }
+        self.recent = self.recent.difference(&gone);
+    }
+
+    /// Writes the flags of one message, and its UID if the command names messages by UID.
+    pub(super) fn tell_flags(&self, uid: u32, flags: FlagSet, with_uid: bool, tx: &mut SendQueue) {
+        let Some(number) = self.view.sequence_of(uid) else { return };
+        tx.write_with(|out| {
+            out.extend_from_slice(b"* ");
+            write_number(out, u64::from(number));
+            out.extend_from_slice(b" FETCH (FLAGS ");
+            flags.write(out, &self.keywords, self.recent.contains(uid));
+            if with_uid {
+                out.extend_from_slice(b" UID ");
+                write_number(out, u64::from(uid));
+            }
+            out.extend_from_slice(b")\r\n");
+        });
+    }
+}

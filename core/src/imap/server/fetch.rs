@@ -1,0 +1,193 @@
+//! FETCH and UID FETCH (RFC 9051 §6.4.5): page by page, as the send queue has room.
+//!
+//! The office renders what stands between the parentheses; the session knows the sequence numbers. A page may have
+//! parts of one opened file, which go into the send queue at their places.
+
+use super::session::{Session, State, Then};
+use super::{Ask, FetchPage, FetchRequest, Refusal};
+use crate::imap::fetch::{Fetch, FetchItem};
+use crate::imap::response::{Code, Status, write_number};
+use crate::imap::sequence::{NumberRange, UidSet};
+use crate::imap::view::UidMap;
+use crate::machine::StepOf;
+use crate::send_queue::{FileRange, SendQueue};
+use alloc::sync::Arc;
+
+/// A FETCH in progress.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    uid: bool,
+    /// Messages of the pages to come.
+    uids: UidSet,
+    request: Arc<FetchRequest>,
+    /// Some message was gone.
+    gone: bool,
+}
+
+impl Session {
+    pub(super) fn start_fetch(&mut self, fetch: Fetch, tx: &mut SendQueue) {
+        let Fetch { uid, set, mut items } = fetch;
+        self.command.hides_expunges = !uid;
+        let Some(uids) = self.named_uids(&set, uid, tx) else { return };
+        let Some(mailbox) = self.mailbox.as_ref() else { return };
+        // RFC 9051 §6.4.9: the answer to UID FETCH has the UID, asked for or not.
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
+        let request = Arc::new(FetchRequest { items, recent: mailbox.recent.clone(), set_seen });
+        let fetching = Fetching { uid, uids, request, gone: false };
+        if fetching.uids.is_empty() {
+            return self.end_fetch(&fetching, tx);
+        }
+        self.ask_page(fetching);
+    }
+
+    /// There is room in the send queue again.
+    pub(super) fn resume_fetch(&mut self) -> Option<StepOf<'static, Session>> {
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Fetch(fetching) => self.ask_page(fetching),
+            other @ (State::Command
+            | State::Sasl
+            | State::Waiting(_)
+            | State::Message(_)
+            | State::Idle
+            | State::Handshake
+            | State::Closed) => self.state = other,
+        }
+        self.step(0)
+    }
+
+    fn ask_page(&mut self, fetching: Fetching) {
+        let Some(mailbox) = self.mailbox.as_ref() else { return };
+        let (selection, uids, request) = (mailbox.id, fetching.uids.clone(), Arc::clone(&fetching.request));
+        self.ask(Then::Fetch(fetching), |ticket| Ask::Fetch { ticket, selection, uids, request });
+    }
+
+    pub(super) fn handle_page(
+        &mut self,
+        mut fetching: Fetching,
+        answer: Result<FetchPage, Refusal>,
+        tx: &mut SendQueue,
+    ) {
+        let page = match answer {
+            Ok(page) => page,
+            Err(refusal) => return self.end_refused(&refusal, tx),
+        };
+        if let Some(mailbox) = self.mailbox.as_ref() {
+            write_page(&page, &mailbox.view, tx);
+        }
+        fetching.gone |= page.gone;
+        match page.next.and_then(|next| uids_from(&fetching.uids, next)) {
+            Some(uids) => {
+                fetching.uids = uids;
+                self.state = State::Fetch(fetching);
+            }
+            None => self.end_fetch(&fetching, tx),
+        }
+    }
+
+    /// RFC 5530 §3: messages that are gone, though their EXPUNGE cannot be told now. UID FETCH of what is not there
+    /// is no error (RFC 9051 §6.4.9).
+    fn end_fetch(&mut self, fetching: &Fetching, tx: &mut SendQueue) {
+        if fetching.gone && !fetching.uid {
+            let text = "Some of the messages are gone";
+            return self.end(Status::No, Some(&Code::ExpungeIssued), text, tx);
+        }
+        self.end(Status::Ok, None, "Fetch completed", tx);
+    }
+}
+
+/// What is left from `next` on; `None` when nothing is, or when the office does not get on.
+fn uids_from(uids: &UidSet, next: u32) -> Option<UidSet> {
+    let first = uids.first().filter(|first| *first < next)?;
+    let done = UidSet::from_iter([NumberRange { first, last: next.saturating_sub(1) }]);
+    Some(uids.difference(&done)).filter(|left| !left.is_empty())
+}
+
+/// Writes the FETCH responses of a page.
+fn write_page(page: &FetchPage, view: &UidMap, tx: &mut SendQueue) {
+    let mut files = page.files.iter().peekable();
+    let mut at = 0;
+    for row in &page.rows {
+        let number = view.sequence_of(row.uid);
+        if let Some(number) = number {
+            tx.write_with(|out| {
+                out.extend_from_slice(b"* ");
+                write_number(out, u64::from(number));
+                out.extend_from_slice(b" FETCH (");
+            });
+        }
+        while let Some((place, range)) = files.next_if(|(place, _)| *place <= row.end) {
+            let before = page.bytes.get(at..*place).unwrap_or_default();
+            at = at.max(*place);
+            match number {
+                Some(_) => {
+                    tx.push(before);
+                    tx.push_range(*range);
+                }
+                // Nothing of it is sent, but the file goes back through the queue.
+                None => tx.push_range(FileRange { emit: 0, ..*range }),
+            }
+        }
+        if number.is_some() {
+            let rest = page.bytes.get(at..row.end).unwrap_or_default();
+            tx.write_with(|out| {
+                out.extend_from_slice(rest);
+                out.extend_from_slice(b")\r\n");
+            });
+        }
+        at = at.max(row.end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Handle;
+    use crate::imap::server::FetchRow;
+    use crate::send_queue::Transmit;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn what_is_left_of_a_set() {
+        let uids: UidSet = [3, 5, 9].into_iter().collect();
+        assert_eq!(uids_from(&uids, 5).unwrap().iter().collect::<Vec<_>>(), [5, 9]);
+        assert_eq!(uids_from(&uids, 6).unwrap().iter().collect::<Vec<_>>(), [9]);
+        assert_eq!(uids_from(&uids, 10), None);
+        assert_eq!(uids_from(&uids, 3), None);
+    }
+
+    #[test]
+    fn files_stand_at_their_places_and_all_go_back() {
+        let view: UidMap = [3, 9].into_iter().collect();
+        let range = |skip| FileRange { file: Handle(7), offset: 0, skip, emit: 2 };
+        let rows = [3, 5, 9].into_iter().zip([12, 18, 23]).map(|(uid, end)| FetchRow { uid, end }).collect();
+        let bytes = b"BODY[] {2}\r\nFLAGSxUID 9".to_vec();
+        let files = [(12, range(0)), (18, range(2)), (23, range(4))].to_vec();
+        let page = FetchPage { rows, bytes, files, next: None, gone: false };
+        let mut tx = SendQueue::default();
+        write_page(&page, &view, &mut tx);
+        let mut sent = Vec::new();
+        let mut released = 0;
+        loop {
+            match tx.poll_transmit() {
+                None => break,
+                Some(Transmit::Bytes(bytes)) => {
+                    sent.extend_from_slice(bytes);
+                    let count = bytes.len();
+                    tx.handle_sent(count);
+                }
+                Some(Transmit::Read { .. }) => tx.handle_read(b"abcdef"),
+            }
+            while tx.poll_release().is_some() {
+                released += 1;
+            }
+        }
+        while tx.poll_release().is_some() {
+            released += 1;
+        }
+        assert_eq!(sent, b"* 1 FETCH (BODY[] {2}\r\nab)\r\n* 2 FETCH (UID 9ef)\r\n");
+        assert_eq!(released, 3);
+    }
+}

@@ -1,0 +1,253 @@
+//! Before the login and for anybody: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE (RFC 9051 §6.1, §6.2), and
+//! clients that speak another protocol. ENABLE and NAMESPACE are here too, being as short.
+
+use super::session::{Session, State, Then};
+use super::{Ask, reply};
+use crate::auth::{AuthVerdict, Credentials};
+use crate::event::Event;
+use crate::imap::command::Secret;
+use crate::imap::response::{Code, Status, write_continuation};
+use crate::imap::scanner::{CommandScanner, Scan};
+use crate::machine::{CloseReason, StepOf, TlsInfo};
+use crate::send_queue::SendQueue;
+use crate::wire::base64;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Octets of a SASL response, decoded; RFC 4616 §2 allows three times 255 and two.
+const RESPONSE_BYTES_MAX: usize = 4096;
+/// The same in base64 with its line end.
+const RESPONSE_LINE_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 3 * 4 + 8;
+/// Characters of a login name that go into an event.
+const LOGIN_CHARS_MAX: usize = 64;
+
+const WRONG_PASSWORD: &str = "Wrong name or password";
+
+/// A login whose answer is on its way.
+#[derive(Debug)]
+pub(super) struct LoggingIn {
+    /// The name for the log.
+    shown: String,
+}
+
+impl Session {
+    pub(super) fn start_capability(&mut self, tx: &mut SendQueue) {
+        let list = self.capabilities();
+        tx.write_with(|out| {
+            out.extend_from_slice(b"* CAPABILITY ");
+            out.extend_from_slice(list.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        });
+        self.end(Status::Ok, None, "Capability completed", tx);
+    }
+
+    /// RFC 2971
+    pub(super) fn start_id(&mut self, tx: &mut SendQueue) {
+        const VERSION: &str = env!("CARGO_PKG_VERSION");
+        tx.write_with(|out| {
+            out.extend_from_slice(b"* ID (\"name\" \"postier\" \"version\" \"");
+            out.extend_from_slice(VERSION.as_bytes());
+            out.extend_from_slice(b"\")\r\n");
+        });
+        self.end(Status::Ok, None, "ID completed", tx);
+    }
+
+    /// RFC 5161: nothing that can be enabled is known yet, and what is not known is passed over.
+    pub(super) fn start_enable(&mut self, tx: &mut SendQueue) {
+        tx.push(b"* ENABLED\r\n");
+        self.end(Status::Ok, None, "Enable completed", tx);
+    }
+
+    /// RFC 2342: one personal namespace.
+    pub(super) fn start_namespace(&mut self, tx: &mut SendQueue) {
+        tx.push(b"* NAMESPACE ((\"\" \".\")) NIL NIL\r\n");
+        self.end(Status::Ok, None, "Namespace completed", tx);
+    }
+
+    /// RFC 9051 §6.2.1. Octets behind STARTTLS came in the clear and would be taken for protected ones.
+    pub(super) fn start_tls(&mut self, behind: bool, tx: &mut SendQueue) {
+        if self.tls || !self.setup.starttls {
+            let text = if self.tls { "TLS is on already" } else { "TLS is not available" };
+            return self.end(Status::Bad, None, text, tx);
+        }
+        if behind {
+            return self.refuse_plaintext_behind();
+        }
+        self.end(Status::Ok, None, "Begin TLS now", tx);
+        if matches!(self.state, State::Command) {
+            self.state = State::Handshake;
+            self.push_start_tls();
+        }
+    }
+
+    fn refuse_plaintext_behind(&mut self) {
+        self.push_event(Event::Abuse { what: "plaintext behind STARTTLS" });
+        self.close(CloseReason::ProtocolViolation);
+    }
+
+    /// Forgets what was learnt in the clear; there was no login, so that is only where the scanner stands.
+    pub(super) fn handle_tls_started(&mut self, info: TlsInfo) {
+        if matches!(self.state, State::Handshake) {
+            self.tls = true;
+            self.setup.tls = Some(info);
+            self.scanner = CommandScanner::new();
+            self.state = State::Command;
+        }
+    }
+
+    /// Whether a password may be sent now.
+    pub(super) fn may_send_password(&self) -> bool {
+        self.tls || self.setup.plaintext_login
+    }
+
+    fn refuse_password_in_clear(&mut self, tx: &mut SendQueue) {
+        self.end(Status::No, Some(&Code::PrivacyRequired), "Use TLS before you send a password", tx);
+    }
+
+    /// RFC 9051 §6.2.3
+    pub(super) fn start_login(&mut self, name: &[u8], password: &Secret<'_>, tx: &mut SendQueue) {
+        if !self.may_send_password() {
+            return self.refuse_password_in_clear(tx);
+        }
+        let Secret(password) = password;
+        let (login, password) = (name.to_vec(), password.to_vec());
+        self.check_credentials(Credentials { authorization: Vec::new(), login, password }, tx);
+    }
+
+    /// RFC 9051 §6.2.2, with the initial response of RFC 4959.
+    pub(super) fn start_authenticate(
+        &mut self,
+        mechanism: &[u8],
+        initial: Option<&Secret<'_>>,
+        tx: &mut SendQueue,
+    ) {
+        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+            return self.end(Status::No, Some(&Code::Cannot), "Only the mechanism PLAIN is known", tx);
+        }
+        if !self.may_send_password() {
+            return self.refuse_password_in_clear(tx);
+        }
+        match initial {
+            // RFC 4959 §3: `=` stands for a response without octets.
+            Some(Secret(response)) if **response == *b"=" => self.handle_response(b"", tx),
+            Some(Secret(response)) => self.handle_response(response, tx),
+            None => {
+                tx.write_with(|out| write_continuation(out, ""));
+                self.state = State::Sasl;
+            }
+        }
+    }
+
+    /// The client's response in base64, without its line end.
+    fn handle_response(&mut self, response: &[u8], tx: &mut SendQueue) {
+        self.state = State::Command;
+        if response == b"*" {
+            return self.end(Status::Bad, None, "Authentication cancelled", tx);
+        }
+        let Ok(message) = base64::decode(response, RESPONSE_BYTES_MAX) else {
+            return self.end(Status::Bad, None, "The response is not base64", tx);
+        };
+        match Credentials::from_plain(&message) {
+            Some(credentials) => self.check_credentials(credentials, tx),
+            None => self.end(Status::Bad, None, "The response is not one of PLAIN", tx),
+        }
+    }
+
+    fn check_credentials(&mut self, credentials: Credentials, tx: &mut SendQueue) {
+        let Credentials { authorization, login, password } = &credentials;
+        // RFC 4616 §2: nobody acts for somebody else here.
+        if !authorization.is_empty() && !authorization.eq_ignore_ascii_case(login) {
+            return self.end(
+                Status::No,
+                Some(&Code::AuthorizationFailed),
+                "You may act for yourself only",
+                tx,
+            );
+        }
+        let logging_in = LoggingIn { shown: shown_login(login) };
+        if login.is_empty() || password.is_empty() {
+            return self.handle_login(logging_in, AuthVerdict::Denied, tx);
+        }
+        self.ask(Then::Login(logging_in), |ticket| Ask::Authenticate { ticket, credentials });
+    }
+
+    pub(super) fn handle_login(&mut self, login: LoggingIn, verdict: AuthVerdict, tx: &mut SendQueue) {
+        match verdict {
+            AuthVerdict::Granted(account) => {
+                let address = String::from_utf8_lossy(&account.address).into_owned();
+                self.push_event(Event::LoggedIn { account: address });
+                self.account = Some(account);
+                let list = self.capabilities();
+                self.end(Status::Ok, Some(&Code::Capability(&list)), "Logged in", tx);
+            }
+            AuthVerdict::Denied => {
+                self.push_event(Event::LoginFailed { login: login.shown, peer: self.setup.peer });
+                self.failed_logins += 1;
+                self.end(Status::No, Some(&Code::AuthenticationFailed), WRONG_PASSWORD, tx);
+                if self.failed_logins >= self.setup.limits.failed_logins_max
+                    && !matches!(self.state, State::Closed)
+                {
+                    self.bye("Too many failed logins", CloseReason::Abuse, tx);
+                }
+            }
+            AuthVerdict::Temporary => {
+                self.end(Status::No, Some(&Code::Unavailable), reply::LOST_ANSWER, tx);
+            }
+        }
+    }
+}
+
+/// A login name for the log: printable and short.
+fn shown_login(login: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(login);
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    shown.chars().take(LOGIN_CHARS_MAX).map(printable).collect()
+}
+
+/// AUTHENTICATE: the line of the response.
+pub(super) fn pump_response(
+    session: &mut Session,
+    rx: &[u8],
+    tx: &mut SendQueue,
+) -> Option<StepOf<'static, Session>> {
+    match session.scanner.scan_line(rx, RESPONSE_LINE_BYTES_MAX) {
+        Scan::Complete { len } => {
+            let line = rx.get(..len).unwrap_or_default();
+            session.handle_response(line.trim_ascii(), tx);
+            session.step(len)
+        }
+        Scan::Refused { len, .. } => {
+            session.end(Status::Bad, Some(&Code::Limit), "The response is too long", tx);
+            session.step(len)
+        }
+        Scan::Skipped { len } => session.step(len),
+        Scan::Incomplete | Scan::Continue | Scan::Append { .. } => session.starve(),
+    }
+}
+
+/// Between STARTTLS and the handshake no octet can come that is not the handshake's.
+pub(super) fn pump_handshake(session: &mut Session, rx: &[u8]) -> Option<StepOf<'static, Session>> {
+    if rx.is_empty() {
+        return session.starve();
+    }
+    session.refuse_plaintext_behind();
+    session.step(0)
+}
+
+/// A client that begins as if TLS were on.
+pub(super) fn foreign_protocol(session: &Session, rx: &[u8]) -> Option<&'static str> {
+    // RFC 8446 §5.1: a handshake record begins with 22 and the version's 3.
+    let hello = rx.first() == Some(&22) && session.account.is_none() && !session.scanner.is_inside_command();
+    hello.then_some("a TLS handshake on a port that begins without TLS")
+}
+
+/// The first word of other protocols' requests, which somebody tries to smuggle through a browser or a proxy.
+pub(super) fn foreign_verb(session: &Session, line: &[u8]) -> Option<&'static str> {
+    const VERBS: &[&[u8]] = &[
+        b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"EHLO", b"HELO",
+        b"USER",
+    ];
+    let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+    let foreign = session.account.is_none() && VERBS.contains(&word);
+    foreign.then_some("this is an IMAP server")
+}

@@ -1,0 +1,29 @@
+//! What a refusal becomes on the wire: one table of response codes and sentences (RFC 9051 §7.1, RFC 5530).
+//! The status is always NO.
+
+use super::Refusal;
+use crate::imap::response::Code;
+
+/// The charsets named when SEARCH asks for another; every charset of the WHATWG Encoding Standard is taken.
+const CHARSETS: &[&str] = &["US-ASCII", "UTF-8"];
+
+pub(super) const NOT_WRITABLE: &str = "The mailbox is open for reading only";
+pub(super) const LOST_ANSWER: &str = "The server is too busy, try again";
+
+/// The response code of a refusal and a sentence for the person at the client.
+pub(super) fn of_refusal(refusal: &Refusal) -> (Code<'static>, &'static str) {
+    match refusal {
+        Refusal::NonExistent => (Code::NonExistent, "There is no such mailbox"),
+        Refusal::TryCreate => (Code::TryCreate, "There is no such mailbox, create it first"),
+        Refusal::AlreadyExists => (Code::AlreadyExists, "There is a mailbox of that name already"),
+        Refusal::Cannot(why) => (Code::Cannot, why),
+        Refusal::ReadOnly => (Code::NoPerm, "The mailbox cannot be changed"),
+        Refusal::InUse => (Code::InUse, "Another program holds the mailbox, try again"),
+        Refusal::NoSpace => (Code::OverQuota, "There is no room left for it"),
+        // RFC 7889 §4
+        Refusal::TooBig => (Code::TooBig, "The message is larger than this server takes"),
+        Refusal::NoPermission => (Code::NoPerm, "The system does not allow it"),
+        Refusal::Unavailable => (Code::Unavailable, "The mail store has trouble, try again later"),
+        Refusal::BadCharset => (Code::BadCharset(CHARSETS), "The charset is not known, use UTF-8"),
+    }
+}

@@ -1,0 +1,251 @@
+//! SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 9051 §6.3.2, §6.3.3, §6.4.1–§6.4.3), and [`Mailbox`]: what the
+//! session knows of the mailbox it has selected.
+
+use super::reply::{NOT_WRITABLE, of_refusal};
+use super::session::{Session, Then};
+use super::{Ask, Refusal, Selected, SelectionId};
+use crate::imap::command::MailboxName;
+use crate::imap::flag::SystemFlag;
+use crate::imap::response::{Code, Status, write_message_data, write_untagged};
+use crate::imap::sequence::{NumberRange, SequenceSet, UidSet};
+use crate::imap::view::UidMap;
+use crate::send_queue::SendQueue;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The selected mailbox as this client has been told it is.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) id: SelectionId,
+    pub(super) name: Vec<u8>,
+    pub(super) view: UidMap,
+    pub(super) recent: UidSet,
+    pub(super) keywords: Arc<Vec<String>>,
+    new_keywords: bool,
+    pub(super) read_only: bool,
+    /// There is something to ask for.
+    pub(super) changed: bool,
+    /// Gone, but still in `view`: not told yet.
+    pub(super) untold: UidSet,
+}
+
+/// SELECT and EXAMINE while their answer is on its way.
+#[derive(Debug)]
+pub(super) struct Selecting {
+    name: Vec<u8>,
+    read_only: bool,
+}
+
+impl Session {
+    /// RFC 9051 §6.3.2: the mailbox selected before is left, whether or not the new one can be selected.
+    pub(super) fn start_select(&mut self, mailbox: &MailboxName, read_only: bool, tx: &mut SendQueue) {
+        self.leave_mailbox();
+        let Some(name) = self.checked_name(mailbox, tx) else { return };
+        let selecting = Selecting { name: name.clone(), read_only };
+        self.ask(Then::Select(selecting), |ticket| Ask::Select { ticket, mailbox: name, read_only });
+    }
+
+    pub(super) fn handle_selected(
+        &mut self,
+        selecting: Selecting,
+        answer: Result<Selected, Refusal>,
+        tx: &mut SendQueue,
+    ) {
+        let selected = match answer {
+            Ok(selected) => selected,
+            Err(refusal) => return self.end_refused(&refusal, tx),
+        };
+        let read_only = selecting.read_only || selected.read_only;
+        let (first_unseen, uid_validity, uid_next) =
+            (selected.first_unseen, selected.uid_validity, selected.uid_next);
+        let mailbox = Mailbox {
+            id: selected.selection,
+            name: selecting.name,
+            view: selected.view,
+            recent: selected.recent,
+            keywords: selected.keywords,
+            new_keywords: selected.new_keywords,
+            read_only,
+            changed: false,
+            untold: UidSet::new(),
+        };
+        mailbox.tell_flag_names(tx);
+        tx.write_with(|out| {
+            write_message_data(out, mailbox.view.len(), "EXISTS");
+            let recent = u32::try_from(mailbox.recent.count()).unwrap_or(u32::MAX);
+            write_message_data(out, recent, "RECENT");
+            if let Some(number) = first_unseen.and_then(|uid| mailbox.view.sequence_of(uid)) {
+                write_untagged(out, Status::Ok, Some(&Code::Unseen(number)), "First unseen");
+            }
+            write_untagged(out, Status::Ok, Some(&Code::UidValidity(uid_validity)), "UIDs are valid");
+            write_untagged(out, Status::Ok, Some(&Code::UidNext(uid_next)), "Next UID");
+        });
+        self.mailbox = Some(mailbox);
+        let (code, text) = match (read_only, selecting.read_only) {
+            (true, true) => (Code::ReadOnly, "Examine completed"),
+            (true, false) => (Code::ReadOnly, "Select completed, for reading only"),
+            (false, _) => (Code::ReadWrite, "Select completed"),
+        };
+        self.end(Status::Ok, Some(&code), text, tx);
+    }
+
+    /// Leaves the mailbox, if one is selected.
+    pub(super) fn leave_mailbox(&mut self) {
+        if let Some(mailbox) = self.mailbox.take() {
+            self.push_ask(Ask::Unselect { selection: mailbox.id });
+        }
+    }
+
+    /// RFC 9051 §6.4.1: expunges without telling, then leaves.
+    pub(super) fn start_close(&mut self, tx: &mut SendQueue) {
+        match self.mailbox.as_ref() {
+            Some(mailbox) if !mailbox.read_only => {
+                let selection = mailbox.id;
+                self.ask(Then::Close, |ticket| Ask::Expunge { ticket, selection, uids: None });
+            }
+            Some(_) | None => self.start_unselect(tx),
+        }
+    }
+
+    pub(super) fn handle_closed(&mut self, answer: Result<(), Refusal>, tx: &mut SendQueue) {
+        // The mailbox is left in any case: a client that says CLOSE believes so.
+        self.leave_mailbox();
+        match answer {
+            Ok(()) => self.end(Status::Ok, None, "Close completed", tx),
+            Err(refusal) => self.end_refused(&refusal, tx),
+        }
+    }
+
+    pub(super) fn start_unselect(&mut self, tx: &mut SendQueue) {
+        self.leave_mailbox();
+        self.end(Status::Ok, None, "The mailbox is not selected any more", tx);
+    }
+
+    /// EXPUNGE, or UID EXPUNGE with its set.
+    pub(super) fn start_expunge(&mut self, uids: Option<&SequenceSet>, tx: &mut SendQueue) {
+        let Some(mailbox) = self.mailbox.as_ref() else { return };
+        if mailbox.read_only {
+            return self.end(Status::No, Some(&Code::NoPerm), NOT_WRITABLE, tx);
+        }
+        let selection = mailbox.id;
+        let uids = uids.map(|set| mailbox.uids_of_uid_set(set));
+        self.ask(Then::Expunge, |ticket| Ask::Expunge { ticket, selection, uids });
+    }
+
+    /// What went is told by the changes that `end` asks for.
+    pub(super) fn handle_expunged(&mut self, answer: Result<(), Refusal>, tx: &mut SendQueue) {
+        match answer {
+            Ok(()) => self.end(Status::Ok, None, "Expunge completed", tx),
+            Err(refusal) => self.end_refused(&refusal, tx),
+        }
+    }
+
+    /// Ends the command with the NO of a refusal.
+    pub(super) fn end_refused(&mut self, refusal: &Refusal, tx: &mut SendQueue) {
+        let (code, text) = of_refusal(refusal);
+        self.end(Status::No, Some(&code), text, tx);
+    }
+
+    /// NOOP and CHECK look at the directories.
+    pub(super) fn start_noop(&mut self, text: &str, tx: &mut SendQueue) {
+        self.command.rescan = true;
+        self.end(Status::Ok, None, text, tx);
+    }
+
+    /// The client's list of messages as UIDs, or the BAD of a sequence number that does not exist.
+    pub(super) fn named_uids(&mut self, set: &SequenceSet, uid: bool, tx: &mut SendQueue) -> Option<UidSet> {
+        let mailbox = self.mailbox.as_ref()?;
+        if uid {
+            return Some(mailbox.uids_of_uid_set(set));
+        }
+        // RFC 9051 §9, seq-number: above EXISTS is the client's error. With `*` in the set it is not: `1:*` is
+        // what clients say of a mailbox they have just seen empty.
+        if !set.has_star() && set.largest_number().is_some_and(|largest| largest > mailbox.view.len()) {
+            self.end(Status::Bad, None, "There is no message with such a sequence number", tx);
+            return None;
+        }
+        Some(mailbox.uids_of_sequence_set(set))
+    }
+}
+
+impl Mailbox {
+    /// FLAGS and PERMANENTFLAGS, RFC 9051 §7.3.5, §7.1.
+    fn tell_flag_names(&self, tx: &mut SendQueue) {
+        let shown = || self.keywords.iter().filter(|word| !word.is_empty());
+        tx.write_with(|out| {
+            out.extend_from_slice(b"* FLAGS (");
+            for (index, flag) in SystemFlag::ALL.into_iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b" " } else { b"" });
+                out.extend_from_slice(flag.name().as_bytes());
+            }
+            for word in shown() {
+                out.push(b' ');
+                out.extend_from_slice(word.as_bytes());
+            }
+            out.extend_from_slice(b")\r\n");
+            let keywords: Vec<String> = shown().cloned().collect();
+            let code = match self.read_only {
+                true => Code::PermanentFlags { system: &[], keywords: &[], more: false },
+                false => Code::PermanentFlags {
+                    system: &SystemFlag::ALL,
+                    keywords: &keywords,
+                    more: self.new_keywords,
+                },
+            };
+            let text = if self.read_only { "No flag can be changed" } else { "Flags that are kept" };
+            write_untagged(out, Status::Ok, Some(&code), text);
+        });
+    }
+
+    /// Takes a new keyword table; the names come before the first message that has one.
+    pub(super) fn tell_keywords(&mut self, keywords: Arc<Vec<String>>, tx: &mut SendQueue) {
+        if *self.keywords != *keywords {
+            self.keywords = keywords;
+            self.tell_flag_names(tx);
+        }
+    }
+
+    /// The UIDs of these that the client knows.
+    pub(super) fn known_uids(&self, set: &UidSet) -> UidSet {
+        let mut known = UidSet::new();
+        for range in set.ranges() {
+            if range.first == range.last {
+                // A set of many single UIDs costs a binary search each, not a walk through a chunk.
+                if self.view.sequence_of(range.first).is_some() {
+                    known.push(range.first);
+                }
+            } else {
+                self.view.uid_range(range.first, range.last).for_each(|uid| known.push(uid));
+            }
+        }
+        known
+    }
+
+    pub(super) fn uids_of_uid_set(&self, set: &SequenceSet) -> UidSet {
+        self.known_uids(&set.resolve(self.view.last().unwrap_or(0)))
+    }
+
+    pub(super) fn uids_of_sequence_set(&self, set: &SequenceSet) -> UidSet {
+        let mut uids = UidSet::new();
+        for range in set.resolve(self.view.len()).ranges() {
+            self.view.range(range.first, range.last).for_each(|uid| uids.push(uid));
+        }
+        uids
+    }
+
+    /// The same for a search key: a range of sequence numbers is one range of UIDs, since only the UIDs of the
+    /// view are searched. So a key costs what the client wrote, however the UIDs lie.
+    pub(super) fn uid_ranges_of_sequence_set(&self, set: &SequenceSet) -> UidSet {
+        let numbers = set.resolve(self.view.len());
+        let ends = |range: &NumberRange| {
+            Some(NumberRange { first: self.view.uid_at(range.first)?, last: self.view.uid_at(range.last)? })
+        };
+        numbers.ranges().iter().filter_map(ends).collect()
+    }
+
+    /// All the client knows.
+    pub(super) fn all_uids(&self) -> UidSet {
+        self.view.iter().collect()
+    }
+}

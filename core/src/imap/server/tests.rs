@@ -1,0 +1,5 @@
+//! Tests of whole sessions: transcripts, any segmentation, arbitrary answers, and a model of a client's view.
+
+mod bench;
+mod script;
+mod transcripts;

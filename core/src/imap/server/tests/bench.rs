@@ -1,0 +1,260 @@
+//! A session on the bench: octets in, a readable log out.
+//!
+//! Lines of the log: `S:` a line sent, `Q:` a question, `B:` octets of a message, `E:` an event, `K:` an ask is
+//! cancelled, `TLS:` a handshake is to begin, `X:` closed and why.
+
+use crate::event::Event;
+use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::search::SearchKey;
+use crate::imap::server::{Answer, Ask, FolderChange, Notice, Session, Setup, StoreAction};
+use crate::limits::Limits;
+use crate::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
+use crate::send_queue::{SendQueue, Transmit};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+/// What every opened file holds.
+pub(super) const FILE: &[u8] = b"Subject: a test\n\nHello\n";
+
+pub(super) struct Bench {
+    pub(super) session: Session,
+    pub(super) tx: SendQueue,
+    pub(super) log: Vec<String>,
+    /// Questions with a ticket that are not answered.
+    pub(super) asked: Vec<Ask>,
+    pub(super) closed: bool,
+    rx: Vec<u8>,
+    now: Now,
+    line: Vec<u8>,
+    body: Vec<u8>,
+}
+
+pub(super) fn setup() -> Setup {
+    Setup {
+        hostname: "mail.example.org".into(),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        starttls: true,
+        tls: Some(TlsInfo::default()),
+        plaintext_login: false,
+        limits: Limits::default(),
+    }
+}
+
+impl Bench {
+    pub(super) fn new(setup: Setup) -> Bench {
+        let now = Now { instant: Instant::from_micros(1_000_000), ..Now::default() };
+        let mut tx = SendQueue::new(setup.limits.tx_high_water_bytes);
+        let session = Session::new(setup, now, &mut tx);
+        let (log, asked, rx) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bench = Bench { session, tx, log, asked, closed: false, rx, now, line: vec![], body: vec![] };
+        bench.drain();
+        bench
+    }
+
+    /// Octets from the client, in pieces of these lengths over and over.
+    pub(super) fn bytes(&mut self, octets: &[u8], pieces: &mut impl FnMut() -> usize) {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(pieces().clamp(1, rest.len()));
+            self.rx.extend_from_slice(piece);
+            rest = tail;
+            self.pump();
+        }
+    }
+
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.input(Input::Answer(answer));
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.input(Input::Notice(notice));
+    }
+
+    pub(super) fn eof(&mut self) {
+        self.input(Input::Eof);
+    }
+
+    pub(super) fn tls(&mut self) {
+        self.input(Input::TlsStarted(TlsInfo::default()));
+    }
+
+    /// Lets time go by; a timer that runs out by then does.
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.now.instant = self.now.instant.plus(Duration::from_secs(seconds));
+        if self.session.poll_timeout().is_some_and(|(at, _)| at <= self.now.instant) {
+            self.input(Input::Timeout);
+        }
+    }
+
+    fn input(&mut self, input: Input<'static, Answer, Notice>) {
+        let step = self.session.handle_input(self.now, input, &mut self.tx);
+        self.drain();
+        if let Some(action) = step.and_then(|step| step.action) {
+            self.note(action);
+        }
+        self.pump();
+    }
+
+    pub(super) fn pump(&mut self) {
+        let mut idle_steps = 0;
+        let mut rx = core::mem::take(&mut self.rx);
+        while let Some(step) = self.session.handle_input(self.now, Input::Bytes(&rx), &mut self.tx) {
+            idle_steps = if step.consumed == 0 && step.action.is_none() { idle_steps + 1 } else { 0 };
+            assert!(idle_steps < 100, "the session goes round in circles");
+            self.drain();
+            if let Some(action) = step.action {
+                self.note(action);
+            }
+            rx.drain(..step.consumed);
+        }
+        self.rx = rx;
+        self.drain();
+        assert!(self.rx.len() <= self.session.setup.limits.rx_bytes_max || !self.asked.is_empty());
+    }
+
+    /// Sends what waits.
+    fn drain(&mut self) {
+        loop {
+            match self.tx.poll_transmit() {
+                None => break,
+                Some(Transmit::Bytes(bytes)) => {
+                    self.line.extend_from_slice(bytes);
+                    let count = bytes.len();
+                    self.tx.handle_sent(count);
+                }
+                Some(Transmit::Read { offset, len, .. }) => {
+                    let start = usize::try_from(offset).unwrap().min(FILE.len());
+                    let end = FILE.len().min(start + len);
+                    self.tx.handle_read(&FILE[start..end]);
+                }
+            }
+        }
+        while let Some(end) = self.line.iter().position(|octet| *octet == b'\n') {
+            self.flush_body();
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            let line = line.strip_suffix(b"\r\n").expect("every line that is sent ends with CRLF");
+            self.log.push(format!("S: {}", String::from_utf8_lossy(line)));
+        }
+    }
+
+    /// Shows the octets of a message: adjacent slices are one, until something else comes.
+    pub(super) fn flush_body(&mut self) {
+        if !self.body.is_empty() {
+            let body = core::mem::take(&mut self.body);
+            self.log.push(format!("B: {}", body.escape_ascii()));
+        }
+    }
+
+    fn note(&mut self, action: Action<'_, Ask, Event>) {
+        if let Action::Body(octets) = action {
+            self.body.extend_from_slice(&octets);
+            return;
+        }
+        self.flush_body();
+        match action {
+            Action::Ask(ask) => {
+                self.log.push(format!("Q: {}", show(&ask)).trim_end().to_string());
+                if !matches!(ask, Ask::Unselect { .. }) {
+                    self.asked.push(ask);
+                }
+            }
+            Action::Cancel(_) => self.log.push("K:".into()),
+            Action::Event(event) => self.log.push(format!("E: {event:?}")),
+            Action::StartTls => self.log.push("TLS:".into()),
+            Action::Close(reason) => {
+                self.closed = true;
+                self.log.push(format!("X: {reason:?}"));
+            }
+            Action::Body(_) => unreachable!("taken above"),
+        }
+    }
+}
+
+fn show(ask: &Ask) -> String {
+    let text = |octets: &[u8]| octets.escape_ascii().to_string();
+    match ask {
+        Ask::Authenticate { credentials, .. } => {
+            format!("authenticate {} {}", text(&credentials.login), text(&credentials.password))
+        }
+        Ask::Select { mailbox, read_only, .. } => {
+            format!("{} {}", if *read_only { "examine" } else { "select" }, text(mailbox))
+        }
+        Ask::Unselect { selection } => format!("unselect {}", selection.0),
+        Ask::Changes { selection, rescan, .. } => {
+            format!("changes {}{}", selection.0, if *rescan { " rescan" } else { "" })
+        }
+        Ask::List { .. } => "list".into(),
+        Ask::Status { mailbox, size, .. } => {
+            format!("status {}{}", text(mailbox), if *size { " size" } else { "" })
+        }
+        Ask::Folder { change, .. } => match change {
+            FolderChange::Create { mailbox } => format!("create {}", text(mailbox)),
+            FolderChange::Delete { mailbox } => format!("delete {}", text(mailbox)),
+            FolderChange::Rename { mailbox, to } => format!("rename {} {}", text(mailbox), text(to)),
+            FolderChange::Subscribe { mailbox, subscribe: true } => format!("subscribe {}", text(mailbox)),
+            FolderChange::Subscribe { mailbox, subscribe: false } => format!("unsubscribe {}", text(mailbox)),
+        },
+        Ask::Append { mailbox, flags, date, size, .. } => {
+            let date = date.map(|date| format!(" date={date}")).unwrap_or_default();
+            format!("append {} {}{date} size={size}", text(mailbox), show_flags(flags))
+        }
+        Ask::AppendCommit { .. } => "commit".into(),
+        Ask::Fetch { selection, uids, request, .. } => {
+            let mut items = Vec::new();
+            for item in &request.items {
+                items.extend_from_slice(if items.is_empty() { b"" } else { b" " });
+                item.write_name(&mut items);
+            }
+            let seen = if request.set_seen { " seen" } else { "" };
+            format!("fetch {} {uids} ({}) recent={}{seen}", selection.0, text(&items), request.recent)
+        }
+        Ask::Store { selection, uids, action, flags, .. } => {
+            let sign = match action {
+                StoreAction::Replace => "",
+                StoreAction::Add => "+",
+                StoreAction::Remove => "-",
+            };
+            format!("store {} {uids} {sign}{}", selection.0, show_flags(flags))
+        }
+        Ask::Copy { selection, uids, mailbox, remove, .. } => {
+            format!("{} {} {uids} {}", if *remove { "move" } else { "copy" }, selection.0, text(mailbox))
+        }
+        Ask::Expunge { selection, uids, .. } => match uids {
+            Some(uids) => format!("expunge {} only {uids}", selection.0),
+            None => format!("expunge {}", selection.0),
+        },
+        Ask::Search { selection, within, query, .. } => {
+            format!("search {} {} within={within} recent={}", selection.0, show_key(&query.key), query.recent)
+        }
+    }
+}
+
+fn show_flags(flags: &FlagList<'_>) -> String {
+    let names: Vec<String> = flags.iter().map(|flag| flag.name().to_string()).collect();
+    format!("({})", names.join(" "))
+}
+
+fn show_key(key: &SearchKey) -> String {
+    match key {
+        SearchKey::Uid(set) => format!("Uid({set})"),
+        SearchKey::And(keys) => keys.iter().map(show_key).collect::<Vec<_>>().join("&"),
+        SearchKey::Or(keys) => format!("({}|{})", show_key(&keys.0), show_key(&keys.1)),
+        SearchKey::Not(key) => format!("!{}", show_key(key)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `\Seen/\Flagged/0`: system flags by name, keywords by index.
+pub(super) fn flags_of(text: &str) -> FlagSet {
+    let mut flags = FlagSet::EMPTY;
+    for word in text.split('/').filter(|word| !word.is_empty()) {
+        flags = match crate::imap::flag::SystemFlag::from_name(word.as_bytes()) {
+            Some(flag) => flags.with(flag),
+            None => flags.with_keyword(word.parse().expect("a keyword's index")),
+        };
+    }
+    flags
+}

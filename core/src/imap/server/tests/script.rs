@@ -1,0 +1,253 @@
+//! Transcripts: text files that anybody who knows IMAP can read.
+//!
+//! `C:` a line from the client (CRLF is added), `C+` octets with escapes, `A:` the answer to the last question,
+//! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side. Everything
+//! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment. The first
+//! lines may set things up: `setup: plain`, `setup: loopback`, `setup: whole` (not cut into pieces).
+
+use super::bench::{Bench, flags_of, setup};
+use crate::auth::AuthVerdict;
+use crate::imap::sequence::{SequenceSet, UidSet};
+use crate::imap::server::{
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
+    SelectionId, Status, Stored,
+};
+use crate::maildir::folder::SpecialUse;
+use crate::send_queue::FileRange;
+use crate::site::{Account, Secret};
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Plays a transcript; what the client says is cut as `pieces` says.
+pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) {
+    let mut options = setup();
+    for line in script.lines().filter_map(|line| line.strip_prefix("setup: ")) {
+        match line {
+            "plain" => options.tls = None,
+            "loopback" => (options.tls, options.plaintext_login) = (None, true),
+            "whole" => {}
+            other => panic!("{name}: setup {other}"),
+        }
+    }
+    let whole = script.contains("setup: whole");
+    let mut bench = Bench::new(options);
+    let mut said = Vec::new();
+    let mut expected: Vec<&str> = Vec::new();
+    let lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with(['#']));
+    for line in lines.filter(|line| !line.starts_with("setup: ")).chain(["END>"]) {
+        let client = line.strip_prefix("C: ").map(|text| [text.as_bytes(), b"\r\n"].concat());
+        let client = client.or_else(|| line.strip_prefix("C+ ").map(unescape));
+        let steers = ["A: ", "N: ", "W: ", "TLS>", "EOF>", "END>"].iter().any(|key| line.starts_with(key));
+        if (client.is_some() && !expected.is_empty()) || steers {
+            if !said.is_empty() {
+                let said: Vec<u8> = core::mem::take(&mut said);
+                bench.bytes(&said, &mut || if whole { usize::MAX } else { pieces() });
+            }
+            bench.flush_body();
+            assert_eq!(bench.log, expected, "{name}: before {line}");
+            bench.log.clear();
+            expected.clear();
+        }
+        match client {
+            Some(octets) => said.extend_from_slice(&octets),
+            None if steers => steer(&mut bench, line),
+            None => expected.push(line),
+        }
+    }
+}
+
+fn steer(bench: &mut Bench, line: &str) {
+    let (key, text) = line.split_once(['>', ' ']).unwrap();
+    match key {
+        "A:" => {
+            let ask = bench.asked.pop().expect("a question to answer");
+            bench.answer(answer(ask, text));
+        }
+        "N:" if text == "changed" => bench.notice(Notice::Changed),
+        "N:" => bench.notice(Notice::Shutdown),
+        "W:" => bench.wait(text.parse().unwrap()),
+        "TLS" => bench.tls(),
+        "EOF" => bench.eof(),
+        _ => {}
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let text = text.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0");
+    text.replace("\\x16", "\x16").into_bytes()
+}
+
+/// `key=value` words.
+struct Words<'t>(BTreeMap<&'t str, &'t str>);
+
+impl<'t> Words<'t> {
+    fn of(text: &'t str) -> Self {
+        Words(text.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, ""))).collect())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    fn number(&self, key: &str) -> u32 {
+        self.0.get(key).map_or(0, |text| text.parse().unwrap())
+    }
+
+    fn uids(&self, key: &str) -> UidSet {
+        let text = self.0.get(key).filter(|text| !text.is_empty());
+        text.map_or(UidSet::new(), |text| SequenceSet::parse(text.as_bytes()).unwrap().resolve(u32::MAX))
+    }
+
+    fn list(&self, key: &str) -> Arc<Vec<String>> {
+        let text = self.0.get(key).filter(|text| !text.is_empty());
+        Arc::new(text.map_or(Vec::new(), |text| text.split(',').map(ToString::to_string).collect()))
+    }
+
+    /// `flags=5:\Seen/0;6:`
+    fn flags(&self) -> Vec<(u32, crate::imap::flag::FlagSet)> {
+        let text = self.0.get("flags").copied().unwrap_or_default();
+        let pairs = text.split(';').filter_map(|pair| pair.split_once(':'));
+        pairs.map(|(uid, flags)| (uid.parse().unwrap(), flags_of(flags))).collect()
+    }
+}
+
+pub(super) fn refusal(text: &str) -> Option<Refusal> {
+    Some(match text.strip_prefix("no ")? {
+        "nonexistent" => Refusal::NonExistent,
+        "trycreate" => Refusal::TryCreate,
+        "alreadyexists" => Refusal::AlreadyExists,
+        "readonly" => Refusal::ReadOnly,
+        "inuse" => Refusal::InUse,
+        "nospace" => Refusal::NoSpace,
+        "toobig" => Refusal::TooBig,
+        "nopermission" => Refusal::NoPermission,
+        "unavailable" => Refusal::Unavailable,
+        "badcharset" => Refusal::BadCharset,
+        _ => Refusal::Cannot("It cannot be done"),
+    })
+}
+
+fn or_refused<V>(text: &str, value: impl FnOnce() -> V) -> Result<V, Refusal> {
+    refusal(text).map_or_else(|| Ok(value()), Err)
+}
+
+fn answer(ask: Ask, text: &str) -> Answer {
+    let words = Words::of(text);
+    match ask {
+        Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match text {
+            "denied" => AuthVerdict::Denied,
+            "temporary" => AuthVerdict::Temporary,
+            _ => AuthVerdict::Granted(account()),
+        })),
+        Ask::Select { ticket, .. } => Answer::Select(ticket.answer(or_refused(text, || selected(&words)))),
+        Ask::Changes { ticket, .. } => Answer::Changes(ticket.answer(changes(&words))),
+        Ask::List { ticket } => {
+            let folders = || text.split_whitespace().skip(1).map(folder).collect();
+            Answer::List(ticket.answer(or_refused(text, folders)))
+        }
+        Ask::Status { ticket, .. } => Answer::Status(ticket.answer(or_refused(text, || status(&words)))),
+        Ask::Folder { ticket, .. } | Ask::Append { ticket, .. } | Ask::Expunge { ticket, .. } => {
+            Answer::Done(ticket.answer(or_refused(text, || ())))
+        }
+        Ask::AppendCommit { ticket } => {
+            let done = || Appended { uid_validity: words.number("validity"), uid: words.number("uid") };
+            Answer::Append(ticket.answer(or_refused(text, done)))
+        }
+        Ask::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(or_refused(text, || page(text)))),
+        Ask::Store { ticket, .. } => {
+            let keywords = words.list("keywords");
+            let stored = || Stored { flags: words.flags(), keywords, gone: words.has("gone") };
+            Answer::Store(ticket.answer(or_refused(text, stored)))
+        }
+        Ask::Copy { ticket, .. } => {
+            let pairs = words.0.get("pairs").copied().unwrap_or_default();
+            let pairs = pairs.split(',').filter_map(|pair| pair.split_once(':'));
+            let pairs = pairs.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())).collect();
+            let copied = || Copied { uid_validity: words.number("validity"), pairs };
+            Answer::Copy(ticket.answer(or_refused(text, copied)))
+        }
+        Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
+        Ask::Unselect { .. } => panic!("UNSELECT has no answer"),
+    }
+}
+
+pub(super) fn account() -> Arc<Account> {
+    let secret = Secret::new("{PLAIN}secret");
+    Arc::new(Account::new(b"you", b"example.test", b"/mail/you".to_vec(), secret).unwrap())
+}
+
+fn selected(words: &Words<'_>) -> Selected {
+    Selected {
+        selection: SelectionId(words.number("selection").max(1).into()),
+        uid_validity: words.number("validity"),
+        uid_next: words.number("next"),
+        view: words.uids("uids").iter().collect(),
+        recent: words.uids("recent"),
+        first_unseen: words.has("unseen").then(|| words.number("unseen")),
+        keywords: words.list("keywords"),
+        new_keywords: !words.has("full"),
+        read_only: words.has("read-only"),
+    }
+}
+
+fn changes(words: &Words<'_>) -> Changes {
+    Changes {
+        expunged: words.uids("expunged"),
+        appended: words.uids("appended").iter().collect(),
+        recent: words.uids("recent"),
+        flags: words.flags(),
+        keywords: words.has("keywords").then(|| words.list("keywords")),
+        reset: words.has("reset"),
+    }
+}
+
+/// `Name:subscribed,sent,absent`
+fn folder(text: &str) -> Folder {
+    let (name, words) = text.split_once(':').unwrap_or((text, ""));
+    let has = |word: &str| words.split(',').any(|other| other == word);
+    Folder {
+        name: name.as_bytes().to_vec(),
+        non_existent: has("absent"),
+        subscribed: has("subscribed"),
+        special_use: SpecialUse::ALL.into_iter().find(|special| has(&special.name().to_lowercase())),
+    }
+}
+
+fn status(words: &Words<'_>) -> Status {
+    Status {
+        messages: words.number("messages"),
+        recent: words.number("recent"),
+        uid_next: words.number("next"),
+        uid_validity: words.number("validity"),
+        unseen: words.number("unseen"),
+        deleted: words.number("deleted"),
+        size: words.has("size").then(|| words.number("size").into()),
+    }
+}
+
+/// `page | 1 FLAGS () | 3 BODY[] {5}\r\n<5> | next=5 | gone`: `<n>` is n octets of a file.
+fn page(text: &str) -> FetchPage {
+    let mut page = FetchPage::default();
+    for part in text.split(" | ").skip(1) {
+        if let Some(next) = part.strip_prefix("next=") {
+            page.next = Some(next.parse().unwrap());
+        } else if part == "gone" {
+            page.gone = true;
+        } else {
+            let (uid, row) = part.split_once(' ').unwrap();
+            for (index, piece) in row.split(['<', '>']).enumerate() {
+                if index % 2 == 0 {
+                    page.bytes.extend_from_slice(&unescape(piece));
+                } else {
+                    let file = crate::disk::Handle(1);
+                    let range = FileRange { file, offset: 0, skip: 0, emit: piece.parse().unwrap() };
+                    page.files.push((page.bytes.len(), range));
+                }
+            }
+            page.rows.push(FetchRow { uid: uid.parse().unwrap(), end: page.bytes.len() });
+        }
+    }
+    page
+}
