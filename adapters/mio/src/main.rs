@@ -1,2 +1,7 @@
 //! The postier server.
-fn main() {}
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

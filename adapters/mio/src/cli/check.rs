@@ -1,0 +1,92 @@
+//! `postier config check`: the checks of a start, and what would be served.
+
+use std::path::Path;
+
+use postier_host::config::{Config, Warning};
+use serde_json::{Map, Value, json};
+
+use super::output::{Failure, complain_of, problems_json, say, say_json};
+
+pub(super) fn check(path: &Path, json: bool) -> Result<(), Failure> {
+    let loaded = Config::load(path);
+    if json {
+        let (value, outcome) = match &loaded {
+            Ok((config, warnings)) => (as_json(config, warnings), Ok(())),
+            Err(errors) => {
+                let problems = problems_json(&errors.problems);
+                (json!({ "ok": false, "problems": problems }), Err(Failure::Said))
+            }
+        };
+        say_json(&value);
+        return outcome;
+    }
+    let (config, warnings) = loaded?;
+    complain_of(&warnings);
+    say(&as_text(&config));
+    Ok(())
+}
+
+fn as_text(config: &Config) -> String {
+    let settings = &config.settings;
+    let domains: Vec<_> = settings.domains.iter().map(|domain| domain.value.as_str()).collect();
+    let mut lines = vec![
+        ("hostname", settings.hostname.value.clone()),
+        ("domains", domains.join(", ")),
+        (
+            "certificate",
+            format!(
+                "{} for {}, to {}",
+                settings.certificate.value.display(),
+                config.tls.names().join(", "),
+                config.tls.validity().last_day()
+            ),
+        ),
+        ("accounts", format!("{} in {}", config.site.accounts().count(), settings.accounts.value.display())),
+        (
+            "aliases",
+            match settings.aliases_path() {
+                Some(path) => format!("{} in {}", config.site.alias_count(), path.display()),
+                None => "none".to_owned(),
+            },
+        ),
+        ("mail", settings.maildir.value.display().to_string()),
+        ("state", settings.state.display().to_string()),
+        ("user", config.identity.name.clone()),
+    ];
+    for (service, addresses) in settings.listen.iter() {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        lines.push((
+            service.name(),
+            if addresses.is_empty() { "off".to_owned() } else { addresses.join(", ") },
+        ));
+    }
+    lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+fn as_json(config: &Config, warnings: &[Warning]) -> Value {
+    let settings = &config.settings;
+    let listen: Map<String, Value> = settings
+        .listen
+        .iter()
+        .map(|(service, addresses)| {
+            (service.name().to_owned(), addresses.iter().map(ToString::to_string).collect())
+        })
+        .collect();
+    json!({
+        "ok": true,
+        "problems": problems_json(warnings),
+        "hostname": settings.hostname.value,
+        "domains": settings.domains.iter().map(|domain| &domain.value).collect::<Vec<_>>(),
+        "certificate": {
+            "file": settings.certificate.value,
+            "names": config.tls.names(),
+            "last_day": config.tls.validity().last_day(),
+        },
+        "accounts": config.site.accounts().count(),
+        "aliases": config.site.alias_count(),
+        "mail": settings.maildir.value,
+        "state": settings.state,
+        "user": config.identity.name,
+        "listen": listen,
+    })
+}

@@ -1,0 +1,250 @@
+//! The command line: what can be asked for, and how it ends.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. What was asked for goes to standard output,
+//! everything else to standard error. `--json` gives one JSON value on standard output.
+
+mod account;
+mod check;
+mod control;
+mod output;
+mod prompt;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// Where the configuration is unless told otherwise.
+const CONFIG: &str = "/etc/postier/postier.toml";
+
+/// A whole post office in one binary: it receives mail (SMTP), takes mail from its users (submission) and lets them
+/// read it (IMAP), over plain Maildir.
+#[derive(Parser)]
+#[command(
+    name = "postier",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  postier user add you@example.org      an account, its password asked for
+  postier config check                  what would be served, and what is wrong"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at the configuration
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postier config check
+  postier config check --config ./postier.toml --json"
+    )]
+    Config(ConfigCommand),
+    /// Add, change, list and remove accounts
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postier user add you@example.org
+  postier user list --json
+  postier user remove you@example.org"
+    )]
+    User(UserCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  postier completions bash > /etc/bash_completion.d/postier
+  postier completions zsh > /usr/local/share/zsh/site-functions/_postier
+  postier completions fish > ~/.config/fish/completions/postier.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check everything a start would check, and print what would be served
+    #[command(after_help = "\
+Examples:
+  postier config check
+  postier config check --config ./postier.toml
+  postier config check --json | jq '.problems[].title'
+
+Exit codes: 0 it can be served, 2 it cannot.")]
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Add an account
+    #[command(after_help = "\
+Examples:
+  postier user add you@example.org                 asks for the password
+  postier user add you@example.org --generate      makes one and prints it
+  pass show mail | postier user add you@example.org --stdin
+
+The running server knows the account at once.")]
+    Add {
+        #[command(flatten)]
+        user: UserArgs,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Give an account another password
+    #[command(after_help = "\
+Examples:
+  postier user passwd you@example.org
+  postier user passwd you@example.org --generate
+  postier user passwd you@example.org --no-scram --stdin < password")]
+    Passwd {
+        #[command(flatten)]
+        user: UserArgs,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// List the accounts
+    #[command(after_help = "\
+Examples:
+  postier user list
+  postier user list --json | jq -r '.[].address'")]
+    List {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an account; its mail stays where it is
+    #[command(after_help = "\
+Examples:
+  postier user remove you@example.org
+  postier user remove you@example.org --force      even if nobody reads postmaster's mail then")]
+    Remove {
+        #[command(flatten)]
+        user: UserArgs,
+        /// Remove it even if the server cannot be started without it
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Args)]
+struct ConfigArg {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+#[derive(Args)]
+struct UserArgs {
+    /// The account's address; a name alone is of the first domain
+    address: String,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Args)]
+struct PasswordArgs {
+    /// Read the password from standard input, to the end of its first line
+    #[arg(long, conflicts_with = "generate")]
+    stdin: bool,
+    /// Generate a password and print it
+    #[arg(long)]
+    generate: bool,
+    /// Keep no verifier for SCRAM-SHA-256: clients must then send the password itself, inside TLS
+    #[arg(long)]
+    no_scram: bool,
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come as errors, with exit code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match cli.command {
+        Command::Config(ConfigCommand::Check { config, json }) => check::check(&config.config, json),
+        Command::User(UserCommand::Add { user, password }) => account::add(&user, &password),
+        Command::User(UserCommand::Passwd { user, password }) => account::change_password(&user, &password),
+        Command::User(UserCommand::List { config, json }) => account::list(&config.config, json),
+        Command::User(UserCommand::Remove { user, force }) => account::remove(&user, force),
+        Command::Completions { shell } => {
+            completions(shell);
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "postier", &mut script);
+    output::say(&String::from_utf8_lossy(&script));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command a person can give, with its name.
+    fn leaves(command: &clap::Command, name: &str, found: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands() {
+            let name = format!("{name} {}", sub.get_name());
+            found.push((name.clone(), sub.clone()));
+            leaves(sub, &name, found);
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_examples_that_parse() {
+        let mut commands = vec![("postier".to_owned(), Cli::command())];
+        leaves(&Cli::command(), "postier", &mut commands);
+        for (name, command) in commands {
+            let help =
+                command.get_after_help().unwrap_or_else(|| panic!("{name} has no examples")).to_string();
+            let examples = help.lines().filter_map(|line| line.strip_prefix("  "));
+            let mut any = false;
+            for example in examples {
+                let call = example.rsplit('|').find(|part| part.contains("postier ")).unwrap_or(example);
+                let words: Vec<_> = call
+                    .split("  ")
+                    .find(|part| !part.trim().is_empty())
+                    .unwrap()
+                    .split_whitespace()
+                    .collect();
+                let words: Vec<_> =
+                    words.into_iter().take_while(|word| !matches!(*word, ">" | "<")).collect();
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{name}: {example}: {error}");
+                }
+                any = true;
+            }
+            assert!(any, "{name} has no examples");
+        }
+    }
+}
