@@ -440,6 +440,7 @@ mod tests {
             ("Joe (oh <joe@x.test>, ann@y.test", "Joe oh||joe|x.test, ||ann|y.test"),
             ("\"(Joe <joe@x.test>", "Joe||joe|x.test"),
             ("((((Joe \" <joe@x.test>", "Joe||joe|x.test"),
+            ("jdoe@x.test foo. bar, a@b", "||jdoe|x.test, ||a|b"),
             ("Joe Public", "||Joe Public|"),
             ("joe", "||joe|"),
             ("<>", "|||"),

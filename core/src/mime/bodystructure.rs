@@ -71,7 +71,7 @@ fn write_head(out: &mut Vec<u8>, part: &Part) {
     write_string(out, content.encoding.as_deref().unwrap_or(b"7bit"));
     out.push(b' ');
     write_number(out, part.body.crlf_bytes());
-    if part.kind == Kind::Leaf && main.eq_ignore_ascii_case(b"text") {
+    if main.eq_ignore_ascii_case(b"text") {
         out.push(b' ');
         write_number(out, part.body.lines());
     }

@@ -61,6 +61,18 @@ fn all_extension_data() {
 }
 
 #[test]
+fn what_is_no_mime_has_no_content_fields() {
+    let message = |more: &str| format!("{more}Content-ID: x\nContent-Transfer-Encoding: base64\n\nx");
+    let (plain, mime) = (
+        r#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0)"#,
+        r#"("text" "plain" ("charset" "us-ascii") "x" NIL "base64" 1 0)"#,
+    );
+    assert_eq!(show(&message(""), false), plain);
+    assert_eq!(show(&message("MIME-Version: 1.0\n"), false), mime);
+    assert_eq!(show(&message("Content-Type: text/plain\n"), false), mime);
+}
+
+#[test]
 fn odd_types() {
     let leaf = |content_type: &str| show(&format!("Content-Type: {content_type}\n\nx"), false);
     assert_eq!(

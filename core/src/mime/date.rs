@@ -273,6 +273,8 @@ mod tests {
     fn rfc5322_examples_and_what_people_write() {
         // Appendix A.1.1, A.5, A.6.2 and friends; the numbers are date(1)'s.
         assert_eq!(read("Fri, 21 Nov 1997 09:55:06 -0600"), Some((880_127_706, -360)));
+        assert_eq!(read("21 Nov 49 09:55:06 GMT"), read("21 Nov 2049 09:55:06 GMT"));
+        assert_eq!(read("21 Nov 50 09:55:06 GMT"), read("21 Nov 1950 09:55:06 GMT"));
         let comments =
             "Thu,\r\n      13\r\n        Feb\r\n          1969\r\n      23:32\r\n -0330 (Newfoundland Time)";
         assert_eq!(read(comments), Some((-27_723_480, -210)));

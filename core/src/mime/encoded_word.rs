@@ -170,6 +170,7 @@ mod tests {
         let cases = [
             ("=?utf-8?B?w?= =?utf-8?B?6k=?=", "\u{fffd}\u{fffd}"),
             ("=?utf-8?Q?=C3?= =?utf-8?Q?=A9?=", "é"),
+            ("=?utf-8?Q?=C3=A9?= =?iso-8859-1?Q?=E9?=", "éé"),
             ("=?iso-2022-jp?B?GyRCRnxLXBsoQg==?=", "日本"),
             ("=?nope?Q?=C3=A9?=", "é"),
             ("=?utf-8?Q?a b=zz?=", "a b=zz"),

@@ -32,7 +32,8 @@ pub const BOUNDARY_BYTES_MAX: usize = 200;
 pub const FIELD_BYTES_MAX: usize = 64 * 1024;
 /// About how many bytes of header values are kept for one message.
 pub const KEPT_BYTES_MAX: usize = 1024 * 1024;
-/// Most bytes kept of the beginning of a body line: two dashes, a boundary, two dashes, some white space.
+/// Most bytes a line with a boundary has: two dashes, a boundary, two dashes, some white space. So many are kept of
+/// the beginning of a body line.
 const BODY_LINE_BYTES_MAX: usize = BOUNDARY_BYTES_MAX + 100;
 
 /// The parser.
@@ -189,8 +190,10 @@ impl StructureParser {
 
     /// Whose boundary the line is, as an index into `open`, and whether it is the end boundary.
     fn find_boundary(&self, line: &Line<'_>) -> Option<(usize, bool)> {
-        let whole = line.bytes == line.text.len() as u64;
-        let text = line.text.strip_prefix(b"--").filter(|_| whole)?.trim_ascii_end();
+        if line.bytes > BODY_LINE_BYTES_MAX as u64 {
+            return None;
+        }
+        let text = line.text.strip_prefix(b"--")?.trim_ascii_end();
         let mut best: Option<(usize, bool, usize)> = None;
         // Innermost first, so that it wins over an equal one further out.
         for (depth, open) in self.open.iter().enumerate().rev() {

@@ -288,6 +288,27 @@ fn parts_have_a_limit() {
 }
 
 #[test]
+fn messages_inside_count_as_parts() {
+    let mut message = String::from("Content-Type: multipart/digest; boundary=b\n\n");
+    message += &"--b\n\n\nx\n".repeat(PARTS_MAX);
+    assert_eq!(parse(message.as_bytes()).parts().len(), PARTS_MAX);
+}
+
+#[test]
+fn a_boundary_line_has_a_limit() {
+    for (blanks, count) in [(BODY_LINE_BYTES_MAX - 3, 2), (BODY_LINE_BYTES_MAX - 2, 1)] {
+        for end in ["", "x"] {
+            let message =
+                format!("Content-Type: multipart/mixed; boundary=a\n\n--a{}{end}\n", " ".repeat(blanks));
+            let count = if end.is_empty() { count } else { 1 };
+            assert_eq!(parse(message.as_bytes()).parts().len(), count);
+            let bytes: Vec<_> = message.as_bytes().chunks(1).collect();
+            assert_eq!(parse_slices(&bytes).parts().len(), count);
+        }
+    }
+}
+
+#[test]
 fn header_values_have_a_limit() {
     let mut parser = StructureParser::new();
     parser.feed(b"Content-Type: multipart/mixed; boundary=b\nSubject: ");
