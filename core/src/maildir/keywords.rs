@@ -16,6 +16,7 @@ use super::{decimal_prefix, push_decimal};
 use crate::imap::flag::{FlagSet, KEYWORDS_MAX};
 use alloc::borrow::Cow;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The longest keyword that gets a letter, in bytes.
@@ -144,6 +145,11 @@ pub fn is_keyword(name: &[u8]) -> bool {
     let special = |byte: u8| matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
     (1..=KEYWORD_BYTES_MAX).contains(&name.len())
         && name.iter().all(|&byte| byte.is_ascii_graphic() && !special(byte))
+}
+
+/// Whether a letter is free for one more keyword in a mailbox with these names by letter (empty: none).
+pub fn has_free_letter(names: &[String]) -> bool {
+    names.len() < KEYWORDS_MAX || names.iter().any(String::is_empty)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use alloc::vec::Vec;
 use core::future::Future;
 use std::format;
 
+/// Another program.
+type Intruder = fn(&mut MemDisk);
 type Entries = BTreeMap<Vec<u8>, usize>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +50,7 @@ pub(super) struct MemDisk {
     /// The power goes after this operation.
     pub(super) crash_at: Option<usize>,
     /// Another program does something before this operation.
-    pub(super) before: Option<(usize, fn(&mut MemDisk))>,
+    pub(super) before: Option<(usize, Intruder)>,
     /// Processes that live.
     pub(super) alive: Vec<u32>,
     /// Names of all operations, for tests that count them.
@@ -195,6 +197,12 @@ impl MemDisk {
                 }
             }
         }
+    }
+
+    /// The names of the operations that count, in order.
+    pub(super) fn counted_log(&self) -> Vec<&str> {
+        let counts = |name: &&str| !["Close", "Clock", "ProcessAlive"].contains(name);
+        self.log.iter().map(String::as_str).filter(counts).collect()
     }
 
     fn inode(&self, handle: Handle) -> usize {

@@ -23,21 +23,33 @@
 //! ```
 
 pub mod account;
+pub mod append;
 mod body;
 pub mod context;
 pub mod deliver;
+pub mod expunge;
+pub mod flags;
 pub mod folder;
+mod keyword_file;
 pub mod keywords;
+mod list_file;
+mod listing;
 pub mod lock;
 pub mod mailbox;
 #[cfg(test)]
 mod memdisk;
+mod merge;
 pub mod name;
+mod place;
 mod scope;
+mod settle;
 pub mod subscriptions;
+pub mod sync;
 pub mod uidlist;
 mod uidlist_lock;
 pub mod uidvalidity;
+#[cfg(test)]
+mod write_tests;
 
 /// Reads decimal digits at the start of `bytes`: the value and how many digits there were.
 ///

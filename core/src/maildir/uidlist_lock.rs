@@ -1,8 +1,9 @@
-//! Holding `dovecot-uidlist.lock`: taken, kept fresh, given back; no other program renames or numbers messages meanwhile.
+//! Holding `dovecot-uidlist.lock`: taken, kept fresh, given back; no other program renames or numbers
+//! messages meanwhile.
 //!
 //! What is in the file and when one of somebody else is stale is said by [`super::lock`]; here are the moves:
-//! create it exclusively, or look who has it; wait in small steps, never longer than allowed; remove a stale one after
-//! a second look has found it unchanged.
+//! create it exclusively, or look who has it; wait in small steps, never longer than allowed; remove a stale
+//! one after a second look has found it unchanged.
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind, wall_ns};
 use super::lock::{self, Facts, Verdict};
@@ -80,8 +81,8 @@ impl UidlistLock {
         }
     }
 
-    /// Gives the lock back. If we have been stuck for so long that others may have thought us dead, only our own file is
-    /// removed.
+    /// Gives the lock back. If we have been stuck for so long that others may have thought us dead, only our
+    /// own file is removed.
     pub(super) async fn release(self, disk: &Disk, context: &StoreContext) {
         let now = disk.now().await.instant;
         if now.since(self.touched) > lock::STALE_AFTER {

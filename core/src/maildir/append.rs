@@ -1,0 +1,252 @@
+//! APPEND: a message is staged in `tmp/` by itself; what is staged is then committed, any number at once.
+//!
+//! ```text
+//! nothing ─stage: create, write, set INTERNALDATE, sync─▶ tmp/<name>            many at the same time, no lock
+//! tmp/<name> ─commit: lock, keyword letters, UIDs appended to the uidlist and synced,
+//!             renames, one sync of each directory─▶ cur/<base>:2,<flags> or new/<base>, with its UID
+//! tmp/<name> ─discard─▶ nothing
+//! ```
+//!
+//! A message without flags goes to `new/` and so is `\Recent` for the session that looks next, as RFC 3501
+//! §6.3.11 has it. A commit that fails takes everything back; of a crash in its middle some UIDs without
+//! messages may remain, which is allowed.
+
+use super::body::Body;
+pub use super::body::Staged;
+use super::context::{At, Root, StoreContext, StoreError};
+use super::folder::FolderName;
+use super::keyword_file;
+use super::list_file;
+use super::mailbox::{Change, MailboxState, Message};
+use super::merge::named_flags;
+use super::name::FileName;
+use super::place::Place;
+use super::scope::Scope;
+use super::settle::{begin_write, take_uid};
+use super::sync::FILES_PER_REFRESH;
+use crate::disk::{Disk, Handle};
+use crate::imap::flag::{FlagList, FlagSet};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A staged message with the flags it is to have.
+#[derive(Debug)]
+pub struct Append {
+    /// From [`stage_append`].
+    pub staged: Staged,
+    /// Flags and keywords. Keywords for which no letter is left are dropped.
+    pub flags: FlagList<'static>,
+}
+
+/// What a commit has done.
+#[derive(Debug)]
+pub struct Appended {
+    /// The state to go on with.
+    pub state: MailboxState,
+    /// How it differs from the one given.
+    pub changes: Vec<Change>,
+    /// The UIDs of the messages, in the order given.
+    pub uids: Vec<u32>,
+}
+
+/// Takes a message as input (LF line ends) and makes it durable in `tmp/` of the mailbox.
+///
+/// `internal_date` is in seconds since 1970; without one it is now.
+///
+/// # Errors
+/// NotFound if there is no such mailbox, Aborted, or what the disk says; nothing is left then.
+pub async fn stage_append(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    internal_date: Option<i64>,
+) -> Result<Staged, StoreError> {
+    let body = Body::gather(&disk).await?;
+    let mut scope = Scope::new(disk);
+    let result = stage(&mut scope, &context, &root, &folder, internal_date, body).await;
+    scope.finish().await;
+    result
+}
+
+async fn stage(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    folder: &FolderName,
+    internal_date: Option<i64>,
+    body: Body,
+) -> Result<Staged, StoreError> {
+    let mut place = Place::open(scope, root, folder).await?;
+    let tmp = place.tmp_dir(scope).await?;
+    body.store(scope, context, tmp, internal_date).await
+}
+
+/// Removes staged messages that are not to be committed.
+pub async fn discard_staged(disk: Disk, root: Root, folder: FolderName, staged: Vec<Staged>) {
+    let mut scope = Scope::new(disk.clone());
+    if let Ok(mut place) = Place::open(&mut scope, &root, &folder).await
+        && let Ok(tmp) = place.tmp_dir(&mut scope).await
+    {
+        for staged in &staged {
+            let _ = disk.unlink(tmp, &staged.temporary).await;
+        }
+    }
+    scope.finish().await;
+}
+
+/// Gives staged messages their UIDs and makes them visible, durably: all of them or none.
+///
+/// # Errors
+/// Busy if somebody else keeps the lock; ReadOnly, NoSpace and so on. Nothing of the messages is left then.
+pub async fn commit_append(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    previous: Option<MailboxState>,
+    messages: Vec<Append>,
+) -> Result<Appended, StoreError> {
+    let mut scope = Scope::new(disk.clone());
+    let result = match Place::open(&mut scope, &root, &folder).await {
+        Ok(mut place) => {
+            let result = commit(&mut scope, &context, &mut place, previous.as_ref(), &messages).await;
+            if result.is_err()
+                && let Ok(tmp) = place.tmp_dir(&mut scope).await
+            {
+                for message in &messages {
+                    let _ = disk.unlink(tmp, &message.staged.temporary).await;
+                }
+            }
+            place.unlock(&disk, &context).await;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    scope.finish().await;
+    result
+}
+
+async fn commit(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+    messages: &[Append],
+) -> Result<Appended, StoreError> {
+    let settled = begin_write(scope, context, place, previous).await?;
+    let (mut state, mut changes) = (settled.state, settled.changes);
+    let mut arrivals = Vec::with_capacity(messages.len());
+    let tmp = place.tmp_dir(scope).await?;
+    for Append { staged, flags } in messages {
+        let keywords =
+            keyword_file::assign(scope, place.mailbox, &mut state, &mut changes, &flags.keywords).await?;
+        let uid = take_uid(&mut state)?;
+        let source = Source { dir: tmp, file: staged.temporary.clone() };
+        let mut message = arrival(uid, &staged.base, flags.system.union(keywords), &state);
+        message.internal_date = Some(staged.internal_date);
+        arrivals.push(Arrival { source, message });
+    }
+    let uids = arrivals.iter().map(|arrival| arrival.message.uid).collect();
+    let records: Vec<(u32, &[u8])> =
+        arrivals.iter().map(|arrival| (arrival.message.uid, arrival.message.base())).collect();
+    list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    let mut shown = 0;
+    if let Err(error) = move_in(scope, place, &arrivals, &mut shown).await {
+        take_out(scope, place, arrivals.iter().take(shown).map(|arrival| &arrival.message)).await;
+        return Err(error);
+    }
+    receive(&mut state, &mut changes, arrivals.into_iter().map(|arrival| arrival.message));
+    Ok(Appended { state, changes, uids })
+}
+
+/// Where the file of a message to come is now.
+struct Source {
+    dir: Handle,
+    file: Box<[u8]>,
+}
+
+struct Arrival {
+    source: Source,
+    message: Message,
+}
+
+/// A message as it will be in this mailbox: in `new/` if it has no flags, else in `cur/`.
+pub(super) fn arrival(uid: u32, base: &[u8], flags: FlagSet, state: &MailboxState) -> Message {
+    let in_new = flags.is_empty();
+    let file = if in_new { base.to_vec() } else { FileName::parse(base).with_flags(flags) };
+    let modseq = state.highest_modseq.saturating_add(1);
+    Message::new(uid, file.into(), in_new, named_flags(&state.keywords), modseq)
+}
+
+/// Takes messages that are durable now into the state.
+pub(super) fn receive(
+    state: &mut MailboxState,
+    changes: &mut Vec<Change>,
+    messages: impl Iterator<Item = Message>,
+) {
+    let modseq = state.highest_modseq.saturating_add(1);
+    for mut message in messages {
+        let uid = message.uid;
+        message.modseq = modseq;
+        if state.messages.push(message) {
+            changes.push(Change::Appended(uid));
+            state.highest_modseq = modseq;
+        }
+    }
+}
+
+/// Renames all arrivals to their places, counting them in `shown`, and syncs the directories.
+async fn move_in(
+    scope: &mut Scope,
+    place: &mut Place,
+    arrivals: &[Arrival],
+    shown: &mut usize,
+) -> Result<(), StoreError> {
+    let disk = scope.disk.clone();
+    for Arrival { source, message } in arrivals {
+        if *shown % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
+            place.keep_lock(&disk).await;
+        }
+        let dir = place.dir_of(scope, message).await?;
+        disk.rename(source.dir, &source.file, dir, &message.file).await.at(&message.file)?;
+        *shown += 1;
+    }
+    sync_dirs(scope, place, arrivals.iter().map(|arrival| &arrival.message)).await
+}
+
+/// Syncs `cur/` and `new/`, as far as these messages lie there: each once.
+pub(super) async fn sync_dirs<'m>(
+    scope: &mut Scope,
+    place: &mut Place,
+    messages: impl Iterator<Item = &'m Message>,
+) -> Result<(), StoreError> {
+    let (mut cur, mut new) = (false, false);
+    for message in messages {
+        *(if message.in_new { &mut new } else { &mut cur }) = true;
+    }
+    if cur {
+        let dir = place.cur_dir(scope).await?;
+        scope.disk.sync_dir(dir).await.at(b"cur")?;
+    }
+    if new {
+        let dir = place.new_dir(scope).await?;
+        scope.disk.sync_dir(dir).await.at(b"new")?;
+    }
+    Ok(())
+}
+
+/// Removes files that became visible in an operation that failed; what cannot be removed stays.
+pub(super) async fn take_out<'m>(
+    scope: &mut Scope,
+    place: &mut Place,
+    messages: impl Iterator<Item = &'m Message>,
+) {
+    let disk = scope.disk.clone();
+    for message in messages {
+        if let Ok(dir) = place.dir_of(scope, message).await {
+            let _ = disk.unlink(dir, &message.file).await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! EXPUNGE and the second half of MOVE: messages are removed for good.
+//!
+//! ```text
+//! cur/<base>:2,…T or new/… ─lock, unlink─▶ gone
+//! all unlinked ─one sync of each directory─▶ durable; the uidlist is written anew when it has too many dead records
+//! ```
+//!
+//! A file that is not where it was has been renamed by another program: one scan tells its flags now, and
+//! only what is still to be removed is. A record of a message that is gone does no harm: its UID is never
+//! given again.
+
+use super::append::sync_dirs;
+use super::context::{At, Root, StoreContext, StoreError};
+use super::flags::existing;
+use super::folder::FolderName;
+use super::list_file;
+use super::mailbox::{Change, MailboxState, Message};
+use super::place::Place;
+use super::scope::Scope;
+use super::settle::{begin_write, forget_scan, settle};
+use super::sync::FILES_PER_REFRESH;
+use crate::disk::{Disk, Errno};
+use crate::imap::flag::SystemFlag;
+use crate::imap::sequence::UidSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// Which messages are to be removed.
+#[derive(Clone, Debug)]
+pub enum Victims {
+    /// All with `\Deleted` (EXPUNGE).
+    Deleted,
+    /// Those of these with `\Deleted` (UID EXPUNGE, RFC 4315).
+    DeletedOf(UidSet),
+    /// These, whatever their flags (MOVE, RFC 6851).
+    These(UidSet),
+}
+
+impl Victims {
+    fn of(&self, state: &MailboxState) -> UidSet {
+        let deleted = |message: &&Message| message.flags.contains(SystemFlag::Deleted);
+        let mut victims = UidSet::new();
+        match self {
+            Victims::Deleted => {
+                state.messages.iter().filter(deleted).for_each(|message| victims.push(message.uid))
+            }
+            Victims::DeletedOf(uids) => {
+                for range in uids.ranges() {
+                    let messages = state.messages.range(range.first, range.last);
+                    messages.filter(deleted).for_each(|message| victims.push(message.uid));
+                }
+            }
+            Victims::These(uids) => victims = existing(state, uids),
+        }
+        victims
+    }
+}
+
+/// What an expunge has done.
+#[derive(Debug)]
+pub struct Expunged {
+    /// The state to go on with.
+    pub state: MailboxState,
+    /// How it differs from the one given.
+    pub changes: Vec<Change>,
+}
+
+/// Removes messages, durably.
+///
+/// # Errors
+/// Busy if somebody else keeps the lock; ReadOnly and so on. Some messages may be gone nevertheless: the next
+/// look tells.
+pub async fn expunge(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    previous: MailboxState,
+    victims: Victims,
+) -> Result<Expunged, StoreError> {
+    let mut scope = Scope::new(disk.clone());
+    let result = match Place::open(&mut scope, &root, &folder).await {
+        Ok(mut place) => {
+            let result = remove(&mut scope, &context, &mut place, &previous, &victims).await;
+            place.unlock(&disk, &context).await;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    scope.finish().await;
+    result
+}
+
+async fn remove(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: &MailboxState,
+    victims: &Victims,
+) -> Result<Expunged, StoreError> {
+    let settled = begin_write(scope, context, place, Some(previous)).await?;
+    let (mut state, mut changes) = (settled.state, settled.changes);
+    let uids = victims.of(&state);
+    let elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
+    if !elsewhere.is_empty() {
+        forget_scan(&mut state);
+        let settled = settle(scope, context, place, Some(&state), context.lock_wait).await?;
+        state = settled.state;
+        changes.extend(settled.changes);
+        let uids = victims.of(&state).intersect(&elsewhere);
+        // What moves about still is left for the next expunge.
+        unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
+    }
+    if list_file::has_too_many_dead(&state) {
+        list_file::rewrite(scope, place.mailbox, &mut state, &[]).await?;
+    }
+    Ok(Expunged { state, changes })
+}
+
+/// Unlinks the files of these messages and syncs; returns those whose file was not where it should be.
+async fn unlink_all(
+    scope: &mut Scope,
+    place: &mut Place,
+    state: &mut MailboxState,
+    changes: &mut Vec<Change>,
+    uids: &UidSet,
+) -> Result<UidSet, StoreError> {
+    let disk = scope.disk.clone();
+    let (mut elsewhere, mut gone) = (UidSet::new(), Vec::new());
+    for (count, uid) in uids.iter().enumerate() {
+        if count % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
+            place.keep_lock(&disk).await;
+        }
+        let Some(message) = state.messages.find(uid) else { continue };
+        let dir = place.dir_of(scope, message).await?;
+        match disk.unlink(dir, &message.file).await {
+            Ok(()) => gone.push(uid),
+            Err(Errno::NotFound) => elsewhere.push(uid),
+            Err(errno) => return Err(errno).at(&message.file),
+        }
+    }
+    sync_dirs(scope, place, gone.iter().filter_map(|uid| state.messages.find(*uid))).await?;
+    if !gone.is_empty() {
+        state.highest_modseq = state.highest_modseq.saturating_add(1);
+    }
+    for uid in gone {
+        state.messages.remove(uid);
+        changes.push(Change::Expunged(uid));
+    }
+    Ok(elsewhere)
+}

@@ -1,0 +1,180 @@
+//! STORE: other flags for some messages, each by one rename in `cur/`.
+//!
+//! ```text
+//! cur/<base>:2,<old> or new/<base> ─lock, letters for new keywords, rename─▶ cur/<base>:2,<new>
+//! all renamed ─one sync of cur/─▶ durable
+//! ```
+//!
+//! A file that is not where it was has been renamed by another program: one scan tells where it is, and what
+//! flags it has now; the change is made on top of those. A failure in the middle leaves the messages before
+//! it changed: the next look tells.
+
+use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::folder::FolderName;
+use super::keyword_file;
+use super::mailbox::{Change, MailboxState, Message};
+use super::merge::named_flags;
+use super::place::Place;
+use super::scope::Scope;
+use super::settle::{begin_write, forget_scan, settle};
+use super::sync::{FILES_PER_REFRESH, renamed};
+use crate::disk::{Disk, Errno};
+use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::sequence::UidSet;
+use crate::imap::server::StoreAction;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// What a change of flags has done.
+#[derive(Debug)]
+pub struct Flagged {
+    /// The state to go on with.
+    pub state: MailboxState,
+    /// How it differs from the one given.
+    pub changes: Vec<Change>,
+    /// Messages that were asked for and are not there.
+    pub missing: UidSet,
+}
+
+/// Changes the flags of messages. Keywords for which no letter is left are passed over; flags that mean
+/// nothing to us stay.
+///
+/// # Errors
+/// Busy if somebody else keeps the lock; ReadOnly and so on.
+pub async fn store_flags(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    previous: MailboxState,
+    request: FlagRequest,
+) -> Result<Flagged, StoreError> {
+    let mut scope = Scope::new(disk.clone());
+    let result = match Place::open(&mut scope, &root, &folder).await {
+        Ok(mut place) => {
+            let result = store(&mut scope, &context, &mut place, &previous, &request).await;
+            place.unlock(&disk, &context).await;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    scope.finish().await;
+    result
+}
+
+/// Which flags of which messages, and how.
+#[derive(Debug)]
+pub struct FlagRequest {
+    /// The messages; those that do not exist are reported.
+    pub uids: UidSet,
+    /// Replace, add or remove.
+    pub action: StoreAction,
+    /// Flags and keywords.
+    pub flags: FlagList<'static>,
+}
+
+async fn store(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: &MailboxState,
+    request: &FlagRequest,
+) -> Result<Flagged, StoreError> {
+    let settled = begin_write(scope, context, place, Some(previous)).await?;
+    let (mut state, mut changes) = (settled.state, settled.changes);
+    let keywords = match request.action {
+        StoreAction::Replace | StoreAction::Add => {
+            keyword_file::assign(scope, place.mailbox, &mut state, &mut changes, &request.flags.keywords)
+                .await?
+        }
+        StoreAction::Remove => keyword_file::known(&state, &request.flags.keywords),
+    };
+    let wanted = Wanted { action: request.action, flags: request.flags.system.union(keywords) };
+    let present = existing(&state, &request.uids);
+    let elsewhere = rename_all(scope, place, &mut state, &mut changes, &present, wanted).await?;
+    if !elsewhere.is_empty() {
+        forget_scan(&mut state);
+        let settled = settle(scope, context, place, Some(&state), context.lock_wait).await?;
+        state = settled.state;
+        changes.extend(settled.changes);
+        let found = existing(&state, &elsewhere);
+        let still_moving = rename_all(scope, place, &mut state, &mut changes, &found, wanted).await?;
+        if !still_moving.is_empty() {
+            return Err(StoreError::new(StoreErrorKind::Temporary(Errno::Stale), b"cur"));
+        }
+    }
+    changes.dedup();
+    let missing = request.uids.difference(&existing(&state, &request.uids));
+    Ok(Flagged { state, changes, missing })
+}
+
+/// Those of these messages that the state has.
+pub(super) fn existing(state: &MailboxState, uids: &UidSet) -> UidSet {
+    let mut present = UidSet::new();
+    for range in uids.ranges() {
+        state.messages.range(range.first, range.last).for_each(|message| present.push(message.uid));
+    }
+    present
+}
+
+#[derive(Clone, Copy)]
+struct Wanted {
+    action: StoreAction,
+    flags: FlagSet,
+}
+
+impl Wanted {
+    fn apply(self, before: FlagSet) -> FlagSet {
+        match self.action {
+            StoreAction::Replace => self.flags,
+            StoreAction::Add => before.union(self.flags),
+            StoreAction::Remove => before.difference(self.flags),
+        }
+    }
+}
+
+/// Renames the files of these messages and syncs the directory; returns those whose file was not where it
+/// should be.
+async fn rename_all(
+    scope: &mut Scope,
+    place: &mut Place,
+    state: &mut MailboxState,
+    changes: &mut Vec<Change>,
+    uids: &UidSet,
+    wanted: Wanted,
+) -> Result<UidSet, StoreError> {
+    let disk = scope.disk.clone();
+    let named = named_flags(&state.keywords);
+    let modseq = state.highest_modseq.saturating_add(1);
+    let cur = place.cur_dir(scope).await?;
+    let (mut elsewhere, mut changed) = (UidSet::new(), Vec::new());
+    for (count, uid) in uids.iter().enumerate() {
+        if count % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
+            place.keep_lock(&disk).await;
+        }
+        let Some(message) = state.messages.find(uid) else { continue };
+        let flags = wanted.apply(message.flags);
+        if flags == message.flags {
+            continue;
+        }
+        let file = renamed(message, flags, named);
+        let dir = place.dir_of(scope, message).await?;
+        match disk.rename(dir, &message.file, cur, &file).await {
+            Ok(()) => changed.push(Message { file, flags, modseq, in_new: false, ..message.clone() }),
+            Err(Errno::NotFound | Errno::Exists) => elsewhere.push(uid),
+            Err(errno) => return Err(errno).at(&file),
+        }
+    }
+    if changed.is_empty() {
+        return Ok(elsewhere);
+    }
+    disk.sync_dir(cur).await.at(b"cur")?;
+    state.highest_modseq = modseq;
+    for now in changed {
+        changes.push(Change::Flags(now.uid));
+        if let Some(message) = state.messages.find_mut(now.uid) {
+            *message = now;
+        }
+    }
+    Ok(elsewhere)
+}

@@ -1,0 +1,115 @@
+//! Writing `dovecot-uidlist`: appending records, or the whole file anew. The lock is held.
+//!
+//! Both are durable before they return, so that no UID is shown that a crash could take back.
+
+use super::context::{At, StoreError, StoreErrorKind};
+use super::mailbox::{MailboxState, Stamp};
+use super::scope::Scope;
+use super::uidlist::{Header, Uidlist, push_record};
+use crate::disk::{Disk, Errno, Handle};
+use alloc::vec::Vec;
+
+/// The name of the file.
+pub(super) const LIST_NAME: &[u8] = b"dovecot-uidlist";
+const LIST_TEMPORARY: &[u8] = b"dovecot-uidlist.tmp";
+
+/// The largest file that is read, in octets: some two million messages.
+pub(super) const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A list shorter than this is not rewritten for its dead records alone.
+const RECORDS_WORTH_REWRITING: u32 = 32;
+
+/// Whether so few of the file's records are of messages that are still there that it is to be written anew.
+pub(super) fn has_too_many_dead(state: &MailboxState) -> bool {
+    let live = state.messages.len() as u64;
+    let records = u64::from(state.uidlist_records);
+    state.uidlist_records >= RECORDS_WORTH_REWRITING && live * 4 <= records * 3
+}
+
+/// Adds records for the messages of `uids`, which are in the state, and takes the file's new stamp into it.
+///
+/// The whole file is written anew if the state says that it has debris.
+pub(super) async fn add(
+    scope: &mut Scope,
+    mailbox: Handle,
+    state: &mut MailboxState,
+    records: &[(u32, &[u8])],
+) -> Result<(), StoreError> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let disk = scope.disk.clone();
+    if state.uidlist_wants_rewrite {
+        return rewrite(scope, mailbox, state, records).await;
+    }
+    let (file, stat) = disk.open_append(mailbox, LIST_NAME).await.at(LIST_NAME)?;
+    let file = scope.hold(file);
+    if Stamp::of(&stat) != state.uidlist_stamp {
+        // Somebody wrote it without the lock: begin again from what is there now.
+        return Err(StoreError::new(StoreErrorKind::Temporary(Errno::Stale), LIST_NAME));
+    }
+    let mut bytes = Vec::with_capacity(records.len() * 64);
+    for (uid, base) in records {
+        push_record(&mut bytes, *uid, b"", base);
+    }
+    disk.write(file, bytes).await.at(LIST_NAME)?;
+    disk.sync(file).await.at(LIST_NAME)?;
+    let stat = disk.stat_handle(file).await.at(LIST_NAME)?;
+    scope.close(file).await;
+    state.uidlist_stamp = Stamp::of(&stat);
+    state.uidlist_records = state.uidlist_records.saturating_add(records.len() as u32);
+    Ok(())
+}
+
+/// Writes the whole file: the messages of the state, then `added` with UIDs above theirs. Keys of records
+/// that are kept in the old file are kept.
+pub(super) async fn rewrite(
+    scope: &mut Scope,
+    mailbox: Handle,
+    state: &mut MailboxState,
+    added: &[(u32, &[u8])],
+) -> Result<(), StoreError> {
+    let disk = scope.disk.clone();
+    let old = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX).await {
+        Ok((old, _)) => old,
+        Err(Errno::NotFound) => Vec::new(),
+        Err(errno) => return Err(errno).at(LIST_NAME),
+    };
+    let content = render(state, added, Uidlist::parse(&old).ok().as_ref());
+    scope.replace_file(mailbox, LIST_TEMPORARY, LIST_NAME, content).await?;
+    disk.sync_dir(mailbox).await.at(LIST_NAME)?;
+    take_stamp(&disk, mailbox, state).await?;
+    state.uidlist_records = u32::try_from(state.messages.len() + added.len()).unwrap_or(u32::MAX);
+    state.uidlist_wants_rewrite = false;
+    Ok(())
+}
+
+async fn take_stamp(disk: &Disk, mailbox: Handle, state: &mut MailboxState) -> Result<(), StoreError> {
+    let stat = disk.stat(mailbox, LIST_NAME).await.at(LIST_NAME)?;
+    state.uidlist_stamp = Stamp::of(&stat);
+    Ok(())
+}
+
+fn render(state: &MailboxState, added: &[(u32, &[u8])], old: Option<&Uidlist<'_>>) -> Vec<u8> {
+    let after_added = added.last().map_or(1, |(uid, _)| uid.saturating_add(1));
+    let header = Header {
+        uidvalidity: state.uid_validity,
+        next_uid: state.uid_next.max(after_added),
+        guid: Some(state.guid),
+        others: state.uidlist_others.clone(),
+    };
+    let mut content = Vec::with_capacity((state.messages.len() + added.len()) * 64 + 128);
+    header.push(&mut content);
+    let same = old.filter(|old| old.header.uidvalidity == state.uid_validity);
+    let mut old_records = same.map_or(&[][..], |old| &old.records).iter().peekable();
+    for message in state.messages.iter() {
+        while old_records.next_if(|record| record.uid < message.uid).is_some() {}
+        let keys =
+            old_records.next_if(|record| record.uid == message.uid).map_or(&b""[..], |record| record.keys);
+        push_record(&mut content, message.uid, keys, message.base());
+    }
+    for (uid, base) in added {
+        push_record(&mut content, *uid, b"", base);
+    }
+    content
+}

@@ -1,0 +1,117 @@
+//! What a scan of `cur/` and `new/` found: message files by base name, each once.
+//!
+//! A scan races with renames: a file renamed meanwhile may be missing from the listing or be there under both
+//! names. So a base name that comes twice is one message (the name in `cur/` counts), and what is missing
+//! proves nothing unless the listing is [`Listing::stable`].
+
+use super::context::{At, StoreError, wall_ns};
+use super::mailbox::Stamp;
+use super::name::FileName;
+use crate::disk::{Disk, Handle, Kind, Name};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// The coarsest usual clock of directory times ticks every 10 ms; several ticks make sure.
+const TICK_NS: i64 = 50_000_000;
+/// Where directory times are whole seconds (or two, on FAT).
+const COARSE_TICK_NS: i64 = 2_100_000_000;
+/// A directory whose time was younger than this when it was scanned may have changed since without showing
+/// it.
+pub(super) const YOUNG_NS: i64 = 2_000_000_000;
+
+/// A message file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    /// Its whole name.
+    pub(super) file: Box<[u8]>,
+    /// Whether it lies in `new/`.
+    pub(super) in_new: bool,
+}
+
+impl Entry {
+    pub(super) fn base(&self) -> &[u8] {
+        FileName::parse(&self.file).base()
+    }
+}
+
+/// The directories of a mailbox at one time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct DirStamps {
+    pub(super) cur: Stamp,
+    pub(super) new: Stamp,
+}
+
+impl DirStamps {
+    /// Looks at both directories.
+    pub(super) async fn look(disk: &Disk, mailbox: Handle) -> Result<DirStamps, StoreError> {
+        let cur = disk.stat(mailbox, b"cur").await.at(b"cur")?;
+        let new = disk.stat(mailbox, b"new").await.at(b"new")?;
+        Ok(DirStamps { cur: Stamp::of(&cur), new: Stamp::of(&new) })
+    }
+}
+
+/// What one scan found.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// In byte order of base names, each once.
+    pub(super) entries: Vec<Entry>,
+    /// Whether `cur/` was scanned, or `new/` alone.
+    pub(super) with_cur: bool,
+    /// Nothing changed while it was made: what is not here does not exist.
+    pub(super) stable: bool,
+    /// The directories before the scan.
+    pub(super) stamps: DirStamps,
+    /// When it was begun: wall clock, nanoseconds.
+    pub(super) scanned_at_ns: i64,
+}
+
+impl Listing {
+    /// Scans `new/`, and `cur/` if asked for.
+    pub(super) async fn scan(
+        disk: &Disk,
+        mailbox: Handle,
+        cur: Handle,
+        new: Handle,
+        with_cur: bool,
+    ) -> Result<Listing, StoreError> {
+        let scanned_at_ns = wall_ns(disk.now().await.wall);
+        let stamps = DirStamps::look(disk, mailbox).await?;
+        // `new/` first: a message that moves on to `cur/` meanwhile is seen twice rather than never.
+        let in_new = disk.list(new).await.at(b"new")?;
+        let in_cur = if with_cur { disk.list(cur).await.at(b"cur")? } else { Vec::new() };
+        let unchanged = DirStamps::look(disk, mailbox).await? == stamps;
+        let old = |stamp: Stamp| {
+            let tick = if stamp.mtime_ns % 1_000_000_000 == 0 { COARSE_TICK_NS } else { TICK_NS };
+            scanned_at_ns.saturating_sub(stamp.mtime_ns) >= tick
+        };
+        let stable = unchanged && old(stamps.new) && (!with_cur || old(stamps.cur));
+        let entries = collect(in_cur, in_new);
+        Ok(Listing { entries, with_cur, stable, stamps, scanned_at_ns })
+    }
+
+    /// The index of the entry with this base name.
+    pub(super) fn find(&self, base: &[u8]) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.base().cmp(base)).ok()
+    }
+}
+
+fn collect(in_cur: Vec<Name>, in_new: Vec<Name>) -> Vec<Entry> {
+    let entry = |in_new: bool| {
+        move |name: Name| {
+            let message = match name.kind {
+                Kind::File | Kind::Other => FileName::parse(&name.name).is_message(),
+                Kind::Directory | Kind::Link => false,
+            };
+            message.then_some(Entry { file: name.name, in_new })
+        }
+    };
+    let mut entries: Vec<Entry> = in_cur
+        .into_iter()
+        .filter_map(entry(false))
+        .chain(in_new.into_iter().filter_map(entry(true)))
+        .collect();
+    // Of equal bases the one in `cur/` comes first and stays.
+    entries.sort_unstable_by(|a, b| a.base().cmp(b.base()).then(a.in_new.cmp(&b.in_new)));
+    entries.dedup_by(|later, kept| later.base() == kept.base());
+    entries
+}

@@ -1,0 +1,122 @@
+//! One mailbox open during an operation: its directories, and the lock while it is held.
+
+use super::account::{self, PARTS};
+use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::folder::FolderName;
+use super::mailbox::Message;
+use super::scope::Scope;
+use super::uidlist_lock::UidlistLock;
+use crate::disk::{Disk, Errno, Handle};
+use core::time::Duration;
+
+/// An open mailbox. [`Place::unlock`] must be called on every way out; the scope closes the handles.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The user's root.
+    pub(super) root: Handle,
+    /// The mailbox's directory.
+    pub(super) mailbox: Handle,
+    /// The lock of the uidlist, while it is ours.
+    pub(super) lock: Option<UidlistLock>,
+    cur: Option<Handle>,
+    new: Option<Handle>,
+    tmp: Option<Handle>,
+}
+
+impl Place {
+    /// Opens a mailbox. A user's INBOX that does not exist yet is made, with all that a new account gets.
+    pub(super) async fn open(
+        scope: &mut Scope,
+        root: &Root,
+        folder: &FolderName,
+    ) -> Result<Place, StoreError> {
+        let top = match scope.open_root(root).await {
+            Err(error) if error.kind == StoreErrorKind::NotFound && folder.is_inbox() => {
+                account::create(scope, root).await?;
+                scope.open_root(root).await?
+            }
+            other => other?,
+        };
+        let mailbox = scope.open_mailbox(top, folder).await?;
+        let mut place = Place { root: top, mailbox, lock: None, cur: None, new: None, tmp: None };
+        match scope.open_dir(mailbox, b"cur").await {
+            Ok(cur) => place.cur = Some(cur),
+            Err(Errno::NotFound) if folder.is_inbox() => account::create(scope, root).await?,
+            Err(Errno::NotFound) => {
+                for part in PARTS {
+                    let handle = scope.open_or_make_dir(mailbox, part).await?;
+                    scope.close(handle).await;
+                }
+            }
+            Err(errno) => return Err(errno).at(b"cur"),
+        }
+        Ok(place)
+    }
+
+    /// Its `cur/`.
+    pub(super) async fn cur_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
+        part(scope, self.mailbox, b"cur", &mut self.cur).await
+    }
+
+    /// Its `new/`.
+    pub(super) async fn new_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
+        part(scope, self.mailbox, b"new", &mut self.new).await
+    }
+
+    /// Its `tmp/`.
+    pub(super) async fn tmp_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
+        part(scope, self.mailbox, b"tmp", &mut self.tmp).await
+    }
+
+    /// The directory in which a message's file lies.
+    pub(super) async fn dir_of(
+        &mut self,
+        scope: &mut Scope,
+        message: &Message,
+    ) -> Result<Handle, StoreError> {
+        if message.in_new { self.new_dir(scope).await } else { self.cur_dir(scope).await }
+    }
+
+    /// Takes the lock, if it is not ours already.
+    pub(super) async fn lock(
+        &mut self,
+        disk: &Disk,
+        context: &StoreContext,
+        wait: Duration,
+    ) -> Result<(), StoreError> {
+        if self.lock.is_none() {
+            self.lock = Some(UidlistLock::take(disk, context, self.mailbox, wait).await?);
+        }
+        Ok(())
+    }
+
+    /// Shows others that the lock is in use; called every few dozen files.
+    pub(super) async fn keep_lock(&mut self, disk: &Disk) {
+        if let Some(lock) = &mut self.lock {
+            lock.refresh(disk).await;
+        }
+    }
+
+    /// Gives the lock back, if it is ours.
+    pub(super) async fn unlock(&mut self, disk: &Disk, context: &StoreContext) {
+        if let Some(lock) = self.lock.take() {
+            lock.release(disk, context).await;
+        }
+    }
+}
+
+async fn part(
+    scope: &mut Scope,
+    mailbox: Handle,
+    name: &[u8],
+    slot: &mut Option<Handle>,
+) -> Result<Handle, StoreError> {
+    match *slot {
+        Some(handle) => Ok(handle),
+        None => {
+            let handle = scope.open_or_make_dir(mailbox, name).await?;
+            *slot = Some(handle);
+            Ok(handle)
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Bringing what is known of a mailbox up to date with what is on disk: the common beginning of all
+//! operations on it.
+//!
+//! ```text
+//! look ─nothing changed─▶ done
+//! look ─all files have UIDs, all messages have files─▶ done
+//! look ─otherwise─▶ take the lock ─▶ look again ─▶ prove absences ─▶ give UIDs, write, done
+//! ```
+//!
+//! A message whose file is not seen is expunged only when a scan made under the lock, with both directories
+//! unchanged before and after, does not show it either. If no such scan succeeds, the message stays, and the
+//! next look tries again. UIDs are durable in `dovecot-uidlist` before anybody sees them. Without the lock
+//! (somebody else has it, or nothing can be written) what has UIDs is shown and the rest waits.
+
+use super::context::{At, StoreContext, StoreError, StoreErrorKind};
+use super::keywords::Keywords;
+use super::list_file::{self, LIST_BYTES_MAX, LIST_NAME};
+use super::listing::{DirStamps, Listing, YOUNG_NS};
+use super::mailbox::{Change, MailboxState, Message, Stamp};
+use super::merge::{KeywordsSeen, ListSeen, Merge, merge, named_flags};
+use super::name::FileName;
+use super::place::Place;
+use super::scope::Scope;
+use super::uidlist::{UID_MAX, Uidlist};
+use super::uidvalidity;
+use crate::disk::{Disk, Errno, Handle};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The name of the keyword table.
+pub(super) const KEYWORDS_NAME: &[u8] = b"dovecot-keywords";
+/// The largest keyword table that is read, in octets.
+pub(super) const KEYWORDS_BYTES_MAX: usize = 64 * 1024;
+
+/// How often an unstable scan is repeated before absences are left for the next look.
+const PROOFS_MAX: u32 = 6;
+/// How long to wait before it is repeated: longer than directory times need to show a change.
+const PROOF_PAUSE: Duration = Duration::from_millis(60);
+
+/// A state that is up to date, and how it differs from the one before.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) state: MailboxState,
+    pub(super) changes: Vec<Change>,
+}
+
+/// What was read in one look.
+struct Look {
+    /// The uidlist with its stamp, if it is there and other than known.
+    list: Option<(Vec<u8>, Stamp)>,
+    list_unchanged: bool,
+    keywords: KeywordsSeen,
+    listing: Listing,
+    first_modseq: u64,
+}
+
+impl Look {
+    fn merge(&self, previous: Option<&MailboxState>) -> Merge {
+        let list = match &self.list {
+            _ if self.list_unchanged => ListSeen::Unchanged,
+            Some((bytes, stamp)) => match Uidlist::parse(bytes) {
+                Ok(list) => ListSeen::Read(list, *stamp),
+                Err(_) => ListSeen::Unusable,
+            },
+            None => ListSeen::Unusable,
+        };
+        merge(previous, &list, &self.keywords, &self.listing, self.first_modseq)
+    }
+
+    /// Whether what this look does not show does not exist.
+    fn is_proof(&self) -> bool {
+        self.listing.stable && self.listing.with_cur
+    }
+}
+
+/// Brings a mailbox up to date, taking the lock of `place` if it is needed and leaving it taken. `wait` is
+/// how long to wait for it.
+pub(super) async fn settle(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+    wait: Duration,
+) -> Result<Settled, StoreError> {
+    let disk = scope.disk.clone();
+    let Some(mut look) = look_if_changed(scope, place, previous).await? else {
+        return Ok(Settled { state: previous.cloned().unwrap_or_default(), changes: Vec::new() });
+    };
+    let mut merge = look.merge(previous);
+    let mut proofs = 0;
+    loop {
+        if place.lock.is_none() && merge.wants_lock() {
+            let wait = if merge.creates { wait.max(context.lock_wait) } else { wait };
+            if let Err(error) = place.lock(&disk, context, wait).await {
+                return without_lock(merge, error);
+            }
+            let unchanged = list_stamp(&disk, place.mailbox).await? == merge.state.uidlist_stamp;
+            if unchanged && !merge.creates && merge.missing.is_empty() {
+                break;
+            }
+        } else if merge.needs_proof() && !look.is_proof() && proofs < PROOFS_MAX {
+            if proofs > 0 {
+                disk.wait(PROOF_PAUSE).await;
+            }
+            proofs += 1;
+        } else {
+            break;
+        }
+        look = look_again(scope, place, previous).await?;
+        merge = look.merge(previous);
+    }
+    finish(scope, context, place, previous, merge, &look).await
+}
+
+/// The common beginning of operations that write: takes the lock of `place`, and brings the state up to date
+/// with the control files. The directories are scanned only if those have changed, or nothing is known: a
+/// file that another program has moved is found out when it is not where it was.
+///
+/// # Errors
+/// Busy; ReadOnly or Access where nothing can be written.
+pub(super) async fn begin_write(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+) -> Result<Settled, StoreError> {
+    let disk = scope.disk.clone();
+    place.lock(&disk, context, context.lock_wait).await?;
+    if let Some(known) = previous
+        && list_stamp(&disk, place.mailbox).await? == known.uidlist_stamp
+        && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == known.keywords_stamp
+    {
+        return Ok(Settled { state: known.clone(), changes: Vec::new() });
+    }
+    settle(scope, context, place, previous, context.lock_wait).await
+}
+
+/// Stats everything, and reads and scans what is not as known; `None` if all is.
+async fn look_if_changed(
+    scope: &mut Scope,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+) -> Result<Option<Look>, StoreError> {
+    let Some(known) = previous else { return look_again(scope, place, None).await.map(Some) };
+    let disk = scope.disk.clone();
+    let same_files = list_stamp(&disk, place.mailbox).await? == known.uidlist_stamp
+        && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == known.keywords_stamp;
+    let stamps = DirStamps::look(&disk, place.mailbox).await?;
+    let unchanged = |now: Stamp, then: Stamp| {
+        now == then && known.scanned_at_ns.saturating_sub(then.mtime_ns) >= YOUNG_NS
+    };
+    let same_cur = unchanged(stamps.cur, known.cur_stamp);
+    if same_files && same_cur && unchanged(stamps.new, known.new_stamp) {
+        return Ok(None);
+    }
+    if !(same_files && same_cur) {
+        return look_again(scope, place, previous).await.map(Some);
+    }
+    let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
+    let listing = Listing::scan(&disk, place.mailbox, cur, new, false).await?;
+    // `cur/` was not scanned; had it changed meanwhile, its old stamp makes the next look scan it.
+    let list_unchanged = true;
+    let (list, keywords) = (None, KeywordsSeen::Unchanged);
+    let first_modseq = first_modseq(&disk).await;
+    Ok(Some(Look { list, list_unchanged, keywords, listing, first_modseq }))
+}
+
+/// Scans both directories, and reads what is not as known.
+async fn look_again(
+    scope: &mut Scope,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+) -> Result<Look, StoreError> {
+    let disk = scope.disk.clone();
+    let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
+    let stamp = list_stamp(&disk, place.mailbox).await?;
+    let list_unchanged =
+        previous.is_some_and(|known| stamp == known.uidlist_stamp && stamp != Stamp::default());
+    let list = if list_unchanged { None } else { read_list(&disk, place.mailbox).await? };
+    let stamp = stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await?;
+    let keywords = match previous {
+        Some(known) if known.keywords_stamp == stamp => KeywordsSeen::Unchanged,
+        Some(_) | None => {
+            let (keywords, stamp) = read_keywords(&disk, place.mailbox).await?;
+            KeywordsSeen::Read(Box::new(keywords), stamp)
+        }
+    };
+    let listing = Listing::scan(&disk, place.mailbox, cur, new, true).await?;
+    let first_modseq = first_modseq(&disk).await;
+    Ok(Look { list, list_unchanged, keywords, listing, first_modseq })
+}
+
+/// Where the mod-sequences of a mailbox begin that this process has not known: above all that an earlier
+/// process can have given out, at less than a million changes in a second, and above the small counters of
+/// Dovecot.
+async fn first_modseq(disk: &Disk) -> u64 {
+    u64::try_from(disk.now().await.wall.secs).unwrap_or(0).saturating_mul(1 << 20)
+}
+
+/// The stamp of a file, the empty one if it does not exist.
+async fn stamp_of(disk: &Disk, mailbox: Handle, name: &[u8]) -> Result<Stamp, StoreError> {
+    match disk.stat(mailbox, name).await {
+        Ok(stat) => Ok(Stamp::of(&stat)),
+        Err(Errno::NotFound) => Ok(Stamp::default()),
+        Err(errno) => Err(errno).at(name),
+    }
+}
+
+/// The stamp of the uidlist.
+pub(super) async fn list_stamp(disk: &Disk, mailbox: Handle) -> Result<Stamp, StoreError> {
+    stamp_of(disk, mailbox, LIST_NAME).await
+}
+
+async fn read_list(disk: &Disk, mailbox: Handle) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
+    match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX).await {
+        Ok((bytes, stat)) => Ok(Some((bytes, Stamp::of(&stat)))),
+        Err(Errno::NotFound) => Ok(None),
+        Err(errno) => Err(errno).at(LIST_NAME),
+    }
+}
+
+/// The keyword table with its stamp; an absent file is an empty table.
+pub(super) async fn read_keywords(disk: &Disk, mailbox: Handle) -> Result<(Keywords, Stamp), StoreError> {
+    match disk.read_file(mailbox, KEYWORDS_NAME, KEYWORDS_BYTES_MAX).await {
+        Ok((bytes, stat)) => Ok((Keywords::parse(&bytes), Stamp::of(&stat))),
+        Err(Errno::NotFound) => Ok((Keywords::default(), Stamp::default())),
+        Err(errno) => Err(errno).at(KEYWORDS_NAME),
+    }
+}
+
+/// What can be shown without having been able to write: everything that has a UID.
+fn without_lock(merge: Merge, error: StoreError) -> Result<Settled, StoreError> {
+    let read_only = match error.kind {
+        _ if merge.creates => return Err(error),
+        StoreErrorKind::Busy => merge.state.read_only,
+        StoreErrorKind::Access | StoreErrorKind::ReadOnly => true,
+        StoreErrorKind::NoSpace
+        | StoreErrorKind::OverQuota
+        | StoreErrorKind::NotFound
+        | StoreErrorKind::AlreadyExists
+        | StoreErrorKind::BadName(_)
+        | StoreErrorKind::Cannot
+        | StoreErrorKind::UidsExhausted
+        | StoreErrorKind::Aborted
+        | StoreErrorKind::Temporary(_) => return Err(error),
+    };
+    let mut state = merge.state;
+    state.read_only = read_only;
+    forget_scan(&mut state);
+    Ok(Settled { state, changes: merge.changes })
+}
+
+/// Makes the next look scan both directories, whatever their times.
+pub(super) fn forget_scan(state: &mut MailboxState) {
+    (state.cur_stamp, state.new_stamp) = (Stamp::default(), Stamp::default());
+}
+
+/// Does what is left to do, under the lock if there is anything.
+async fn finish(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    previous: Option<&MailboxState>,
+    merge: Merge,
+    look: &Look,
+) -> Result<Settled, StoreError> {
+    let Merge { mut state, mut changes, unknown, missing, creates, .. } = merge;
+    let listing = &look.listing;
+    take_stamps(&mut state, listing);
+    if creates {
+        found(scope, place, previous, &mut state).await?;
+    }
+    if state.guid == [0; 16] {
+        state.guid = context.guid(scope.disk.now().await);
+    }
+    let proven = look.is_proof();
+    if !missing.is_empty() && !proven {
+        forget_scan(&mut state);
+    }
+    let modseq = state.highest_modseq;
+    for uid in missing.into_iter().filter(|_| proven) {
+        state.messages.remove(uid);
+        changes.push(Change::Expunged(uid));
+    }
+    let mut entries: Vec<_> = unknown.into_iter().filter_map(|index| listing.entries.get(index)).collect();
+    entries.sort_by(|a, b| FileName::parse(&a.file).order().cmp(&FileName::parse(&b.file).order()));
+    let named = named_flags(&state.keywords);
+    let mut added = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let uid = take_uid(&mut state)?;
+        added.push((uid, Message::new(uid, entry.file.clone(), entry.in_new, named, modseq)));
+    }
+    let records: Vec<(u32, &[u8])> = added.iter().map(|(uid, message)| (*uid, message.base())).collect();
+    if creates
+        || place.lock.is_some() && (state.uidlist_wants_rewrite || list_file::has_too_many_dead(&state))
+    {
+        list_file::rewrite(scope, place.mailbox, &mut state, &records).await?;
+    } else {
+        list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    }
+    for (uid, message) in added {
+        state.messages.push(message);
+        // Of a mailbox that is new to us nothing has changed.
+        if previous.is_some() {
+            changes.push(Change::Appended(uid));
+        }
+    }
+    if previous.is_some() && !changes.is_empty() {
+        let before = previous.map_or(0, |previous| previous.highest_modseq);
+        state.highest_modseq = modseq.max(before.saturating_add(1));
+    }
+    Ok(Settled { state, changes })
+}
+
+fn take_stamps(state: &mut MailboxState, listing: &Listing) {
+    if listing.with_cur {
+        state.cur_stamp = listing.stamps.cur;
+    }
+    state.new_stamp = listing.stamps.new;
+    state.scanned_at_ns = listing.scanned_at_ns;
+    state.read_only = false;
+}
+
+/// The next UID of a mailbox, taken.
+pub(super) fn take_uid(state: &mut MailboxState) -> Result<u32, StoreError> {
+    if state.uid_next > UID_MAX {
+        return Err(StoreError::new(StoreErrorKind::UidsExhausted, LIST_NAME));
+    }
+    let uid = state.uid_next;
+    state.uid_next += 1;
+    Ok(uid)
+}
+
+/// Chooses a UIDVALIDITY for a mailbox without a usable uidlist.
+async fn found(
+    scope: &mut Scope,
+    place: &Place,
+    previous: Option<&MailboxState>,
+    state: &mut MailboxState,
+) -> Result<(), StoreError> {
+    let now = scope.disk.now().await;
+    let above = previous.map_or(0, |previous| previous.uid_validity);
+    state.uid_validity = uidvalidity::take(scope, place.root, now.wall.secs, above).await?;
+    state.uid_next = 1;
+    Ok(())
+}

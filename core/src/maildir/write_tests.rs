@@ -1,0 +1,358 @@
+//! Tests of the operations that change a mailbox, on the disk in memory: success, every operation failing in
+//! turn, the power going after every operation.
+
+use super::append::{Append, Appended, Staged, commit_append, discard_staged, stage_append};
+use super::context::{StoreError, StoreErrorKind};
+use super::expunge::{Expunged, Victims, expunge};
+use super::flags::{FlagRequest, Flagged, store_flags};
+use super::folder::FolderName;
+use super::mailbox::{Change, MailboxState, Message};
+use super::memdisk::{MemDisk, context, root};
+use super::name::letters_of;
+use super::sync::{SyncMode, sync};
+use crate::disk::{Errno, TaskInput};
+use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
+use crate::imap::sequence::UidSet;
+use crate::imap::server::StoreAction;
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::format;
+
+type Run<T> = Option<Result<T, StoreError>>;
+
+fn folder() -> FolderName {
+    FolderName::inbox()
+}
+
+/// The state as a process without any knowledge finds it.
+pub(super) fn state_of(disk: &mut MemDisk, folder: FolderName) -> MailboxState {
+    let context = Arc::new(context());
+    let mode = SyncMode { move_new: false };
+    disk.run(Vec::new(), move |disk| sync(disk, context, root(), folder, None, mode)).unwrap().unwrap().state
+}
+
+/// `uid base flags`, `new` for those in `new/`.
+pub(super) fn shown(state: &MailboxState) -> Vec<String> {
+    let letters = |flags| letters_of(flags).map(char::from).collect::<String>();
+    let line = |message: &Message| {
+        let place = if message.in_new { " new" } else { "" };
+        format!(
+            "{} {} {}{place}",
+            message.uid,
+            String::from_utf8_lossy(message.base()),
+            letters(message.flags)
+        )
+    };
+    state.messages.iter().map(line).collect()
+}
+
+pub(super) fn uids(text: &str) -> UidSet {
+    crate::imap::sequence::SequenceSet::parse(text.as_bytes()).unwrap().resolve(u32::MAX)
+}
+
+fn flags(system: FlagSet, keywords: &[&str]) -> FlagList<'static> {
+    let keywords = keywords.iter().map(|word| Cow::Owned(word.to_string())).collect();
+    FlagList { system, keywords }
+}
+
+fn seen() -> FlagSet {
+    FlagSet::EMPTY.with(SystemFlag::Seen)
+}
+
+/// A mailbox with messages 1 to 4: plain, seen, deleted with keyword, in `new/`.
+pub(super) fn disk_with_four() -> (MemDisk, MailboxState) {
+    let mut disk = MemDisk::with_maildir();
+    disk.put_file("/m/dovecot-keywords", b"0 work\n");
+    disk.put_file("/m/cur/1.a:2,", b"one\n");
+    disk.put_file("/m/cur/2.b:2,Sx", b"two\n");
+    disk.put_file("/m/cur/3.c:2,PTa", b"three\n");
+    disk.put_file("/m/new/4.d", b"four\n");
+    disk.advance(10_000_000);
+    let state = state_of(&mut disk, folder());
+    disk.settle();
+    (disk, state)
+}
+
+fn stage(disk: &mut MemDisk, text: &[u8], date: Option<i64>) -> Run<Staged> {
+    let inputs = Vec::from([TaskInput::Chunk(text.to_vec()), TaskInput::Commit]);
+    let context = Arc::new(context());
+    disk.run(inputs, move |disk| stage_append(disk, context, root(), folder(), date))
+}
+
+fn commit(
+    disk: &mut MemDisk,
+    state: &MailboxState,
+    messages: Vec<(Staged, FlagList<'static>)>,
+) -> Run<Appended> {
+    let (context, state) = (Arc::new(context()), state.clone());
+    let messages = messages.into_iter().map(|(staged, flags)| Append { staged, flags }).collect();
+    disk.run(Vec::new(), move |disk| commit_append(disk, context, root(), folder(), Some(state), messages))
+}
+
+fn store(
+    disk: &mut MemDisk,
+    state: &MailboxState,
+    set: &str,
+    action: StoreAction,
+    flags: FlagList<'static>,
+) -> Run<Flagged> {
+    let (context, state) = (Arc::new(context()), state.clone());
+    let request = FlagRequest { uids: uids(set), action, flags };
+    disk.run(Vec::new(), move |disk| store_flags(disk, context, root(), folder(), state, request))
+}
+
+fn remove(disk: &mut MemDisk, state: &MailboxState, victims: Victims) -> Run<Expunged> {
+    let (context, state) = (Arc::new(context()), state.clone());
+    disk.run(Vec::new(), move |disk| expunge(disk, context, root(), folder(), state, victims))
+}
+
+#[test]
+fn staged_messages_are_committed_together() {
+    let (mut disk, state) = disk_with_four();
+    let first = stage(&mut disk, b"five\n", Some(1_000_000_000)).unwrap().unwrap();
+    let second = stage(&mut disk, b"six\n", None).unwrap().unwrap();
+    assert_eq!((disk.names("/m/tmp").len(), second.wire_size), (2, 5));
+    let messages =
+        Vec::from([(first, flags(seen(), &["$Junk", "WORK"])), (second, flags(FlagSet::EMPTY, &[]))]);
+    let appended = commit(&mut disk, &state, messages).unwrap().unwrap();
+    assert_eq!(disk.counted_log().iter().filter(|op| **op == "Sync").count(), 2, "keywords and uidlist");
+    assert_eq!(appended.uids, [5, 6]);
+    assert_eq!(appended.changes, [Change::Keywords, Change::Appended(5), Change::Appended(6)]);
+    let message = appended.state.messages.find(5).unwrap();
+    assert_eq!(
+        (message.size, message.wire_size, message.internal_date),
+        (Some(5), Some(6), Some(1_000_000_000))
+    );
+    assert_eq!(letters_of(message.flags).collect::<Vec<_>>(), b"Sab");
+    assert!(message.modseq > state.highest_modseq && appended.state.highest_modseq >= message.modseq);
+    disk.restart();
+    assert_eq!(shown(&state_of(&mut disk, folder())), shown(&appended.state));
+    assert_eq!(disk.read("/m/dovecot-keywords").unwrap(), b"0 work\n1 $Junk\n");
+    let file = format!("/m/cur/{}", String::from_utf8_lossy(&message.file));
+    assert_eq!(disk.stat(&file).unwrap().mtime_ns, 1_000_000_000_000_000_000);
+    assert!(disk.names("/m/new").iter().any(|name| name.contains(",S=4,W=5")));
+}
+
+#[test]
+fn a_staged_message_can_be_discarded_and_an_aborted_one_leaves_nothing() {
+    let (mut disk, _) = disk_with_four();
+    let staged = stage(&mut disk, b"five\n", None).unwrap().unwrap();
+    disk.run(Vec::new(), move |disk| discard_staged(disk, root(), folder(), Vec::from([staged])));
+    assert!(disk.names("/m/tmp").is_empty());
+    let context = Arc::new(context());
+    let abort = Vec::from([TaskInput::Chunk(Vec::from([b'x'; 200_000])), TaskInput::Abort]);
+    let aborted = disk.run(abort, move |disk| stage_append(disk, context, root(), folder(), None));
+    assert_eq!(aborted.unwrap().unwrap_err().kind, StoreErrorKind::Aborted);
+    assert!(disk.names("/m/tmp").is_empty());
+}
+
+fn two_staged() -> (MemDisk, MailboxState, impl Fn() -> Vec<(Staged, FlagList<'static>)>) {
+    let (mut disk, state) = disk_with_four();
+    let first = stage(&mut disk, b"five\n", None).unwrap().unwrap();
+    let second = stage(&mut disk, b"six\n", None).unwrap().unwrap();
+    let messages = move || {
+        Vec::from([(first.clone(), flags(seen(), &["new"])), (second.clone(), flags(FlagSet::EMPTY, &[]))])
+    };
+    (disk, state, messages)
+}
+
+#[test]
+fn of_a_commit_that_fails_nothing_stays() {
+    let (disk, state, messages) = two_staged();
+    let mut whole = disk.clone();
+    commit(&mut whole, &state, messages()).unwrap().unwrap();
+    for at in 0..whole.ops {
+        let mut failing = disk.clone();
+        failing.fail_at = Some((at, Errno::NoSpace));
+        let result = commit(&mut failing, &state, messages()).unwrap();
+        if result.is_ok() {
+            continue;
+        }
+        failing.fail_at = None;
+        // Where the mailbox could not even be opened, the owner discards what it staged.
+        let opened = failing.counted_log().len() > 2;
+        assert_eq!(failing.names("/m/tmp").is_empty(), opened, "operation {at}");
+        let after = state_of(&mut failing, folder());
+        assert_eq!(shown(&after), shown(&state), "operation {at}");
+        assert_eq!(after.uid_validity, state.uid_validity);
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_crash_with_its_uid() {
+    let (disk, state, messages) = two_staged();
+    let mut whole = disk.clone();
+    commit(&mut whole, &state, messages()).unwrap().unwrap();
+    let base = |index: usize| messages()[index].0.base.clone();
+    for at in 0..=whole.ops {
+        let mut crashing = disk.clone();
+        crashing.crash_at = Some(at);
+        let acknowledged = commit(&mut crashing, &state, messages());
+        crashing.restart();
+        let after = state_of(&mut crashing, folder());
+        let find = |base: &[u8]| after.messages.iter().find(|message| message.base() == base).map(|m| m.uid);
+        for (uid, message) in (1..).zip(state.messages.iter()) {
+            assert_eq!(find(message.base()), Some(uid), "operation {at}");
+        }
+        if acknowledged.is_some() {
+            assert_eq!((find(&base(0)), find(&base(1))), (Some(5), Some(6)));
+            assert_eq!(after.messages.find(5).unwrap().flags.keywords().count(), 1);
+        }
+    }
+}
+
+#[test]
+fn flags_are_replaced_added_and_removed() {
+    let (mut disk, state) = disk_with_four();
+    let added =
+        store(&mut disk, &state, "1:4,9", StoreAction::Add, flags(seen(), &["work"])).unwrap().unwrap();
+    assert_eq!(shown(&added.state), ["1 1.a Sa", "2 2.b Sa", "3 3.c STa", "4 4.d Sa"]);
+    assert_eq!(added.changes, [1, 2, 3, 4].map(Change::Flags));
+    assert_eq!(added.missing, uids("9"));
+    assert_eq!(disk.names("/m/cur"), ["1.a:2,Sa", "2.b:2,Sax", "3.c:2,PSTa", "4.d:2,Sa"]);
+    assert_eq!(disk.counted_log().iter().filter(|op| **op == "SyncDir").count(), 1);
+    let removed = store(&mut disk, &added.state, "3", StoreAction::Remove, flags(seen(), &["work", "none"]));
+    let removed = removed.unwrap().unwrap();
+    let replaced =
+        store(&mut disk, &removed.state, "1", StoreAction::Replace, flags(FlagSet::EMPTY, &["new"]));
+    let replaced = replaced.unwrap().unwrap();
+    // x is a letter in use without a name: it is neither shown, nor lost, nor given to another keyword.
+    assert_eq!(shown(&replaced.state), ["1 1.a b", "2 2.b Sa", "3 3.c T", "4 4.d Sa"]);
+    disk.restart();
+    assert_eq!(shown(&state_of(&mut disk, folder())), shown(&replaced.state));
+    assert_eq!(disk.names("/m/cur"), ["1.a:2,b", "2.b:2,Sax", "3.c:2,PT", "4.d:2,Sa"]);
+}
+
+#[test]
+fn a_change_that_changes_nothing_touches_no_message() {
+    let (mut disk, state) = disk_with_four();
+    let flagged = store(&mut disk, &state, "2", StoreAction::Add, flags(seen(), &[])).unwrap().unwrap();
+    assert!(flagged.changes.is_empty() && !disk.log.iter().any(|op| op == "Rename" || op == "SyncDir"));
+}
+
+#[test]
+fn flags_are_changed_on_top_of_what_another_program_did() {
+    let (mut disk, state) = disk_with_four();
+    disk.move_file("/m/cur/1.a:2,", "/m/cur/1.a:2,F");
+    disk.remove_file("/m/cur/2.b:2,Sx");
+    disk.advance(10_000_000);
+    let flagged = store(&mut disk, &state, "1:3", StoreAction::Add, flags(FlagSet::EMPTY, &["work"]));
+    let flagged = flagged.unwrap().unwrap();
+    assert_eq!(shown(&flagged.state), ["1 1.a Fa", "3 3.c Ta", "4 4.d  new"]);
+    assert_eq!(flagged.missing, uids("2"));
+}
+
+#[test]
+fn a_twenty_seventh_keyword_is_passed_over() {
+    let (mut disk, state) = disk_with_four();
+    let words: Vec<String> = (0..30).map(|index| format!("k{index}")).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let flagged =
+        store(&mut disk, &state, "1", StoreAction::Add, flags(FlagSet::EMPTY, &words)).unwrap().unwrap();
+    // `a` means work, and `x` is in use.
+    assert_eq!(flagged.state.messages.find(1).unwrap().flags.keywords().count(), 24);
+}
+
+#[test]
+fn flags_survive_failures_and_crashes() {
+    let (disk, state) = disk_with_four();
+    let change = |disk: &mut MemDisk| store(disk, &state, "1:4", StoreAction::Add, flags(seen(), &["new"]));
+    let mut whole = disk.clone();
+    let done = shown(&change(&mut whole).unwrap().unwrap().state);
+    for at in 0..=whole.ops {
+        let mut failing = disk.clone();
+        failing.fail_at = Some((at, Errno::Io));
+        let _ = change(&mut failing).unwrap();
+        failing.fail_at = None;
+        failing.advance(200_000_000);
+        // The state from before is good enough to go on with.
+        assert_eq!(shown(&change(&mut failing).unwrap().unwrap().state), done, "operation {at}");
+        let mut crashing = disk.clone();
+        crashing.crash_at = Some(at);
+        let acknowledged = change(&mut crashing).is_some();
+        crashing.restart();
+        let after = state_of(&mut crashing, folder());
+        assert_eq!(after.messages.iter().map(|m| m.uid).collect::<Vec<_>>(), [1, 2, 3, 4], "operation {at}");
+        if acknowledged {
+            assert_eq!(shown(&after), done);
+        }
+    }
+}
+
+#[test]
+fn expunge_removes_what_is_deleted() {
+    let (mut disk, state) = disk_with_four();
+    let none = remove(&mut disk, &state, Victims::DeletedOf(uids("1:2"))).unwrap().unwrap();
+    assert!(none.changes.is_empty());
+    let one = remove(&mut disk, &none.state, Victims::Deleted).unwrap().unwrap();
+    assert_eq!(one.changes, [Change::Expunged(3)]);
+    let moved = remove(&mut disk, &one.state, Victims::These(uids("1,4"))).unwrap().unwrap();
+    assert_eq!(moved.changes, [Change::Expunged(1), Change::Expunged(4)]);
+    disk.restart();
+    assert_eq!(shown(&state_of(&mut disk, folder())), ["2 2.b S"]);
+    assert_eq!(state_of(&mut disk, folder()).uid_next, 5);
+}
+
+#[test]
+fn what_another_program_undeleted_is_not_expunged() {
+    let (mut disk, state) = disk_with_four();
+    disk.move_file("/m/cur/3.c:2,PTa", "/m/cur/3.c:2,Pa");
+    disk.advance(10_000_000);
+    let expunged = remove(&mut disk, &state, Victims::Deleted).unwrap().unwrap();
+    assert_eq!(expunged.changes, [Change::Flags(3)]);
+}
+
+#[test]
+fn an_expunge_that_many_messages_leave_rewrites_the_list() {
+    let mut disk = MemDisk::with_maildir();
+    for index in 1..=40 {
+        disk.put_file(&format!("/m/cur/{}.a:2,T", 1000 + index), b"");
+    }
+    disk.advance(10_000_000);
+    let state = state_of(&mut disk, folder());
+    let expunged = remove(&mut disk, &state, Victims::DeletedOf(uids("1:30"))).unwrap().unwrap();
+    assert_eq!(expunged.state.uidlist_records, 10);
+    disk.restart();
+    let after = state_of(&mut disk, folder());
+    assert_eq!((after.uid_next, after.messages.len()), (41, 10));
+}
+
+#[test]
+fn an_expunge_takes_nothing_else_along_whatever_happens() {
+    let (disk, state) = disk_with_four();
+    let mut whole = disk.clone();
+    remove(&mut whole, &state, Victims::Deleted).unwrap().unwrap();
+    for at in 0..=whole.ops {
+        for crash in [false, true] {
+            let mut bad = disk.clone();
+            if crash {
+                bad.crash_at = Some(at);
+            } else {
+                bad.fail_at = Some((at, Errno::Io));
+            }
+            let acknowledged =
+                remove(&mut bad, &state, Victims::Deleted).is_some_and(|result| result.is_ok());
+            if crash {
+                bad.restart();
+            }
+            (bad.fail_at, bad.crash_at) = (None, None);
+            let after: Vec<u32> = state_of(&mut bad, folder()).messages.iter().map(|m| m.uid).collect();
+            assert!(
+                after == [1, 2, 4] || !acknowledged && after == [1, 2, 3, 4],
+                "operation {at}: {after:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn writers_wait_for_the_lock_and_then_give_up() {
+    let (mut disk, state) = disk_with_four();
+    disk.alive.push(99);
+    disk.put_file("/m/dovecot-uidlist.lock", b"99:mx");
+    let busy = store(&mut disk, &state, "1", StoreAction::Add, flags(seen(), &[])).unwrap().unwrap_err();
+    assert_eq!(busy.kind, StoreErrorKind::Busy);
+    assert_eq!(disk.names("/m/cur")[0], "1.a:2,");
+}
