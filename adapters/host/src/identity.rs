@@ -45,6 +45,24 @@ impl Identity {
         rustix::process::geteuid().as_raw() == self.uid
     }
 
+    /// All groups the user is in, the primary one included.
+    pub fn groups(&self) -> Vec<u32> {
+        let Ok(name) = CString::new(self.name.as_str()) else { return vec![self.gid] };
+        let mut groups = vec![0; 64];
+        loop {
+            let mut count = libc::c_int::try_from(groups.len()).unwrap_or(libc::c_int::MAX);
+            // SAFETY: at most `count` groups are written into the vector of that length.
+            let outcome =
+                unsafe { libc::getgrouplist(name.as_ptr(), self.gid, groups.as_mut_ptr(), &mut count) };
+            let needed = usize::try_from(count).unwrap_or(0);
+            if outcome >= 0 || needed <= groups.len() {
+                groups.truncate(needed);
+                return groups;
+            }
+            groups.resize(needed, 0);
+        }
+    }
+
     /// Becomes this user: groups, group, user, for good, and no program started later can gain more.
     /// Nothing happens when it is this user already.
     ///
@@ -123,5 +141,6 @@ mod tests {
         assert_eq!(Identity::lookup("no such user").unwrap(), None);
         assert_eq!(Identity::lookup("a\0b").unwrap(), None);
         assert!(Identity::current().unwrap().is_current());
+        assert!(root.groups().contains(&0));
     }
 }

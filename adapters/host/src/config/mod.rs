@@ -18,6 +18,7 @@
 //! to fit together. All mistakes are reported at once, each with file, line, caret and what to do.
 
 mod identity;
+mod mail_root;
 mod people;
 mod settings;
 mod table;
@@ -69,6 +70,9 @@ impl Config {
         let settings = Settings::read(path, files)?;
         let mut problems = Vec::new();
         let identity = identity::check_user(&settings, &mut problems);
+        if let Some(identity) = &identity {
+            mail_root::check_mail_roots(&settings, identity, &mut problems);
+        }
         let tls = identity::check_tls(&settings, files, &mut problems);
         let site = people::build_site(&settings, files, &mut problems);
         match (identity, tls, site) {
