@@ -39,6 +39,10 @@ impl Session {
 
     pub(super) fn handle_changes(&mut self, changes: Changes, after: After, tx: &mut SendQueue) {
         if changes.reset {
+            // The command itself is done, and its client should know.
+            if let After::Reply(line) = &after {
+                tx.push(line);
+            }
             return self.bye("The mailbox was replaced or deleted", CloseReason::Goodbye, tx);
         }
         if let Some(mailbox) = self.mailbox.as_mut() {

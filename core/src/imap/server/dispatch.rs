@@ -62,6 +62,11 @@ impl Session {
         tx: &mut SendQueue,
     ) {
         self.begin(line);
+        if let Some((size, false)) = message
+            && self.is_endless(size)
+        {
+            return self.abuse("a huge literal that cannot be stopped", tx);
+        }
         let body = match parse(line) {
             Ok(command) => command.body,
             Err(error) => {

@@ -78,12 +78,15 @@ impl Session {
             write_page(&page, &mailbox.view, tx);
         }
         fetching.gone |= page.gone;
-        match page.next.and_then(|next| uids_from(&fetching.uids, next)) {
-            Some(uids) => {
-                fetching.uids = uids;
-                self.state = State::Fetch(fetching);
-            }
-            None => self.end_fetch(&fetching, tx),
+        let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
+        if fetching.uids.first().is_none_or(|first| next <= first) {
+            // The office does not get on; without this the two would go round in circles.
+            return self.end(Status::No, Some(&Code::ServerBug), "Fetch came to a halt", tx);
+        }
+        fetching.uids = uids_from(&fetching.uids, next);
+        match fetching.uids.is_empty() {
+            true => self.end_fetch(&fetching, tx),
+            false => self.state = State::Fetch(fetching),
         }
     }
 
@@ -98,11 +101,10 @@ impl Session {
     }
 }
 
-/// What is left from `next` on; `None` when nothing is, or when the office does not get on.
-fn uids_from(uids: &UidSet, next: u32) -> Option<UidSet> {
-    let first = uids.first().filter(|first| *first < next)?;
-    let done = UidSet::from_iter([NumberRange { first, last: next.saturating_sub(1) }]);
-    Some(uids.difference(&done)).filter(|left| !left.is_empty())
+/// What is left from `next` on.
+fn uids_from(uids: &UidSet, next: u32) -> UidSet {
+    let done = UidSet::from_iter([NumberRange { first: 1, last: next.saturating_sub(1) }]);
+    uids.difference(&done)
 }
 
 /// Writes the FETCH responses of a page.
@@ -147,15 +149,17 @@ mod tests {
     use crate::disk::Handle;
     use crate::imap::server::FetchRow;
     use crate::send_queue::Transmit;
+    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     #[test]
     fn what_is_left_of_a_set() {
         let uids: UidSet = [3, 5, 9].into_iter().collect();
-        assert_eq!(uids_from(&uids, 5).unwrap().iter().collect::<Vec<_>>(), [5, 9]);
-        assert_eq!(uids_from(&uids, 6).unwrap().iter().collect::<Vec<_>>(), [9]);
-        assert_eq!(uids_from(&uids, 10), None);
-        assert_eq!(uids_from(&uids, 3), None);
+        for (next, left) in
+            [(1, "3,5,9"), (3, "3,5,9"), (4, "5,9"), (5, "5,9"), (9, "9"), (10, ""), (0, "3,5,9")]
+        {
+            assert_eq!(uids_from(&uids, next).to_string(), left, "{next}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::send_queue::SendQueue;
 use crate::wire::mutf7;
 use alloc::vec::Vec;
 
-const BAD_NAME: &str = "The mailbox name is not modified UTF-7: a lone & is written &-";
+const BAD_NAME: &str = "The mailbox name is not modified UTF-7 (& is written &-)";
 
 impl Session {
     /// The octets of a name, or the end of the command with a NO.

@@ -71,6 +71,7 @@ impl Session {
             return self.end(Status::Bad, None, text, tx);
         }
         if behind {
+            self.end(Status::Bad, None, "Nothing may follow STARTTLS before TLS is on", tx);
             return self.refuse_plaintext_behind();
         }
         self.end(Status::Ok, None, "Begin TLS now", tx);

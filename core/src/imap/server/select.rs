@@ -130,6 +130,9 @@ impl Session {
         }
         let selection = mailbox.id;
         let uids = uids.map(|set| mailbox.uids_of_uid_set(set));
+        if uids.as_ref().is_some_and(UidSet::is_empty) {
+            return self.end(Status::Ok, None, "There was nothing to do", tx);
+        }
         self.ask(Then::Expunge, |ticket| Ask::Expunge { ticket, selection, uids });
     }
 

@@ -297,6 +297,12 @@ impl Session {
         self.step(0)
     }
 
+    /// A literal that the client sends unasked and that is not worth being swallowed: somebody who has not logged in,
+    /// or a number nobody means.
+    pub(super) fn is_endless(&self, size: u64) -> bool {
+        size == u64::MAX || (self.account.is_none() && size > self.scan_limits().literal_bytes)
+    }
+
     /// A command too long to be looked at.
     pub(super) fn refuse_scanned(&mut self, start: &[u8], why: ScanRefusal, tx: &mut SendQueue) {
         self.begin(start);
@@ -304,9 +310,8 @@ impl Session {
             ScanRefusal::CommandTooLong => {
                 self.end(Status::Bad, Some(&Code::Limit), "The command is too long", tx);
             }
-            ScanRefusal::LiteralTooLarge { sync: false, .. } if self.account.is_none() => {
-                // Nobody who has not logged in is worth swallowing that much for.
-                self.abuse("a huge literal before login", tx);
+            ScanRefusal::LiteralTooLarge { size, sync: false } if self.is_endless(size) => {
+                self.abuse("a huge literal that cannot be stopped", tx);
             }
             ScanRefusal::LiteralTooLarge { .. } => {
                 self.end(Status::Bad, Some(&Code::Limit), "The literal is too long", tx);

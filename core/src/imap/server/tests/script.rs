@@ -3,7 +3,8 @@
 //! `C:` a line from the client (CRLF is added), `C+` octets with escapes, `A:` the answer to the last question,
 //! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side. Everything
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment. The first
-//! lines may set things up: `setup: plain`, `setup: loopback`, `setup: whole` (not cut into pieces).
+//! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: whole`
+//! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
 
 use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
@@ -27,12 +28,15 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
         match line {
             "plain" => options.tls = None,
             "loopback" => (options.tls, options.plaintext_login) = (None, true),
-            "whole" => {}
-            other => panic!("{name}: setup {other}"),
+            "whole" | "logged in" => {}
+            "short commands" => options.limits.imap_command_bytes_max = 64,
+            "three errors" => options.limits.errors_max = 3,
+            other => assert!(other.starts_with("selected "), "{name}: setup {other}"),
         }
     }
     let whole = script.contains("setup: whole");
     let mut bench = Bench::new(options);
+    prepare(&mut bench, script);
     let mut said = Vec::new();
     let mut expected: Vec<&str> = Vec::new();
     let lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with(['#']));
@@ -56,6 +60,21 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
             None => expected.push(line),
         }
     }
+}
+
+/// What `setup: logged in` and `setup: selected` stand for; nothing of it is in the log.
+fn prepare(bench: &mut Bench, script: &str) {
+    let selected = script.lines().find_map(|line| line.strip_prefix("setup: selected 4 with "));
+    if selected.is_none() && !script.contains("setup: logged in") {
+        return;
+    }
+    bench.bytes(b"a LOGIN you secret\r\n", &mut || usize::MAX);
+    steer(bench, "A: granted");
+    if let Some(answer) = selected {
+        bench.bytes(b"b SELECT INBOX\r\n", &mut || usize::MAX);
+        steer(bench, &alloc::format!("A: selection=4 validity=7 next=10 {answer}"));
+    }
+    bench.log.clear();
 }
 
 fn steer(bench: &mut Bench, line: &str) {
@@ -227,7 +246,7 @@ fn status(words: &Words<'_>) -> Status {
     }
 }
 
-/// `page | 1 FLAGS () | 3 BODY[] {5}\r\n<5> | next=5 | gone`: `<n>` is n octets of a file.
+/// `page | 1 FLAGS () | 3 BODY[] {5}\r\n@5@ | next=5 | gone`: `@n@` is n octets of a file.
 fn page(text: &str) -> FetchPage {
     let mut page = FetchPage::default();
     for part in text.split(" | ").skip(1) {
@@ -237,7 +256,7 @@ fn page(text: &str) -> FetchPage {
             page.gone = true;
         } else {
             let (uid, row) = part.split_once(' ').unwrap();
-            for (index, piece) in row.split(['<', '>']).enumerate() {
+            for (index, piece) in row.split('@').enumerate() {
                 if index % 2 == 0 {
                     page.bytes.extend_from_slice(&unescape(piece));
                 } else {

@@ -31,5 +31,44 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    append
+    append_eof
+    append_to_selected
+    authenticate
+    before_login
+    changes
+    client_ios_changedsince
+    client_ios_idle
+    client_ios_list
+    client_k9
+    client_macos
+    client_mutt
+    client_outlook
+    client_thunderbird
+    copy_move
+    errors
+    expunge
+    failed_logins
+    fetch
     first_session
+    folders
+    half_close
+    http
+    huge_literal_before_login
+    huge_literals
+    idle
+    idle_times_out
+    list
+    login_times_out
+    long_lines
+    loopback
+    lost_answers
+    search
+    select
+    shutdown
+    shutdown_idle
+    starttls_injection
+    store
+    tls_on_the_plain_port
+    too_many_errors
 }
