@@ -192,6 +192,8 @@ enum Place {
     Local,
     Domain,
     Route,
+    /// After the end of an addr-spec: text that is only part of a display name, if a `<` follows.
+    Nowhere,
 }
 
 /// Where the reader stands with respect to `<...>`.
@@ -213,6 +215,8 @@ struct List {
     address: Address,
     comment: Vec<u8>,
     place: Place,
+    /// The local part has several words.
+    words: bool,
     angle: Angle,
     /// White space or a quote's edge since the last text.
     apart: bool,
@@ -247,7 +251,7 @@ impl List {
                 }
                 self.address.route.push(b'@');
             }
-            (b'@', _, Place::Local | Place::Domain) => self.start_domain(),
+            (b'@', _, Place::Local | Place::Domain | Place::Nowhere) => self.start_domain(),
             (b'<', Angle::Before, _) => {
                 self.angle = Angle::Inside;
                 self.place = Place::Local;
@@ -281,13 +285,9 @@ impl List {
         }
     }
 
-    /// An `@` of an addr-spec. The last one of several divides it.
+    /// An `@` of an addr-spec; a second one is none.
     fn start_domain(&mut self) {
-        if self.place == Place::Domain {
-            self.address.mailbox.push(b'@');
-            self.address.mailbox.append(&mut self.address.host);
-        }
-        self.place = Place::Domain;
+        self.place = if self.place == Place::Local { Place::Domain } else { Place::Nowhere };
         self.apart = false;
         if self.angle == Angle::Before {
             self.phrase.push(b'@');
@@ -309,18 +309,19 @@ impl List {
             Place::Local => &mut self.address.mailbox,
             Place::Domain => &mut self.address.host,
             Place::Route => &mut self.address.route,
+            Place::Nowhere => return self.apart = quoted,
         };
         // White space may stand around the dots of an addr-spec (RFC 5322 §4.4).
         let gap = apart && !field.is_empty() && !field.ends_with(b".") && !text.starts_with(b".");
-        match self.place {
-            Place::Domain if gap => {}
-            Place::Local | Place::Domain | Place::Route => {
-                if gap && self.place == Place::Local {
-                    field.push(b' ');
-                }
-                push_text(field, text, quoted);
-            }
+        if gap && self.place == Place::Domain {
+            self.place = Place::Nowhere;
+            return self.apart = quoted;
         }
+        if gap && self.place == Place::Local {
+            field.push(b' ');
+            self.words = true;
+        }
+        push_text(field, text, quoted);
         self.apart = quoted && self.place == Place::Local && self.angle == Angle::Before;
     }
 
@@ -330,6 +331,10 @@ impl List {
             let mut address = core::mem::take(&mut self.address);
             let name = if self.angle == Angle::Before { &mut self.comment } else { &mut self.phrase };
             address.name = core::mem::take(name);
+            if self.words && self.angle == Angle::Before && address.host.is_empty() {
+                // Words without an address are somebody's name.
+                address.name = core::mem::take(&mut address.mailbox);
+            }
             self.entries.push(Entry::Mailbox(address));
         }
         self.reset();
@@ -347,6 +352,7 @@ impl List {
         self.address = Address::default();
         self.comment.clear();
         self.place = Place::Local;
+        self.words = false;
         self.angle = Angle::Before;
         self.apart = false;
     }
@@ -441,13 +447,16 @@ mod tests {
             ("\"(Joe <joe@x.test>", "Joe||joe|x.test"),
             ("((((Joe \" <joe@x.test>", "Joe||joe|x.test"),
             ("jdoe@x.test foo. bar, a@b", "||jdoe|x.test, ||a|b"),
-            ("Joe Public", "||Joe Public|"),
+            ("Joe Public", "Joe Public|||"),
+            ("Joe Public (x), Joe (x)", "Joe Public|||, x||Joe|"),
             ("joe", "||joe|"),
             ("<>", "|||"),
             ("@", "|||"),
             ("", ""),
             (" , ;,(c)", ""),
-            ("a@b@c", "||a@b|c"),
+            ("a@b@c", "||a|b"),
+            ("a@b c@d e <f@g>", "a@b c@d e||f|g"),
+            ("a@b c@d", "||a|b"),
             ("<<a@b>>", "||a|b"),
             ("A <a@b> B <c@d>", "A||a|b, ||c|d"),
             ("a@b; c@d", "||a|b, ||c|d"),

@@ -1,9 +1,9 @@
 //! BODY and BODYSTRUCTURE (RFC 9051 §7.5.2, RFC 3501 §7.4.2) of a [`Structure`].
 //!
-//! As Dovecot has it: types are written as the message has them; what says no type is `text/plain` in `us-ascii`;
-//! text without a charset is `us-ascii`; a multipart without parts shows one empty text part. Where a part claims a type whose form it
-//! cannot have, another type is written: a multipart without boundary is `text/plain` (so that people can read it), a
-//! message that is not looked into is `application/octet-stream`.
+//! As Dovecot has it: types are written as the message has them (but for `message/rfc822`); what says no type is
+//! `text/plain` in `us-ascii`; text without a charset is `us-ascii`; a multipart without parts shows one empty text
+//! part. Where a part claims a type whose form it cannot have, another type is written: a multipart without boundary
+//! is `text/plain` (so that people can read it), a message that is not looked into is `application/octet-stream`.
 
 use alloc::vec::Vec;
 
@@ -27,7 +27,7 @@ pub fn write(out: &mut Vec<u8>, structure: &Structure, extended: bool) {
     let mut next = Some(0);
     while let Some(part) = next.and_then(|index| parts.get(index)) {
         out.push(b'(');
-        write_head(out, part);
+        write_head(out, part, extended);
         next = part.first_child;
         if next.is_some() {
             if let Some(envelope) = next.and_then(|child| parts.get(child)?.envelope.as_deref()) {
@@ -49,11 +49,12 @@ pub fn write(out: &mut Vec<u8>, structure: &Structure, extended: bool) {
 }
 
 /// What stands before the children: all of a body's fields, nothing of a multipart's.
-fn write_head(out: &mut Vec<u8>, part: &Part) {
+fn write_head(out: &mut Vec<u8>, part: &Part, extended: bool) {
     let content = &part.content;
     if part.kind == Kind::Multipart {
         if part.first_child.is_none() {
-            out.extend_from_slice(br#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)"#);
+            out.extend_from_slice(br#"("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0"#);
+            out.extend_from_slice(if extended { b" NIL NIL NIL NIL)" } else { b")" });
         }
         return;
     }
@@ -114,10 +115,11 @@ fn shown_type(part: &Part) -> (&[u8], &[u8], &[Param]) {
     let Some((main, subtype)) = part.content.media_type() else { return (b"text", b"plain", &[]) };
     let params = params_of(&part.content);
     let is = |wanted: &[u8]| part.content.is_subtype(wanted);
-    if part.content.is_type(b"multipart") {
+    if part.kind == Kind::Message {
+        (b"message", if is(b"global") { b"global" } else { b"rfc822" }, params)
+    } else if part.content.is_type(b"multipart") {
         (b"text", b"plain", &[])
-    } else if part.content.is_type(b"message") && part.kind == Kind::Leaf && (is(b"rfc822") || is(b"global"))
-    {
+    } else if part.content.is_type(b"message") && (is(b"rfc822") || is(b"global")) {
         (b"application", b"octet-stream", &[])
     } else if subtype.is_empty() {
         (main, if part.content.is_text() { b"plain" } else { b"unknown" }, params)

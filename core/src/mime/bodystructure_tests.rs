@@ -88,6 +88,20 @@ fn odd_types() {
         leaf("multipart/; boundary=b"),
         r#"(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0) "x-unknown")"#
     );
+    let empty = show("Content-Type: multipart/x; boundary=b\n\n", true);
+    assert_eq!(
+        empty,
+        concat!(
+            r#"(("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0 NIL NIL NIL NIL) "x" "#,
+            r#"("boundary" "b") NIL NIL NIL)"#
+        )
+    );
+    assert!(leaf("Message/GLOBAL").starts_with(r#"("message" "global" NIL NIL NIL "7bit" 1 (NIL"#));
+    assert!(leaf("text/plain charset=x").starts_with(r#"("text" "plain" ("charset" "us-ascii")"#));
+    assert!(
+        show("Content-Type: a/b\nContent-Disposition: ; filename=x\n\n", true)
+            .contains(r#" NIL ("" ("filename" "x")) NIL NIL)"#)
+    );
     assert_eq!(
         leaf("message/rfc822\nContent-Transfer-Encoding: quoted-printable"),
         r#"("application" "octet-stream" NIL NIL NIL "quoted-printable" 1)"#

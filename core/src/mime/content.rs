@@ -50,15 +50,24 @@ impl Content {
         match name.first().map(u8::to_ascii_lowercase) {
             Some(b'i') if is(b"id") => keep(&mut self.id),
             Some(b'm') if is(b"md5") => keep(&mut self.md5),
-            Some(b't') if is(b"type") => parse(&mut self.content_type),
+            Some(b't') if is(b"type") => {
+                let cost = parse(&mut self.content_type);
+                self.content_type.take_if(|field| field.value.is_empty());
+                cost
+            }
             Some(b't') if is(b"transfer-encoding") => {
                 if self.encoding.is_none() {
-                    self.encoding = param::parse(value).map(|field| field.value);
+                    let token = param::parse(value).map(|field| field.value);
+                    self.encoding = token.filter(|token| !token.is_empty());
                 }
                 value.len()
             }
             Some(b'l') if is(b"language") && self.language.is_empty() => {
-                let tags = value.split(|&byte| byte == b',').filter_map(param::parse).map(|tag| tag.value);
+                let tags = value
+                    .split(|&byte| byte == b',')
+                    .filter_map(param::parse)
+                    .map(|tag| tag.value)
+                    .filter(|tag| !tag.is_empty());
                 self.language = tags.take(LANGUAGES_MAX).collect();
                 value.len() + self.language.len() * PIECE_BYTES
             }

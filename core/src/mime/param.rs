@@ -38,7 +38,7 @@ impl Parameterized {
     }
 }
 
-/// Reads a field's value. `None` when nothing stands before the parameters.
+/// Reads a field's value. `None` when there is nothing in it; `value` is empty when there are parameters only.
 pub fn parse(value: &[u8]) -> Option<Parameterized> {
     let value = unfold(value);
     let mut cursor = Cursor { rest: &value };
@@ -55,7 +55,7 @@ pub fn parse(value: &[u8]) -> Option<Parameterized> {
         params.push(Param { name, value: cursor.value() });
     }
     let params = if starred { join_continuations(params) } else { params };
-    (!head.is_empty()).then_some(Parameterized { value: head, params })
+    (!head.is_empty() || !params.is_empty()).then_some(Parameterized { value: head, params })
 }
 
 /// The text of parameter `name` in UTF-8: RFC 2231's extended form when there is one, else the plain value, with
@@ -147,16 +147,22 @@ impl Cursor<'_> {
         }
     }
 
-    /// Text up to one of `stops`, without white space and comments.
+    /// The first word before one of `stops`, without comments; white space may stand around its slash.
     fn word(&mut self, stops: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
+        let mut apart = false;
         while let Some(&byte) = self.rest.first()
             && !stops.contains(&byte)
         {
             self.bump();
             match byte {
                 b'(' => self.skip_comment(),
-                b' ' | b'\t' => {}
+                b' ' | b'\t' => apart = !out.is_empty() && !out.ends_with(b"/"),
+                b'/' => {
+                    out.push(byte);
+                    apart = false;
+                }
+                _ if apart => {}
                 _ => out.push(byte),
             }
         }
@@ -286,7 +292,8 @@ mod tests {
             ("attachment; filename=my file (1).txt; size=3", "attachment|filename=my file|size=3"),
             ("attachment;; x; =y; a=; b", "attachment|a="),
             ("(c(d\\)) ;) text (e);a=\"b", "text|a=b"),
-            ("; a=b", "none"),
+            ("; a=b", "|a=b"),
+            ("text plain; a b=c", "text|a=c"),
             ("", "none"),
             (
                 "message/external-body; URL*0=\"ftp://\";\r\n URL*1=\"cs.utk.edu\"; access-type=URL",

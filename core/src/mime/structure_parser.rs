@@ -32,9 +32,8 @@ pub const BOUNDARY_BYTES_MAX: usize = 200;
 pub const FIELD_BYTES_MAX: usize = 64 * 1024;
 /// About how many bytes of header values are kept for one message.
 pub const KEPT_BYTES_MAX: usize = 1024 * 1024;
-/// Most bytes a line with a boundary has: two dashes, a boundary, two dashes, some white space. So many are kept of
-/// the beginning of a body line.
-const BODY_LINE_BYTES_MAX: usize = BOUNDARY_BYTES_MAX + 100;
+/// Most bytes kept of the beginning of a body line: two dashes, a boundary, two dashes.
+const BODY_LINE_BYTES_MAX: usize = BOUNDARY_BYTES_MAX + 4;
 
 /// The parser.
 #[derive(Debug)]
@@ -190,19 +189,14 @@ impl StructureParser {
 
     /// Whose boundary the line is, as an index into `open`, and whether it is the end boundary.
     fn find_boundary(&self, line: &Line<'_>) -> Option<(usize, bool)> {
-        if line.bytes > BODY_LINE_BYTES_MAX as u64 {
-            return None;
-        }
-        let text = line.text.strip_prefix(b"--")?.trim_ascii_end();
+        let text = line.text.strip_prefix(b"--")?;
         let mut best: Option<(usize, bool, usize)> = None;
         // Innermost first, so that it wins over an equal one further out.
         for (depth, open) in self.open.iter().enumerate().rev() {
             let Some(boundary) = &open.boundary else { continue };
-            let is_end = match text.strip_prefix(&boundary[..]) {
-                Some(b"") => false,
-                Some(b"--") => true,
-                Some(_) | None => continue,
-            };
+            // RFC 2046 §5.1.1: the boundary is compared with the beginning of the line, whatever follows it.
+            let Some(after) = text.strip_prefix(&boundary[..]) else { continue };
+            let is_end = after.starts_with(b"--");
             if best.is_none_or(|(_, _, longest)| boundary.len() > longest) {
                 best = Some((depth, is_end, boundary.len()));
             }
