@@ -37,6 +37,7 @@ pub mod imap;
 pub mod maildir;
 pub mod mime;
 pub mod smtp;
+pub mod smtp_session;
 pub mod wire;
 
 use std::fmt::Debug;
@@ -59,6 +60,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mime_structure", mime::mime_structure),
     ("smtp_address", smtp::smtp_address),
     ("smtp_command", smtp::smtp_command),
+    ("smtp_session", smtp_session::smtp_session),
     ("wire_base64", wire::wire_base64),
     ("wire_dot", wire::wire_dot),
     ("wire_eol", wire::wire_eol),

@@ -229,7 +229,9 @@ impl Session {
                 Some(Step::consumed(next))
             }
             // A TLS record may never have a line end.
-            Found::Incomplete | Found::TooLong if command::speaks_other_protocol(bytes) => {
+            Found::Incomplete | Found::TooLong
+                if matches!(self.state, State::Command) && command::speaks_other_protocol(bytes) =>
+            {
                 self.refuse(CommandError::WrongProtocol.reply(), tx);
                 Some(Step::consumed(0))
             }
