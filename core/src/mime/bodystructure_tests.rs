@@ -97,6 +97,7 @@ fn odd_types() {
         )
     );
     assert!(leaf("Message/GLOBAL").starts_with(r#"("message" "global" NIL NIL NIL "7bit" 1 (NIL"#));
+    assert!(leaf("/plain").starts_with(r#"("text" "plain" ("charset" "us-ascii")"#));
     assert!(leaf("text/plain charset=x").starts_with(r#"("text" "plain" ("charset" "us-ascii")"#));
     assert!(
         show("Content-Type: a/b\nContent-Disposition: ; filename=x\n\n", true)

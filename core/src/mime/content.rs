@@ -52,7 +52,7 @@ impl Content {
             Some(b'm') if is(b"md5") => keep(&mut self.md5),
             Some(b't') if is(b"type") => {
                 let cost = parse(&mut self.content_type);
-                self.content_type.take_if(|field| field.value.is_empty());
+                self.content_type.take_if(|field| field.value.is_empty() || field.value.starts_with(b"/"));
                 cost
             }
             Some(b't') if is(b"transfer-encoding") => {
