@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// The three directories of a Maildir, in the order in which they are made: one with `cur` has the others
 /// too.
-pub(super) const PARTS: [&[u8]; 3] = [b"tmp", b"new", b"cur"];
+const PARTS: [&[u8]; 3] = [b"tmp", b"new", b"cur"];
 
 /// The empty file in each mailbox but INBOX by which Maildir++ programs know that it is one.
 pub(super) const MAILDIRFOLDER: &[u8] = b"maildirfolder";

@@ -91,7 +91,8 @@ pub async fn expunge(
     result
 }
 
-async fn remove(
+/// [`expunge`] within another operation; the lock is left taken.
+pub(super) async fn remove(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,

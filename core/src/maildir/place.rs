@@ -1,6 +1,6 @@
 //! One mailbox open during an operation: its directories, and the lock while it is held.
 
-use super::account::{self, PARTS};
+use super::account;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::mailbox::Message;
@@ -42,12 +42,7 @@ impl Place {
         match scope.open_dir(mailbox, b"cur").await {
             Ok(cur) => place.cur = Some(cur),
             Err(Errno::NotFound) if folder.is_inbox() => account::create(scope, root).await?,
-            Err(Errno::NotFound) => {
-                for part in PARTS {
-                    let handle = scope.open_or_make_dir(mailbox, part).await?;
-                    scope.close(handle).await;
-                }
-            }
+            // A directory without `cur/` is no mailbox, whatever else it is.
             Err(errno) => return Err(errno).at(b"cur"),
         }
         Ok(place)

@@ -3,9 +3,11 @@
 
 use super::append::{Append, Appended, Staged, commit_append, discard_staged, stage_append};
 use super::context::{StoreError, StoreErrorKind};
+use super::copy::{Copied, CopySource, copy};
 use super::expunge::{Expunged, Victims, expunge};
 use super::flags::{FlagRequest, Flagged, store_flags};
 use super::folder::FolderName;
+use super::folders;
 use super::mailbox::{Change, MailboxState, Message};
 use super::memdisk::{MemDisk, context, root};
 use super::name::letters_of;
@@ -355,4 +357,115 @@ fn writers_wait_for_the_lock_and_then_give_up() {
     let busy = store(&mut disk, &state, "1", StoreAction::Add, flags(seen(), &[])).unwrap().unwrap_err();
     assert_eq!(busy.kind, StoreErrorKind::Busy);
     assert_eq!(disk.names("/m/cur")[0], "1.a:2,");
+}
+
+fn archive() -> FolderName {
+    FolderName::new(b"Archive").unwrap()
+}
+
+/// [`disk_with_four`] and a mailbox Archive, where the keyword work has another letter, with one message.
+fn disk_with_archive() -> (MemDisk, MailboxState, MailboxState) {
+    let (mut disk, state) = disk_with_four();
+    let context = Arc::new(context());
+    disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), archive())).unwrap().unwrap();
+    disk.put_file("/m/.Archive/dovecot-keywords", b"0 other\n1 work\n");
+    disk.put_file("/m/.Archive/cur/1.a:2,F", b"another one\n");
+    disk.advance(10_000_000);
+    let target = state_of(&mut disk, archive());
+    disk.settle();
+    (disk, state, target)
+}
+
+fn copy_to(
+    disk: &mut MemDisk,
+    state: &MailboxState,
+    set: &str,
+    to: FolderName,
+    target: &MailboxState,
+) -> Run<Copied> {
+    let wanted = uids(set);
+    let messages = state.messages.iter().filter(|message| wanted.contains(message.uid)).cloned().collect();
+    let source = CopySource { folder: folder(), messages, keywords: state.keywords.clone() };
+    let (context, target) = (Arc::new(context()), target.clone());
+    disk.run(Vec::new(), move |disk| copy(disk, context, root(), source, to, Some(target)))
+}
+
+#[test]
+fn copies_are_links_with_the_keywords_of_the_target() {
+    let (mut disk, state, target) = disk_with_archive();
+    let copied = copy_to(&mut disk, &state, "1:4", archive(), &target).unwrap().unwrap();
+    assert_eq!(copied.pairs, [(1, 2), (2, 3), (3, 4), (4, 5)]);
+    assert!(copied.gone.is_empty());
+    let lines = shown(&copied.state);
+    assert_eq!(
+        [&lines[0], &lines[2], &lines[3], &lines[4]],
+        ["1 1.a F", "3 2.b S", "4 3.c Tb", "5 4.d  new"]
+    );
+    assert!(!lines[1].contains("1.a") && lines[1].ends_with(" new"), "its name was taken: {}", lines[1]);
+    let inode = |path: &str| disk.stat(path).unwrap().inode;
+    assert_eq!(inode("/m/cur/2.b:2,Sx"), inode("/m/.Archive/cur/2.b:2,S"));
+    disk.restart();
+    assert_eq!(shown(&state_of(&mut disk, archive())), lines);
+    assert_eq!(shown(&state_of(&mut disk, folder())), shown(&state));
+}
+
+#[test]
+fn a_mailbox_can_be_copied_into_itself() {
+    let (mut disk, state) = disk_with_four();
+    let copied = copy_to(&mut disk, &state, "2:3", folder(), &state).unwrap().unwrap();
+    assert_eq!((copied.pairs, copied.state.messages.len()), (Vec::from([(2, 5), (3, 6)]), 6));
+    disk.restart();
+    assert_eq!(disk.contents("/m/cur").len(), 5);
+}
+
+#[test]
+fn what_another_program_renamed_is_copied_and_what_it_removed_is_left_out() {
+    let (mut disk, state, target) = disk_with_archive();
+    disk.move_file("/m/new/4.d", "/m/cur/4.d:2,S");
+    disk.remove_file("/m/cur/2.b:2,Sx");
+    disk.advance(10_000_000);
+    let copied = copy_to(&mut disk, &state, "2:4", archive(), &target).unwrap().unwrap();
+    assert_eq!((copied.pairs, copied.gone), (Vec::from([(3, 3), (4, 4)]), uids("2")));
+}
+
+#[test]
+fn a_copy_is_whole_or_not_there() {
+    let (disk, state, target) = disk_with_archive();
+    let mut whole = disk.clone();
+    let done = shown(&copy_to(&mut whole, &state, "1:3", archive(), &target).unwrap().unwrap().state);
+    for at in 0..=whole.ops {
+        for errno in [Errno::NoSpace, Errno::Io] {
+            let mut failing = disk.clone();
+            failing.fail_at = Some((at, errno));
+            let result = copy_to(&mut failing, &state, "1:3", archive(), &target).unwrap();
+            failing.fail_at = None;
+            assert!(failing.names("/m/.Archive/tmp").is_empty());
+            let after = state_of(&mut failing, archive()).messages.len();
+            assert_eq!(after, if result.is_ok() { 4 } else { 1 }, "operation {at}");
+        }
+        let mut crashing = disk.clone();
+        crashing.crash_at = Some(at);
+        let acknowledged = copy_to(&mut crashing, &state, "1:3", archive(), &target).is_some();
+        crashing.restart();
+        let after = shown(&state_of(&mut crashing, archive()));
+        assert!(!acknowledged || after == done, "operation {at}");
+        assert_eq!(shown(&state_of(&mut crashing, folder())), shown(&state), "operation {at}");
+    }
+}
+
+#[test]
+fn where_no_link_can_be_the_octets_are_copied() {
+    let (mut disk, state, target) = disk_with_archive();
+    let mut whole = disk.clone();
+    copy_to(&mut whole, &state, "2", archive(), &target).unwrap().unwrap();
+    let link = whole.counted_log().iter().position(|op| *op == "Link").unwrap();
+    disk.fail_at = Some((link, Errno::CrossDevice));
+    disk.before = Some((link + 1, |disk| disk.fail_at = Some((disk.ops, Errno::CrossDevice))));
+    let before = disk.stat("/m/cur/2.b:2,Sx").unwrap();
+    copy_to(&mut disk, &state, "2", archive(), &target).unwrap().unwrap();
+    disk.restart();
+    let after = disk.stat("/m/.Archive/cur/2.b:2,S").unwrap();
+    assert!(after.inode != before.inode && after.mtime_ns == before.mtime_ns);
+    assert_eq!(disk.read("/m/.Archive/cur/2.b:2,S").unwrap(), b"two\n");
+    assert!(disk.names("/m/.Archive/tmp").is_empty());
 }
