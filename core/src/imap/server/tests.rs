@@ -1,5 +1,7 @@
 //! Tests of whole sessions: transcripts, any segmentation, arbitrary answers, and a model of a client's view.
 
 mod bench;
+mod model;
+mod properties;
 mod script;
 mod transcripts;
