@@ -10,7 +10,7 @@ use super::select::Mailbox;
 use super::session::{Session, State, Then};
 use super::{Ask, Changes};
 use crate::imap::flag::FlagSet;
-use crate::imap::response::{write_message_data, write_number};
+use crate::imap::response::{Status, write_message_data, write_number};
 use crate::machine::CloseReason;
 use crate::send_queue::SendQueue;
 use alloc::vec::Vec;
@@ -25,6 +25,12 @@ pub(super) enum After {
 }
 
 impl Session {
+    /// NOOP and CHECK look at the directories.
+    pub(super) fn start_noop(&mut self, text: &str, tx: &mut SendQueue) {
+        self.command.rescan = true;
+        self.end(Status::Ok, None, text, tx);
+    }
+
     /// Whether something is to be asked for before the command in progress may end.
     pub(super) fn wants_changes(&self) -> bool {
         self.mailbox.as_ref().is_some_and(|mailbox| mailbox.changed || self.command.rescan)

@@ -3,7 +3,7 @@
 use super::login;
 use super::session::Session;
 use crate::imap::command::{CommandBody, parse};
-use crate::imap::response::Status;
+use crate::imap::response::{Status, write_tagged};
 use crate::machine::CloseReason;
 use crate::send_queue::SendQueue;
 use alloc::string::ToString;
@@ -144,7 +144,7 @@ impl Session {
     fn start_logout(&mut self, tx: &mut SendQueue) {
         tx.push(b"* BYE Logging out\r\n");
         tx.write_with(|out| {
-            crate::imap::response::write_tagged(out, &self.command.tag, Status::Ok, None, "Logout completed");
+            write_tagged(out, &self.command.tag, Status::Ok, None, "Logout completed");
         });
         self.close(CloseReason::Goodbye);
     }

@@ -4,7 +4,7 @@
 //! without waiting, stays in the receive buffer while such a question is out.
 
 use super::changes::After;
-use super::session::{Session, State, Then, Waiting};
+use super::session::{Session, State};
 use crate::imap::command::is_done;
 use crate::imap::response::{Code, Status, write_continuation};
 use crate::imap::scanner::Scan;
@@ -42,7 +42,6 @@ pub(super) fn handle_changed(session: &mut Session, tx: &mut SendQueue) {
         | State::Sasl
         | State::Fetch(_)
         | State::Message(_)
-        | State::Waiting(Waiting { then: Then::Changes(After::Idle), .. })
         | State::Waiting(_)
         | State::Handshake
         | State::Closed => {}

@@ -8,6 +8,10 @@
 //! [`Ask::Changes`] brings it when the protocol allows it to be told. An answer to a question that changed the
 //! mailbox is preceded by such a notice if there is something to tell.
 //!
+//! A session that closes leaves its mailbox ([`Ask::Unselect`]) and cancels what is not committed before its
+//! [`Action::Close`](crate::machine::Action::Close); what a connection that breaks leaves behind is for whoever owns
+//! the session to clear up.
+//!
 //! | file | what |
 //! |---|---|
 //! | `session` | states, the pump, the ends of commands, timers |

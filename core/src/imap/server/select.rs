@@ -1,7 +1,7 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 9051 §6.3.2, §6.3.3, §6.4.1–§6.4.3), and [`Mailbox`]: what the
 //! session knows of the mailbox it has selected.
 
-use super::reply::{NOT_WRITABLE, of_refusal};
+use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Selected, SelectionId};
 use crate::imap::command::MailboxName;
@@ -142,18 +142,6 @@ impl Session {
             Ok(()) => self.end(Status::Ok, None, "Expunge completed", tx),
             Err(refusal) => self.end_refused(&refusal, tx),
         }
-    }
-
-    /// Ends the command with the NO of a refusal.
-    pub(super) fn end_refused(&mut self, refusal: &Refusal, tx: &mut SendQueue) {
-        let (code, text) = of_refusal(refusal);
-        self.end(Status::No, Some(&code), text, tx);
-    }
-
-    /// NOOP and CHECK look at the directories.
-    pub(super) fn start_noop(&mut self, text: &str, tx: &mut SendQueue) {
-        self.command.rescan = true;
-        self.end(Status::Ok, None, text, tx);
     }
 
     /// The client's list of messages as UIDs, or the BAD of a sequence number that does not exist.

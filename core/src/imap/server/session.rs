@@ -20,13 +20,15 @@ use super::capability::{self, Moment};
 use super::changes::After;
 use super::copy::Copying;
 use super::fetch::Fetching;
-use super::list::ListStatus;
+use super::list::{ListStatus, Listing};
+use super::reply::of_refusal;
 use super::search::Searching;
 use super::select::{Mailbox, Selecting};
 use super::status::StatusOf;
 use super::store::Storing;
-use super::{Answer, Ask, Notice, Setup, append, idle, login};
+use super::{Answer, Ask, Notice, Refusal, Setup, append, idle, login};
 use crate::event::Event;
+use crate::imap::command::tag_of;
 use crate::imap::response::{Code, Status, write_continuation, write_tagged, write_untagged};
 use crate::imap::scanner::{CommandScanner, Refusal as ScanRefusal, Scan, ScanLimits};
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, StepOf, TimerKind};
@@ -95,7 +97,7 @@ pub(super) enum Then {
     Login(login::LoggingIn),
     Select(Selecting),
     Changes(After),
-    List(super::list::Listing),
+    List(Listing),
     ListStatus(ListStatus),
     Status(StatusOf),
     Folder(&'static str),
@@ -327,7 +329,7 @@ impl Session {
 impl Session {
     /// Takes the tag of a command; `*` for one that has none, which makes its BAD untagged.
     pub(super) fn begin(&mut self, line: &[u8]) {
-        let tag = crate::imap::command::tag_of(line).unwrap_or(b"*");
+        let tag = tag_of(line).unwrap_or(b"*");
         self.command.tag.clear();
         self.command.tag.extend_from_slice(tag);
         (self.command.hides_expunges, self.command.rescan) = (false, false);
@@ -373,6 +375,12 @@ impl Session {
         self.tell_untold(tx);
         tx.write_with(|out| write_tagged(out, &self.command.tag, status, code, text));
         self.between_commands(tx);
+    }
+
+    /// Ends the command with the NO of a refusal.
+    pub(super) fn end_refused(&mut self, refusal: &Refusal, tx: &mut SendQueue) {
+        let (code, text) = of_refusal(refusal);
+        self.end(Status::No, Some(&code), text, tx);
     }
 
     /// The tagged reply is written; the next command may come.

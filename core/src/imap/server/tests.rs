@@ -1,5 +1,6 @@
 //! Tests of whole sessions: transcripts, any segmentation, arbitrary answers, and a model of a client's view.
 
+mod backpressure;
 mod bench;
 mod model;
 mod properties;
