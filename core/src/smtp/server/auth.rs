@@ -6,7 +6,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::session::{Question, Session, State};
+use super::ask::Question;
+use super::session::{Session, State};
 use super::{Ask, Role};
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;

@@ -11,9 +11,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
+use super::ask::Question;
 use super::mail::Mail;
 use super::message::{Completion, Message, MessageSetup};
-use super::session::{Question, Session, State};
+use super::session::{Session, State};
 use super::{Ask, BeginVerdict, CommitVerdict, Role, Transaction};
 use crate::machine::{Action, Now, Step, StepOf};
 use crate::mime::date;

@@ -5,8 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::ask::Question;
 use super::message::Message;
-use super::session::{Question, Session};
+use super::session::Session;
 use super::{Ask, Recipient, RecipientVerdict, Role, SenderVerdict, Transaction};
 use crate::event::Event;
 use crate::machine::Now;

@@ -12,7 +12,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `session` | what is expected next; the pump; timers, shutdown, answers |
+//! | `session` | what is expected next; the pump; timers, shutdown |
+//! | `ask` | asking, answers, lost answers |
 //! | `hello` | EHLO, HELO, STARTTLS |
 //! | `auth` | AUTH |
 //! | `mail` | MAIL, RCPT, RSET |
@@ -50,6 +51,7 @@
 //! assert_eq!(replies, b"220 mail.example.org ESMTP postier\r\n250 2.0.0 Ok\r\n221 2.0.0 Bye\r\n");
 //! ```
 
+mod ask;
 mod auth;
 mod data;
 mod hello;

@@ -21,19 +21,19 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::mem;
 
+use super::ask::{Question, Wait};
 use super::auth::AuthStep;
-use super::data::Receive;
 use super::hello::Client;
 use super::mail::Mail;
 use super::message::Message;
-use super::{Answer, Ask, Notice, Recipient, Setup, Transaction};
+use super::{Answer, Ask, Notice, Setup};
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, StepOf, TimerKind, TlsInfo};
 use crate::send_queue::SendQueue;
 use crate::site::Account;
 use crate::smtp::command::{self, Command, CommandError};
 use crate::smtp::reply::{Reply, write_greeting};
-use crate::ticket::{Ticket, TicketId, TicketSource};
+use crate::ticket::{TicketId, TicketSource};
 use crate::wire::dot::Unstuffer;
 use crate::wire::lines::{Found, LineScanner};
 
@@ -50,7 +50,7 @@ pub struct Session {
     pub(super) tls: Option<TlsInfo>,
     pub(super) lines: LineScanner,
     pub(super) counts: Counts,
-    tickets: TicketSource,
+    pub(super) tickets: TicketSource,
     /// Actions that did not fit into the step in which they arose: two or three.
     outbox: VecDeque<SessionAction>,
     started: Instant,
@@ -85,24 +85,6 @@ pub(super) enum State {
     StartTls,
     /// Nothing, ever.
     Closed,
-}
-
-/// An ask that is under way.
-#[derive(Debug)]
-pub(super) struct Wait {
-    pub(super) ticket: TicketId,
-    pub(super) deadline: Instant,
-    pub(super) question: Question,
-}
-
-/// What was asked, with what is needed when the answer comes.
-#[derive(Debug)]
-pub(super) enum Question {
-    Authenticate { login: Box<[u8]> },
-    Sender(Box<Transaction>),
-    Recipient(Recipient),
-    Begin(Box<Message>, Receive),
-    Commit { id: Arc<str> },
 }
 
 /// What a client has used up.
@@ -280,76 +262,6 @@ impl Session {
         }
     }
 
-    fn handle_answer(&mut self, now: Now, answer: Answer, tx: &mut SendQueue) {
-        let wait = match mem::replace(&mut self.state, State::Command) {
-            State::Waiting(wait) => wait,
-            // Nothing is waited for: the answer comes too late.
-            state => return self.state = state,
-        };
-        self.active = now.instant;
-        let ticket = wait.ticket;
-        let unanswered = match (answer, wait.question) {
-            (Answer::Authenticate(answer), Question::Authenticate { login }) => {
-                match answer.into_verdict(ticket) {
-                    Some(verdict) => return self.handle_authenticated(verdict, &login, tx),
-                    None => Question::Authenticate { login },
-                }
-            }
-            (Answer::Sender(answer), Question::Sender(transaction)) => match answer.into_verdict(ticket) {
-                Some(verdict) => return self.handle_sender(verdict, transaction, tx),
-                None => Question::Sender(transaction),
-            },
-            (Answer::Recipient(answer), Question::Recipient(recipient)) => {
-                match answer.into_verdict(ticket) {
-                    Some(verdict) => return self.handle_recipient(verdict, recipient, tx),
-                    None => Question::Recipient(recipient),
-                }
-            }
-            (Answer::Begin(answer), Question::Begin(message, receive)) => match answer.into_verdict(ticket) {
-                Some(verdict) => return self.handle_begun(verdict, message, receive, tx),
-                None => Question::Begin(message, receive),
-            },
-            (Answer::Commit(answer), Question::Commit { id }) => match answer.into_verdict(ticket) {
-                Some(verdict) => return self.handle_committed(verdict, &id, tx),
-                None => Question::Commit { id },
-            },
-            // The late answer to another question.
-            (
-                Answer::Authenticate(_)
-                | Answer::Sender(_)
-                | Answer::Recipient(_)
-                | Answer::Begin(_)
-                | Answer::Commit(_),
-                question,
-            ) => question,
-        };
-        self.state = State::Waiting(Wait { question: unanswered, ..wait });
-    }
-
-    /// A lost answer costs one reply. Only a commit goes on without us: nobody can know how far it has come.
-    fn handle_lost_answer(&mut self, now: Now, wait: Wait, tx: &mut SendQueue) {
-        self.active = now.instant;
-        match wait.question {
-            Question::Commit { id } => {
-                self.report_lost(&id, Reply::TookTooLong);
-                self.say(Reply::TookTooLong, tx);
-            }
-            Question::Authenticate { .. } => {
-                self.cancel(wait.ticket);
-                self.say(Reply::AuthUnavailable, tx);
-            }
-            Question::Sender(_) | Question::Recipient(_) => {
-                self.cancel(wait.ticket);
-                self.say(Reply::LocalError, tx);
-            }
-            Question::Begin(message, receive) => {
-                self.cancel(wait.ticket);
-                self.decline(message.id(), Reply::LocalError, receive, tx);
-            }
-        }
-        self.stop_if_wanted(tx);
-    }
-
     fn handle_timeout(&mut self, now: Now, tx: &mut SendQueue) {
         match mem::replace(&mut self.state, State::Command) {
             State::Waiting(wait) if now.instant >= wait.deadline => {
@@ -459,22 +371,6 @@ impl Session {
 
     pub(super) fn cancel(&mut self, ticket: TicketId) {
         self.outbox.push_back(Action::Cancel(ticket));
-    }
-
-    /// Asks, and waits for the answer.
-    pub(super) fn ask<V>(&mut self, now: Now, ask: impl FnOnce(Ticket<V>) -> (Ask, Question)) {
-        let ticket = self.tickets.issue();
-        let id = ticket.id();
-        let (ask, question) = ask(ticket);
-        let limit = match question {
-            Question::Commit { .. } => self.setup.limits.commit,
-            Question::Authenticate { .. }
-            | Question::Sender(_)
-            | Question::Recipient(_)
-            | Question::Begin(..) => self.setup.limits.answer,
-        };
-        self.outbox.push_back(Action::Ask(ask));
-        self.state = State::Waiting(Wait { ticket: id, deadline: now.instant.plus(limit), question });
     }
 
     /// Forgets the mail, in whatever state it is, and undoes what was begun for it.

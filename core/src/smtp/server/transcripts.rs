@@ -46,6 +46,7 @@ transcripts! {
     half_close
     hang_up
     hang_up_commit
+    hang_up_too_big
     headers
     hello
     hello_submission
