@@ -1,4 +1,5 @@
-//! Ordered output: octets, and ranges of opened files with their line ends turned into CRLF on the way out.
+//! Ordered output: octets, and ranges of opened files with their line ends turned into CRLF and their NULs into
+//! `\x80` on the way out.
 //!
 //! A machine pushes; the caller sends. Small replies that are pushed one after the other are one run of octets,
 //! so pipelined replies leave in one write. A [`FileRange`] names an opened handle; when its turn comes
@@ -18,6 +19,8 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+
+use memchr::memchr;
 
 use crate::disk::Handle;
 use crate::wire::eol::ToCrlf;
@@ -188,6 +191,7 @@ impl SendQueue {
             self.ready.drain(..skip);
             progress.range.skip -= skip as u64;
             self.ready.truncate(announced);
+            hide_nuls(&mut self.ready);
         }
         progress.range.emit -= self.ready.len() as u64;
     }
@@ -228,6 +232,16 @@ impl SendQueue {
             }
             self.sent = 0;
         }
+    }
+}
+
+/// Makes every NUL `\x80`: RFC 9051 §4.3 has no NUL in a literal, and `\x80` is no valid text in any encoding
+/// IMAP uses.
+pub(crate) fn hide_nuls(mut octets: &mut [u8]) {
+    while let Some((_, rest)) = memchr(0, octets).and_then(|at| octets.split_at_mut_checked(at)) {
+        let Some((nul, rest)) = rest.split_first_mut() else { return };
+        *nul = 0x80;
+        octets = rest;
     }
 }
 
@@ -282,6 +296,13 @@ mod tests {
         tx.push(b")");
         assert_eq!(drain(&mut tx, b"abc\n", 100, 100), b"abc\r\n     )");
         assert_eq!(tx.poll_mismatch(), 1);
+    }
+
+    #[test]
+    fn no_nul_is_sent_from_a_file() {
+        let mut tx = SendQueue::default();
+        tx.push_range(FileRange { file: Handle(1), offset: 0, skip: 0, emit: 5 });
+        assert_eq!(drain(&mut tx, b"\0a\0\0b", 100, 100), b"\x80a\x80\x80b");
     }
 
     #[test]
