@@ -55,6 +55,8 @@ pub(super) struct MemDisk {
     pub(super) alive: Vec<u32>,
     /// Names of all operations, for tests that count them.
     pub(super) log: Vec<String>,
+    /// How many handles a task leaves open, for others to close.
+    pub(super) handed_out: usize,
 }
 
 pub(super) fn context() -> StoreContext {
@@ -81,6 +83,7 @@ impl MemDisk {
             before: None,
             alive: Vec::new(),
             log: Vec::new(),
+            handed_out: 0,
         }
     }
 
@@ -137,6 +140,7 @@ impl MemDisk {
         }
         self.handles.clear();
         (self.fail_at, self.crash_at, self.before) = (None, None, None);
+        self.handed_out = 0;
         self.advance(10_000_000);
     }
 
@@ -192,7 +196,7 @@ impl MemDisk {
                     resume = Resume::Start;
                 }
                 TaskStep::Done(done) => {
-                    assert!(self.handles.is_empty(), "handles are left open: {:?}", self.handles);
+                    assert_eq!(self.handles.len(), self.handed_out, "left open: {:?}", self.handles);
                     return Some(done);
                 }
             }
@@ -203,6 +207,18 @@ impl MemDisk {
     pub(super) fn counted_log(&self) -> Vec<&str> {
         let counts = |name: &&str| !["Close", "Clock", "ProcessAlive"].contains(name);
         self.log.iter().map(String::as_str).filter(counts).collect()
+    }
+
+    /// Reads from a handle that a task left open.
+    pub(super) fn read_handle(&self, file: Handle, offset: u64, len: usize) -> Vec<u8> {
+        let bytes = self.bytes(self.inode(file)).expect("a file");
+        let start = bytes.len().min(offset as usize);
+        bytes[start..bytes.len().min(start + len)].to_vec()
+    }
+
+    /// Closes a handle that a task left open.
+    pub(super) fn close_handle(&mut self, file: Handle) {
+        self.handles.remove(&file.0).expect("closed twice");
     }
 
     fn inode(&self, handle: Handle) -> usize {

@@ -34,6 +34,11 @@ impl Scope {
         self.disk.close(handle).await;
     }
 
+    /// Leaves one handle open at the end: it is another one's to close.
+    pub(super) fn keep(&mut self, handle: Handle) {
+        self.open.retain(|open| *open != handle);
+    }
+
     /// Closes everything.
     pub(super) async fn finish(self) {
         for handle in self.open {

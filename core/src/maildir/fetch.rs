@@ -1,0 +1,247 @@
+//! FETCH: what a client asks of messages, read from their files and written as IMAP has it.
+//!
+//! A [`fetch`] makes one page: it goes through the messages it is given until the page holds [`PAGE_BYTES`],
+//! or a part of a file is to be sent as it lies on the disk, and says where to go on. It reads no more of a
+//! message than is asked for:
+//!
+//! | asked for | read |
+//! |---|---|
+//! | FLAGS, UID, sizes and dates that are known | nothing ([`render_known`]) |
+//! | INTERNALDATE | a stat |
+//! | ENVELOPE, `BODY[HEADER…]` | the header |
+//! | anything else of a message of at most [`SMALL_BYTES`] | the file, once |
+//! | the parts of a larger message | the file, in chunks, none of which is kept |
+//! | a text of more than [`SMALL_BYTES`] | nothing: it becomes a [`FileRange`](crate::send_queue::FileRange) |
+//!
+//! Literals have the size the octets have. Where a file is sent as it lies on the disk that size is the one in
+//! its name (`,W=`), unless the name is wrong about the size of the file; then it is counted.
+//!
+//! A message whose file is gone is left out, and [`FetchPage::gone`] says so. An error of the disk ends the
+//! page before the message it happened at; it is reported when that message is the first.
+//!
+//! Line ends are CRLF, a NUL is sent as `\x80` (RFC 9051 §4.3), other octets as they are; but a bare CR among
+//! filtered header fields becomes a space.
+
+mod item;
+mod source;
+
+use super::context::{Root, StoreError};
+use super::folder::FolderName;
+use super::mailbox::{Message, Messages};
+use super::reader::{Failure, Reader};
+use crate::disk::Disk;
+use crate::imap::fetch::FetchItem;
+use crate::imap::sequence::UidSet;
+use crate::imap::server::{FetchPage, FetchRequest, FetchRow};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use item::{Known, Needs, Output};
+use source::Source;
+
+/// A page with so many octets is full.
+pub const PAGE_BYTES: usize = 256 * 1024;
+/// The largest message, and the largest text of a message, that is read into memory whole, in octets.
+pub const SMALL_BYTES: usize = 64 * 1024;
+/// The most octets one message may have in a page, not counting parts of files. Only a request that names
+/// very many sections comes near.
+pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most parts of files one message may have in a page. Larger texts beyond are read into memory.
+pub const ROW_FILES_MAX: usize = 16;
+
+/// What one page is to be made of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The messages, in ascending UID order.
+    pub messages: Vec<Message>,
+    /// Names of keywords a to z, by index.
+    pub keywords: Arc<Vec<String>>,
+    /// What of each.
+    pub request: Arc<FetchRequest>,
+    /// UIDs whose flags this FETCH has changed: FLAGS is told of them whether asked for or not.
+    pub changed: UidSet,
+}
+
+/// Facts about a message that were not known and had to be looked up, or were known wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The message's UID.
+    pub uid: u32,
+    /// Octets of its file.
+    pub size: Option<u64>,
+    /// RFC822.SIZE
+    pub wire_size: Option<u64>,
+    /// INTERNALDATE in seconds since 1970.
+    pub internal_date: Option<i64>,
+}
+
+/// Writes the items of one message from what is known of it; false, and nothing written, if its file has to be
+/// looked at.
+///
+/// ```
+/// use postier_core::imap::fetch::FetchItem;
+/// use postier_core::imap::flag::FlagSet;
+/// use postier_core::imap::server::FetchRequest;
+/// use postier_core::maildir::fetch::render_known;
+/// use postier_core::maildir::mailbox::Message;
+///
+/// let flags = FlagSet::from_bits(u32::MAX);
+/// let message = Message::new(7, Box::from(&b"1.a,S=9,W=10:2,S"[..]), false, flags, 1);
+/// let items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::Rfc822Size];
+/// let mut request = FetchRequest { items, recent: Default::default(), set_seen: false };
+/// let mut out = Vec::new();
+/// assert!(render_known(&message, &[], &request, &mut out));
+/// assert_eq!(out, br"UID 7 FLAGS (\Seen) RFC822.SIZE 10");
+/// request.items.push(FetchItem::Envelope);
+/// assert!(!render_known(&message, &[], &request, &mut out));
+/// ```
+pub fn render_known(
+    message: &Message,
+    keywords: &[String],
+    request: &FetchRequest,
+    out: &mut Vec<u8>,
+) -> bool {
+    let needs = Needs::of(request);
+    let known = Known::of(message);
+    if needs.file() || !known.has(&needs) {
+        return false;
+    }
+    let start = out.len();
+    for item in needs.each_once(&request.items) {
+        item::start(item, start, out);
+        if !item::write_known(item, message, &known, keywords, request, out) {
+            out.truncate(start);
+            return false;
+        }
+    }
+    true
+}
+
+/// Makes a page, and says what had to be looked up. At least one message is done.
+///
+/// The files in the page are open; whoever takes the page closes them.
+///
+/// # Errors
+/// What the file system says of the mailbox, or of the first message. [`StoreErrorKind::Cannot`](super::context::StoreErrorKind::Cannot) for a request
+/// that wants more of one message than [`ROW_BYTES_MAX`].
+pub async fn fetch(
+    disk: Disk,
+    root: Root,
+    folder: FolderName,
+    wanted: Wanted,
+) -> Result<(FetchPage, Vec<Learned>), StoreError> {
+    let mut reader = Reader::new(disk, root, folder);
+    let (mut page, mut learned) = (FetchPage::default(), Vec::new());
+    let result = fill(&mut reader, &wanted, &mut page, &mut learned).await;
+    reader.finish().await;
+    result.map(|()| (page, learned))
+}
+
+/// The sum of the RFC822.SIZE of all messages (RFC 8438); those whose size is not known are read, those that
+/// are gone count nothing.
+///
+/// # Errors
+/// What the file system says.
+pub async fn total_size(
+    disk: Disk,
+    root: Root,
+    folder: FolderName,
+    messages: Messages,
+) -> Result<u64, StoreError> {
+    let mut reader = Reader::new(disk, root, folder);
+    let total = add_sizes(&mut reader, &messages).await;
+    reader.finish().await;
+    total
+}
+
+async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, StoreError> {
+    let mut total = 0u64;
+    for message in messages.iter() {
+        let size = match message.wire_size {
+            Some(size) => size,
+            None => {
+                let mut source = Source::new(message);
+                let counted = source.count(reader).await;
+                source.close(reader).await;
+                match counted {
+                    Ok(size) => size,
+                    Err(Failure::Gone) => 0,
+                    Err(Failure::Store(error)) => return Err(error),
+                }
+            }
+        };
+        total = total.saturating_add(size);
+    }
+    Ok(total)
+}
+
+async fn fill(
+    reader: &mut Reader,
+    wanted: &Wanted,
+    page: &mut FetchPage,
+    learned: &mut Vec<Learned>,
+) -> Result<(), StoreError> {
+    let needs = Needs::of(&wanted.request);
+    let mut output = Output::default();
+    for message in &wanted.messages {
+        let start = output.bytes.len();
+        if start >= PAGE_BYTES || !output.files.is_empty() {
+            page.next = Some(message.uid);
+            break;
+        }
+        let mut source = Source::new(message);
+        let result = render(reader, &mut source, wanted, &needs, &mut output).await;
+        source.close(reader).await;
+        match result {
+            Ok(()) => {
+                page.rows.push(FetchRow { uid: message.uid, end: output.bytes.len() });
+                learned.extend(source.learned());
+            }
+            Err(failure) => {
+                output.bytes.truncate(start);
+                for (_, range) in output.files.drain(..) {
+                    reader.take_back(range.file);
+                }
+                match failure {
+                    Failure::Gone => page.gone = true,
+                    Failure::Store(error) if page.rows.is_empty() => return Err(error),
+                    Failure::Store(_) => {
+                        page.next = Some(message.uid);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    (page.bytes, page.files) = (output.bytes, output.files);
+    Ok(())
+}
+
+/// Writes one row.
+async fn render(
+    reader: &mut Reader,
+    source: &mut Source<'_>,
+    wanted: &Wanted,
+    needs: &Needs,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let request = &*wanted.request;
+    source.load(reader, needs).await?;
+    output.start_row();
+    let start = output.bytes.len();
+    let flags = (!needs.flags && wanted.changed.contains(source.message.uid)).then_some(&FetchItem::Flags);
+    for item in needs.each_once(&request.items).chain(flags) {
+        item::start(item, start, &mut output.bytes);
+        let known = source.known();
+        if !item::write_known(item, source.message, &known, &wanted.keywords, request, &mut output.bytes) {
+            item::write(item, reader, source, output).await?;
+        }
+        if output.row_bytes() > ROW_BYTES_MAX {
+            return Err(source.too_much());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
