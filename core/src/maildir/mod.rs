@@ -46,6 +46,7 @@ pub mod name;
 mod place;
 mod reader;
 mod scope;
+pub mod search;
 mod settle;
 pub mod subscriptions;
 pub mod sync;

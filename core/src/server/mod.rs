@@ -1,14 +1,16 @@
 //! The composition: sessions in the front, mailboxes in the office.
 //!
-//! * `front::Front`: connections and their sessions; one per event loop. A connection never changes its front.
-//! * `office::Office`: store, logins, selections; exactly one per process, so there is one writer per mailbox
+//! * [`front::Front`]: connections and their sessions; one per event loop. A connection never changes its front.
+//! * [`office::Office`]: store, logins, selections; exactly one per process, so there is one writer per mailbox
 //!   and no lock between threads.
 //! * [`gate::Gate`]: who may connect at all.
 //!
 //! Front and office exchange [`ToOffice`] and [`FromOffice`]: plain values that can travel between threads.
 //! What a session asks and the [`Site`](crate::site::Site) can answer, the front answers on the spot.
 
+pub mod front;
 pub mod gate;
+pub mod office;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

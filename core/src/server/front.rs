@@ -1,0 +1,401 @@
+//! Connections and their sessions: one front per event loop.
+//!
+//! The adapter opens a connection with [`Front::open`], hands received octets to [`Front::handle_bytes`], answers
+//! of the office to [`Front::handle_office`] and carries out the [`FrontAction`]s. After every call that names a
+//! connection it sends what [`Front::tx`] holds, and calls `handle_bytes` again (with what is unconsumed, maybe
+//! nothing) after an action was carried out for it or its queue has fallen below low water.
+//!
+//! The front answers what the [`Site`] can answer: who a recipient is, who may send as whom. Everything else
+//! goes to the office. Message bodies are gathered here in chunks with LF line ends; a message that fits in one
+//! chunk travels to the office in one piece with its commit.
+
+mod desk;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use self::desk::Desk;
+use super::{Caller, ConnId, FromOffice, FrontIndex, Service, ToOffice};
+use crate::event::Event;
+use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, TlsInfo};
+use crate::send_queue::SendQueue;
+use crate::site::{BareNewline, LoginWithoutTls, Site};
+use crate::{imap, smtp};
+
+/// What the adapter is to do.
+#[derive(Debug)]
+pub enum FrontAction {
+    /// Hand this to the office.
+    Office(ToOffice),
+    /// Send what is queued, then start a TLS handshake; drop what was received in the clear.
+    StartTls(ConnId),
+    /// Send what is queued, then close and call [`Front::close`].
+    Close(ConnId, CloseReason),
+    /// Log this.
+    Event(ConnId, Event),
+    /// Pump and send: something happened to this connection outside of a call that names it.
+    Pump(ConnId),
+}
+
+/// The connections of one event loop.
+#[derive(Debug)]
+pub struct Front {
+    index: FrontIndex,
+    site: Arc<Site>,
+    connections: BTreeMap<ConnId, Connection>,
+    timers: BTreeSet<(Instant, ConnId)>,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    session: Session,
+    tx: SendQueue,
+    desk: Desk,
+    timer: Option<Instant>,
+    closing: bool,
+}
+
+#[derive(Debug)]
+enum Session {
+    Smtp(Box<smtp::server::Session>),
+    Imap(Box<imap::server::Session>),
+}
+
+/// What an adapter knows of a connection when it opens it.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// What was connected to.
+    pub service: Service,
+    /// The client.
+    pub peer: IpAddr,
+    /// There is a certificate for STARTTLS.
+    pub starttls: bool,
+    /// The finished handshake, where TLS comes first.
+    pub tls: Option<TlsInfo>,
+}
+
+impl Front {
+    /// A front without connections. `seed` is randomness for the names of transactions.
+    pub fn new(index: FrontIndex, site: Arc<Site>, seed: u64) -> Self {
+        Front { index, site, connections: BTreeMap::new(), timers: BTreeSet::new(), seed }
+    }
+
+    /// Takes a connection in; its greeting is in [`Front::tx`] afterwards.
+    pub fn open(&mut self, now: Now, conn: ConnId, opening: Opening, out: &mut Vec<FrontAction>) {
+        let Opening { service, peer, starttls, tls } = opening;
+        out.push(FrontAction::Event(conn, Event::Connected { peer, service: service.name() }));
+        let limits = self.site.limits;
+        let mut tx = SendQueue::new(limits.tx_high_water_bytes);
+        let hostname: Arc<str> = self.site.hostname().into();
+        let peer = peer.to_canonical();
+        let plaintext_login = self.site.login_without_tls == LoginWithoutTls::Loopback && peer.is_loopback();
+        let smtp_role = match service {
+            Service::Smtp => Some(smtp::server::Role::Exchange),
+            Service::Submission | Service::Submissions => Some(smtp::server::Role::Submission),
+            Service::Imap | Service::Imaps => None,
+        };
+        let session = match smtp_role {
+            Some(role) => {
+                let refuse_bare_newlines = self.site.bare_newline == BareNewline::Refuse;
+                let (session, seed) = (conn.0, self.seed);
+                let setup = smtp::server::Setup {
+                    role,
+                    hostname,
+                    peer,
+                    starttls,
+                    tls,
+                    plaintext_login,
+                    refuse_bare_newlines,
+                    limits,
+                    session,
+                    seed,
+                };
+                Session::Smtp(Box::new(smtp::server::Session::new(setup, now, &mut tx)))
+            }
+            None => {
+                let setup = imap::server::Setup { hostname, peer, starttls, tls, plaintext_login, limits };
+                Session::Imap(Box::new(imap::server::Session::new(setup, now, &mut tx)))
+            }
+        };
+        let desk = Desk::new(Caller { front: self.index, conn });
+        self.connections.insert(conn, Connection { session, tx, desk, timer: None, closing: false });
+        self.arm(conn);
+    }
+
+    /// Everything received and not consumed yet; says how much is consumed now.
+    pub fn handle_bytes(&mut self, now: Now, conn: ConnId, rx: &[u8], out: &mut Vec<FrontAction>) -> usize {
+        let consumed = self.connections.get_mut(&conn).map_or(rx.len(), |c| c.pump(&self.site, now, rx, out));
+        self.arm(conn);
+        consumed
+    }
+
+    /// The TLS handshake of STARTTLS is done.
+    pub fn handle_tls_started(&mut self, now: Now, conn: ConnId, tls: TlsInfo, out: &mut Vec<FrontAction>) {
+        self.feed(now, conn, Plain::TlsStarted(tls), out);
+    }
+
+    /// The client will send nothing more; what was received before is to be handed in first.
+    pub fn handle_eof(&mut self, now: Now, conn: ConnId, out: &mut Vec<FrontAction>) {
+        self.feed(now, conn, Plain::Eof, out);
+    }
+
+    /// The connection is gone: what it began is undone. Its files are given back through the returned queue.
+    pub fn close(&mut self, now: Now, conn: ConnId, out: &mut Vec<FrontAction>) -> Option<SendQueue> {
+        if self.connections.get(&conn).is_some_and(|c| !c.closing) {
+            self.feed(now, conn, Plain::Eof, out);
+        }
+        let mut connection = self.connections.remove(&conn)?;
+        if let Some(timer) = connection.timer {
+            self.timers.remove(&(timer, conn));
+        }
+        connection.desk.close(out);
+        connection.tx.clear();
+        Some(connection.tx)
+    }
+
+    /// An answer or a notice of the office. Pump its connection afterwards.
+    pub fn handle_office(&mut self, now: Now, message: FromOffice, out: &mut Vec<FrontAction>) -> ConnId {
+        let conn = message.conn();
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.handle_office(&self.site, now, message, out);
+            self.arm(conn);
+        }
+        conn
+    }
+
+    /// When to call [`Front::handle_timeouts`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(instant, _)| *instant)
+    }
+
+    /// Lets every timer that is due run out.
+    pub fn handle_timeouts(&mut self, now: Now, out: &mut Vec<FrontAction>) {
+        while let Some(&(instant, conn)) = self.timers.first()
+            && instant <= now.instant
+        {
+            self.timers.pop_first();
+            if let Some(connection) = self.connections.get_mut(&conn) {
+                connection.timer = None;
+            }
+            self.feed(now, conn, Plain::Timeout, out);
+            out.push(FrontAction::Pump(conn));
+        }
+    }
+
+    /// What is to be sent to this connection.
+    pub fn tx(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
+        self.connections.get_mut(&conn).map(|connection| &mut connection.tx)
+    }
+
+    /// Whether to read from the socket.
+    pub fn wants_bytes(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(|c| {
+            let session = match &c.session {
+                Session::Smtp(session) => session.wants_bytes(),
+                Session::Imap(session) => session.wants_bytes(),
+            };
+            session && !c.closing && c.desk.has_room()
+        })
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// No connection at all.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// The server ends: every session finishes what was accepted for commit, and says goodbye.
+    pub fn shutdown(&mut self, now: Now, out: &mut Vec<FrontAction>) {
+        let all: Vec<ConnId> = self.connections.keys().copied().collect();
+        for conn in all {
+            self.feed(now, conn, Plain::Shutdown, out);
+            out.push(FrontAction::Pump(conn));
+        }
+    }
+
+    /// A new configuration: connections opened from now on have its limits; addresses mean what it says at once.
+    pub fn reload(&mut self, site: Arc<Site>) {
+        self.site = site;
+    }
+
+    fn feed(&mut self, now: Now, conn: ConnId, input: Plain, out: &mut Vec<FrontAction>) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.feed(&self.site, now, input, out);
+            self.arm(conn);
+        }
+    }
+
+    fn arm(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let wanted = match &connection.session {
+            Session::Smtp(session) => session.poll_timeout(),
+            Session::Imap(session) => session.poll_timeout(),
+        };
+        let wanted = wanted.filter(|_| !connection.closing).map(|(instant, _)| instant);
+        if wanted == connection.timer {
+            return;
+        }
+        if let Some(old) = connection.timer {
+            self.timers.remove(&(old, conn));
+        }
+        if let Some(new) = wanted {
+            self.timers.insert((new, conn));
+        }
+        connection.timer = wanted;
+    }
+}
+
+/// Inputs that are the same for both protocols.
+enum Plain {
+    TlsStarted(TlsInfo),
+    Timeout,
+    Eof,
+    Shutdown,
+}
+
+impl Connection {
+    fn pump(&mut self, site: &Site, now: Now, rx: &[u8], out: &mut Vec<FrontAction>) -> usize {
+        if self.closing {
+            return rx.len();
+        }
+        let Connection { session, tx, desk, closing, .. } = self;
+        match session {
+            Session::Smtp(session) => {
+                let mut clerk = desk::SmtpClerk { desk, site, out };
+                pump(&mut **session, now, rx, tx, &mut clerk, closing)
+            }
+            Session::Imap(session) => {
+                let mut clerk = desk::ImapClerk { desk, site, out };
+                pump(&mut **session, now, rx, tx, &mut clerk, closing)
+            }
+        }
+    }
+
+    fn feed(&mut self, site: &Site, now: Now, input: Plain, out: &mut Vec<FrontAction>) {
+        if self.closing {
+            return;
+        }
+        let Connection { session, tx, desk, closing, .. } = self;
+        match session {
+            Session::Smtp(session) => {
+                let input = match input {
+                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
+                    Plain::Timeout => Input::Timeout,
+                    Plain::Eof => Input::Eof,
+                    Plain::Shutdown => Input::Notice(smtp::server::Notice::Shutdown),
+                };
+                feed(&mut **session, now, input, tx, &mut desk::SmtpClerk { desk, site, out }, closing);
+            }
+            Session::Imap(session) => {
+                let input = match input {
+                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
+                    Plain::Timeout => Input::Timeout,
+                    Plain::Eof => Input::Eof,
+                    Plain::Shutdown => Input::Notice(imap::server::Notice::Shutdown),
+                };
+                feed(&mut **session, now, input, tx, &mut desk::ImapClerk { desk, site, out }, closing);
+            }
+        }
+    }
+
+    fn handle_office(&mut self, site: &Site, now: Now, message: FromOffice, out: &mut Vec<FrontAction>) {
+        let Connection { session, tx, desk, closing, .. } = self;
+        if let FromOffice::ChunkTaken { .. } = message {
+            desk.chunk_taken();
+            return;
+        }
+        if *closing {
+            return;
+        }
+        match session {
+            Session::Smtp(session) => {
+                let answer = match message {
+                    FromOffice::Authenticated { answer, .. } => smtp::server::Answer::Authenticate(answer),
+                    FromOffice::Delivered { answer, .. } => smtp::server::Answer::Commit(answer),
+                    FromOffice::Imap { .. }
+                    | FromOffice::ImapNotice { .. }
+                    | FromOffice::ChunkTaken { .. } => return,
+                };
+                let mut clerk = desk::SmtpClerk { desk, site, out };
+                feed(&mut **session, now, Input::Answer(answer), tx, &mut clerk, closing);
+            }
+            Session::Imap(session) => {
+                let input = match message {
+                    FromOffice::Authenticated { answer, .. } => {
+                        desk.note_login(&answer);
+                        Input::Answer(imap::server::Answer::Authenticate(answer))
+                    }
+                    FromOffice::Imap { answer, .. } => Input::Answer(*answer),
+                    FromOffice::ImapNotice { notice, .. } => Input::Notice(notice),
+                    FromOffice::Delivered { .. } | FromOffice::ChunkTaken { .. } => return,
+                };
+                feed(&mut **session, now, input, tx, &mut desk::ImapClerk { desk, site, out }, closing);
+            }
+        }
+    }
+}
+
+/// Carries out what a session wants; may have an answer on the spot.
+trait Clerk<M: Machine> {
+    /// False: the body has to wait for room.
+    fn has_room(&self) -> bool;
+    /// Carries an action out.
+    fn handle(&mut self, action: Action<'_, M::Ask, M::Event>, closing: &mut bool) -> Option<M::Answer>;
+}
+
+/// Pumps octets through a session until it is idle; says how many are consumed.
+fn pump<M: Machine>(
+    session: &mut M,
+    now: Now,
+    rx: &[u8],
+    tx: &mut SendQueue,
+    clerk: &mut impl Clerk<M>,
+    closing: &mut bool,
+) -> usize {
+    let mut consumed = 0;
+    while !*closing && clerk.has_room() {
+        let rest = rx.get(consumed..).unwrap_or_default();
+        let Some(step) = session.handle_input(now, Input::Bytes(rest), tx) else { break };
+        consumed += step.consumed;
+        settle(session, now, step, tx, clerk, closing);
+    }
+    consumed.min(rx.len())
+}
+
+/// Feeds one input that is not octets.
+fn feed<M: Machine>(
+    session: &mut M,
+    now: Now,
+    input: Input<'_, M::Answer, M::Notice>,
+    tx: &mut SendQueue,
+    clerk: &mut impl Clerk<M>,
+    closing: &mut bool,
+) {
+    if let Some(step) = session.handle_input(now, input, tx) {
+        settle(session, now, step, tx, clerk, closing);
+    }
+}
+
+/// Carries a step out, and the steps that follow from answers given on the spot.
+fn settle<M: Machine>(
+    session: &mut M,
+    now: Now,
+    step: Step<'_, M::Ask, M::Event>,
+    tx: &mut SendQueue,
+    clerk: &mut impl Clerk<M>,
+    closing: &mut bool,
+) {
+    let mut action = step.action;
+    while let Some(current) = action.take() {
+        let Some(answer) = clerk.handle(current, closing) else { return };
+        action = session.handle_input(now, Input::Answer(answer), tx).and_then(|step| step.action);
+    }
+}

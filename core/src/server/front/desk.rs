@@ -1,0 +1,309 @@
+//! What a connection has beside its session: who is logged in, and the message body on its way to the office.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::super::{Caller, Password, ToOffice};
+use super::{Clerk, FrontAction};
+use crate::auth::{AuthVerdict, Credentials};
+use crate::event::Event;
+use crate::machine::Action;
+use crate::site::{Account, AccountId, Resolution, Site};
+use crate::ticket::{Answered, Ticket, TicketId};
+use crate::wire::eol::ToLf;
+use crate::{imap, smtp};
+
+/// Octets of a chunk: a smaller message travels in one piece.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Chunks on their way to the disk before the socket has to wait.
+const CHUNKS_MAX: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    caller: Caller,
+    login: LoginState,
+    upload: Option<Upload>,
+    chunks_out: usize,
+}
+
+#[derive(Debug)]
+enum LoginState {
+    Nobody,
+    Asked(TicketId, Arc<Account>),
+    Account(Arc<Account>),
+}
+
+/// A message body that is coming in.
+#[derive(Debug)]
+struct Upload {
+    kind: UploadKind,
+    eol: ToLf,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum UploadKind {
+    /// A delivery the office does not know of yet.
+    NewDelivery(TicketId, Box<smtp::server::Transaction>),
+    /// A delivery or an APPEND the office knows of.
+    Known(TicketId),
+}
+
+impl Desk {
+    pub(super) fn new(caller: Caller) -> Self {
+        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0 }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.chunks_out < CHUNKS_MAX
+    }
+
+    pub(super) fn chunk_taken(&mut self) {
+        self.chunks_out = self.chunks_out.saturating_sub(1);
+    }
+
+    pub(super) fn close(&mut self, out: &mut Vec<FrontAction>) {
+        self.upload = None;
+        out.push(FrontAction::Office(ToOffice::Gone { caller: self.caller }));
+    }
+
+    /// An IMAP login is decided: remember who it is, for the asks that follow.
+    pub(super) fn note_login(&mut self, answer: &Answered<AuthVerdict>) {
+        if let LoginState::Asked(ticket, account) = &self.login
+            && answer.answers(*ticket)
+        {
+            self.login = match answer.verdict() {
+                AuthVerdict::Granted(_) => LoginState::Account(account.clone()),
+                AuthVerdict::Denied | AuthVerdict::Temporary => LoginState::Nobody,
+            };
+        }
+    }
+
+    fn event(&self, event: Event, out: &mut Vec<FrontAction>) {
+        out.push(FrontAction::Event(self.caller.conn, event));
+    }
+
+    fn authenticate(
+        &mut self,
+        ticket: Ticket<AuthVerdict>,
+        credentials: Credentials,
+        site: &Site,
+        out: &mut Vec<FrontAction>,
+    ) {
+        let Credentials { authorization, login, password } = credentials;
+        let named = site.account_by_login(&login).and_then(|id| site.account(id));
+        // RFC 4616 §2: a user may only act as themselves here.
+        let itself =
+            authorization.is_empty() || site.account_by_login(&authorization) == named_id(site, named);
+        let account = named.filter(|_| itself).cloned();
+        if let Some(account) = &account {
+            self.login = LoginState::Asked(ticket.id(), account.clone());
+        }
+        let (caller, password) = (self.caller, Password(password));
+        out.push(FrontAction::Office(ToOffice::Authenticate { caller, ticket, account, password }));
+    }
+
+    fn body(&mut self, octets: &[u8], out: &mut Vec<FrontAction>) {
+        let Some(upload) = &mut self.upload else { return };
+        upload.eol.feed(octets, &mut upload.buffer);
+        if upload.buffer.len() >= CHUNK_BYTES {
+            let body = core::mem::take(&mut upload.buffer);
+            self.send_chunk(body, out);
+        }
+    }
+
+    fn send_chunk(&mut self, body: Vec<u8>, out: &mut Vec<FrontAction>) {
+        let (caller, Some(upload)) = (self.caller, &mut self.upload) else { return };
+        let ticket = match &upload.kind {
+            UploadKind::NewDelivery(ticket, _) | UploadKind::Known(ticket) => *ticket,
+        };
+        let message = match core::mem::replace(&mut upload.kind, UploadKind::Known(ticket)) {
+            UploadKind::NewDelivery(_, transaction) => {
+                ToOffice::Deliver { caller, transaction, body, commit: None }
+            }
+            UploadKind::Known(_) => ToOffice::Chunk { caller, body },
+        };
+        self.chunks_out += 1;
+        out.push(FrontAction::Office(message));
+    }
+
+    fn commit_delivery(
+        &mut self,
+        ticket: Ticket<smtp::server::CommitVerdict>,
+        out: &mut Vec<FrontAction>,
+    ) -> Option<smtp::server::Answer> {
+        let Some(mut upload) = self.upload.take() else {
+            let verdict = smtp::server::CommitVerdict::Temporary;
+            return Some(smtp::server::Answer::Commit(ticket.answer(verdict)));
+        };
+        upload.eol.finish(&mut upload.buffer);
+        let (caller, body) = (self.caller, upload.buffer);
+        match upload.kind {
+            UploadKind::NewDelivery(_, transaction) => {
+                let commit = Some(ticket);
+                out.push(FrontAction::Office(ToOffice::Deliver { caller, transaction, body, commit }));
+            }
+            UploadKind::Known(_) => {
+                self.chunks_out += 1;
+                out.push(FrontAction::Office(ToOffice::Chunk { caller, body }));
+                out.push(FrontAction::Office(ToOffice::Commit { caller, ticket }));
+            }
+        }
+        None
+    }
+
+    fn cancel(&mut self, id: TicketId, out: &mut Vec<FrontAction>) {
+        let Some(upload) = self.upload.take() else { return };
+        match upload.kind {
+            UploadKind::NewDelivery(ticket, _) if ticket == id => {}
+            UploadKind::Known(ticket) if ticket == id => {
+                out.push(FrontAction::Office(ToOffice::Abort { caller: self.caller }));
+            }
+            UploadKind::NewDelivery(..) | UploadKind::Known(_) => self.upload = Some(upload),
+        }
+    }
+}
+
+fn named_id(site: &Site, account: Option<&Arc<Account>>) -> Option<AccountId> {
+    account.and_then(|account| site.account_by_login(&account.address))
+}
+
+pub(super) struct SmtpClerk<'c> {
+    pub(super) desk: &'c mut Desk,
+    pub(super) site: &'c Site,
+    pub(super) out: &'c mut Vec<FrontAction>,
+}
+
+impl Clerk<smtp::server::Session> for SmtpClerk<'_> {
+    fn has_room(&self) -> bool {
+        self.desk.has_room()
+    }
+
+    fn handle(
+        &mut self,
+        action: Action<'_, smtp::server::Ask, Event>,
+        closing: &mut bool,
+    ) -> Option<smtp::server::Answer> {
+        match action {
+            Action::Ask(ask) => return self.ask(ask),
+            Action::Cancel(id) => self.desk.cancel(id, self.out),
+            Action::Body(octets) => self.desk.body(&octets, self.out),
+            Action::Event(event) => self.desk.event(event, self.out),
+            Action::StartTls => self.out.push(FrontAction::StartTls(self.desk.caller.conn)),
+            Action::Close(reason) => {
+                *closing = true;
+                self.out.push(FrontAction::Close(self.desk.caller.conn, reason));
+            }
+        }
+        None
+    }
+}
+
+impl SmtpClerk<'_> {
+    fn ask(&mut self, ask: smtp::server::Ask) -> Option<smtp::server::Answer> {
+        use smtp::server::{Answer, Ask, BeginVerdict, RecipientVerdict, SenderVerdict};
+        match ask {
+            Ask::Authenticate { ticket, credentials } => {
+                self.desk.authenticate(ticket, credentials, self.site, self.out);
+                None
+            }
+            Ask::Sender { ticket, account, local, domain } => {
+                let id = self.site.account_by_login(&account.address);
+                let allowed = id.is_some_and(|id| self.site.may_send_as(id, &local, &domain));
+                let verdict = if allowed { SenderVerdict::Allowed } else { SenderVerdict::NotYours };
+                Some(Answer::Sender(ticket.answer(verdict)))
+            }
+            Ask::Recipient { ticket, local, domain, .. } => {
+                let verdict = match self.site.resolve_recipient(&local, domain.as_deref()) {
+                    Resolution::Local(ids) => RecipientVerdict::Local(
+                        ids.into_iter().filter_map(|id| self.site.account(id).cloned()).collect(),
+                    ),
+                    Resolution::NoSuchUser => RecipientVerdict::NoSuchUser,
+                    Resolution::NotLocal => RecipientVerdict::NotLocal,
+                };
+                Some(Answer::Recipient(ticket.answer(verdict)))
+            }
+            Ask::Begin { ticket, transaction } => {
+                let kind = UploadKind::NewDelivery(ticket.id(), Box::new(transaction));
+                self.desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+                Some(Answer::Begin(ticket.answer(BeginVerdict::Go)))
+            }
+            Ask::Commit { ticket } => self.desk.commit_delivery(ticket, self.out),
+        }
+    }
+}
+
+pub(super) struct ImapClerk<'c> {
+    pub(super) desk: &'c mut Desk,
+    pub(super) site: &'c Site,
+    pub(super) out: &'c mut Vec<FrontAction>,
+}
+
+impl Clerk<imap::server::Session> for ImapClerk<'_> {
+    fn has_room(&self) -> bool {
+        self.desk.has_room()
+    }
+
+    fn handle(
+        &mut self,
+        action: Action<'_, imap::server::Ask, Event>,
+        closing: &mut bool,
+    ) -> Option<imap::server::Answer> {
+        match action {
+            Action::Ask(ask) => self.ask(ask),
+            Action::Cancel(id) => self.desk.cancel(id, self.out),
+            Action::Body(octets) => self.desk.body(&octets, self.out),
+            Action::Event(event) => self.desk.event(event, self.out),
+            Action::StartTls => self.out.push(FrontAction::StartTls(self.desk.caller.conn)),
+            Action::Close(reason) => {
+                *closing = true;
+                self.out.push(FrontAction::Close(self.desk.caller.conn, reason));
+            }
+        }
+        None
+    }
+}
+
+impl ImapClerk<'_> {
+    fn ask(&mut self, ask: imap::server::Ask) {
+        use imap::server::Ask;
+        match &ask {
+            Ask::Authenticate { .. } => {
+                if let Ask::Authenticate { ticket, credentials } = ask {
+                    self.desk.authenticate(ticket, credentials, self.site, self.out);
+                }
+                return;
+            }
+            Ask::Append { ticket, .. } => {
+                let kind = UploadKind::Known(ticket.id());
+                self.desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+            }
+            Ask::AppendCommit { .. } => {
+                if let Some(mut upload) = self.desk.upload.take() {
+                    upload.eol.finish(&mut upload.buffer);
+                    self.desk.chunks_out += 1;
+                    let (caller, body) = (self.desk.caller, upload.buffer);
+                    self.out.push(FrontAction::Office(ToOffice::Chunk { caller, body }));
+                }
+            }
+            Ask::Select { .. }
+            | Ask::Unselect { .. }
+            | Ask::Changes { .. }
+            | Ask::List { .. }
+            | Ask::Status { .. }
+            | Ask::Folder { .. }
+            | Ask::Fetch { .. }
+            | Ask::Store { .. }
+            | Ask::Copy { .. }
+            | Ask::Expunge { .. }
+            | Ask::Search { .. } => {}
+        }
+        // Without a login there is no account to ask about; the session does not ask then, and its answer
+        // timer covers a session that does.
+        if let LoginState::Account(account) = &self.desk.login {
+            let (caller, account, ask) = (self.desk.caller, account.clone(), Box::new(ask));
+            self.out.push(FrontAction::Office(ToOffice::Imap { caller, account, ask }));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The office: deliveries, logins, mailboxes. Exactly one per process.
+//!
+//! It decides, and never touches the disk itself: it makes [`Task`]s and gives them to the adapter
+//! ([`OfficeAction::Run`]), which drives them on worker threads and brings them back ([`OfficeInput::Ran`]).
+//!
+//! * `uploads`: bodies on their way into a delivery or an APPEND, many at the same time.
+//! * `mailboxes`: open mailboxes. All that changes one goes through its queue of [`work`](mailboxes), one task
+//!   at a time; what reads works on a snapshot and runs beside it.
+//! * `selections`: who has which mailbox selected, and how far they have been told.
+//!
+//! A change is adopted, told and answered only when its task says it is durable.
+
+mod answers;
+mod changes;
+mod folders;
+mod mailboxes;
+mod reading;
+mod selections;
+mod uploads;
+mod work;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use self::mailboxes::{Mailbox, MailboxKey};
+use self::selections::Selection;
+use self::uploads::Upload;
+use self::work::Done;
+use super::{Caller, FromOffice, FrontIndex, Password, ToOffice};
+use crate::auth::AuthVerdict;
+use crate::disk::{Task, TaskInput};
+use crate::event::Event;
+use crate::imap::server::SelectionId;
+use crate::machine::{Instant, Now};
+use crate::maildir::context::StoreContext;
+use crate::site::Account;
+use crate::ticket::Ticket;
+
+/// A store operation of the office.
+pub type StoreTask = Task<Done>;
+
+/// Numbers a task or a password check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Numbers a watched mailbox directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchId(pub u64);
+
+/// How a task came back from its worker.
+#[derive(Debug)]
+pub enum Ended {
+    /// It needs an input that only the office can give.
+    NeedsInput(StoreTask),
+    /// It wants to go on after this long.
+    Waits(StoreTask, Duration),
+    /// It is finished.
+    Done(Done),
+}
+
+/// What goes into the office.
+#[derive(Debug)]
+pub enum OfficeInput {
+    /// A message of a front.
+    Front(ToOffice),
+    /// A task is back.
+    Ran {
+        /// Which.
+        job: JobId,
+        /// How.
+        ended: Ended,
+    },
+    /// A password is checked.
+    PasswordChecked {
+        /// Which check.
+        job: JobId,
+        /// It is right.
+        right: bool,
+    },
+    /// Something happened in a watched directory.
+    DirectoryChanged {
+        /// Which.
+        watch: WatchId,
+    },
+    /// The directory cannot be watched: the office looks at it now and then.
+    WatchFailed {
+        /// Which.
+        watch: WatchId,
+    },
+    /// The instant of [`Office::poll_timeout`] has come.
+    Timeout,
+}
+
+/// What the adapter is to do.
+#[derive(Debug)]
+pub enum OfficeAction {
+    /// Bring this to a front.
+    Answer(FrontIndex, FromOffice),
+    /// Drive this task until it is done or wants something.
+    Run(JobId, StoreTask),
+    /// Check a password; without an account take as long and say no.
+    CheckPassword {
+        /// To answer with.
+        job: JobId,
+        /// Whose.
+        account: Option<Arc<Account>>,
+        /// The password.
+        password: Password,
+    },
+    /// Tell when `cur` or `new` in this directory changes.
+    Watch {
+        /// To name it by.
+        watch: WatchId,
+        /// The mailbox directory.
+        path: Vec<u8>,
+    },
+    /// No longer.
+    Unwatch {
+        /// Which.
+        watch: WatchId,
+    },
+    /// Log this.
+    Event(Event),
+}
+
+/// The one office of a process.
+#[derive(Debug)]
+pub struct Office {
+    context: Arc<StoreContext>,
+    last_id: u64,
+    logins: BTreeMap<JobId, Login>,
+    uploads: BTreeMap<JobId, Upload>,
+    upload_of: BTreeMap<Caller, JobId>,
+    mailboxes: BTreeMap<MailboxKey, Mailbox>,
+    selections: BTreeMap<SelectionId, Selection>,
+    watches: BTreeMap<WatchId, MailboxKey>,
+    waiting: BTreeMap<(Instant, JobId), StoreTask>,
+    /// Accounts whose Maildir has been seen or made.
+    prepared: BTreeSet<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Login {
+    caller: Caller,
+    ticket: Ticket<AuthVerdict>,
+    account: Option<Arc<Account>>,
+}
+
+/// What a call has to work with: the time, and where actions go.
+struct Desk<'o> {
+    now: Now,
+    out: &'o mut Vec<OfficeAction>,
+}
+
+impl Desk<'_> {
+    fn answer(&mut self, caller: Caller, message: FromOffice) {
+        self.out.push(OfficeAction::Answer(caller.front, message));
+    }
+
+    fn imap(&mut self, caller: Caller, answer: crate::imap::server::Answer) {
+        self.answer(caller, FromOffice::Imap { conn: caller.conn, answer: Box::new(answer) });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push(OfficeAction::Event(event));
+    }
+}
+
+impl Office {
+    /// An office for the Maildirs of this host.
+    pub fn new(context: Arc<StoreContext>) -> Self {
+        Office {
+            context,
+            last_id: 0,
+            logins: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            upload_of: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            selections: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            prepared: BTreeSet::new(),
+        }
+    }
+
+    /// One input; what follows from it is appended to `out`.
+    pub fn handle(&mut self, now: Now, input: OfficeInput, out: &mut Vec<OfficeAction>) {
+        let desk = &mut Desk { now, out };
+        match input {
+            OfficeInput::Front(message) => self.handle_front(message, desk),
+            OfficeInput::Ran { job, ended } => self.handle_ran(job, ended, desk),
+            OfficeInput::PasswordChecked { job, right } => self.handle_password(job, right, desk),
+            OfficeInput::DirectoryChanged { watch } => self.handle_directory(watch, desk),
+            OfficeInput::WatchFailed { watch } => self.handle_unwatchable(watch, desk),
+            OfficeInput::Timeout => self.handle_timeout(desk),
+        }
+    }
+
+    /// When to hand in [`OfficeInput::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let task = self.waiting.first_key_value().map(|((instant, _), _)| *instant);
+        let mailbox = self.mailboxes.values().filter_map(Mailbox::poll_timeout).min();
+        task.into_iter().chain(mailbox).min()
+    }
+
+    /// Nothing is under way: everything that was accepted is durable or refused.
+    pub fn is_idle(&self) -> bool {
+        self.uploads.is_empty() && self.mailboxes.values().all(Mailbox::is_idle)
+    }
+
+    fn handle_front(&mut self, message: ToOffice, desk: &mut Desk<'_>) {
+        match message {
+            ToOffice::Authenticate { caller, ticket, account, password } => {
+                let job = self.job();
+                self.logins.insert(job, Login { caller, ticket, account: account.clone() });
+                desk.out.push(OfficeAction::CheckPassword { job, account, password });
+            }
+            ToOffice::Deliver { caller, transaction, body, commit } => {
+                self.start_delivery(caller, *transaction, body, commit, desk);
+            }
+            ToOffice::Chunk { caller, body } => self.upload_input(caller, TaskInput::Chunk(body), desk),
+            ToOffice::Commit { caller, ticket } => self.commit_delivery(caller, ticket, desk),
+            ToOffice::Abort { caller } => self.upload_input(caller, TaskInput::Abort, desk),
+            ToOffice::Imap { caller, account, ask } => self.handle_imap(caller, account, *ask, desk),
+            ToOffice::Gone { caller } => {
+                self.abandon_upload(caller, desk);
+                self.leave_all(caller, desk);
+            }
+        }
+    }
+
+    fn handle_ran(&mut self, job: JobId, ended: Ended, desk: &mut Desk<'_>) {
+        match ended {
+            Ended::Waits(task, duration) => {
+                self.waiting.insert((desk.now.instant.plus(duration), job), task);
+            }
+            Ended::NeedsInput(task) => self.upload_hungry(job, task, desk),
+            Ended::Done(done) => self.handle_done(job, done, desk),
+        }
+    }
+
+    fn handle_password(&mut self, job: JobId, right: bool, desk: &mut Desk<'_>) {
+        let Some(login) = self.logins.remove(&job) else { return };
+        let Login { caller, ticket, account } = login;
+        let verdict = match account {
+            Some(account) if right => {
+                if self.prepared.contains(&account.maildir) {
+                    AuthVerdict::Granted(account)
+                } else {
+                    return self.prepare_account(caller, ticket, account, desk);
+                }
+            }
+            Some(_) | None => AuthVerdict::Denied,
+        };
+        let answer = ticket.answer(verdict);
+        desk.answer(caller, FromOffice::Authenticated { conn: caller.conn, answer });
+    }
+
+    fn handle_timeout(&mut self, desk: &mut Desk<'_>) {
+        while let Some(entry) = self.waiting.first_entry()
+            && entry.key().0 <= desk.now.instant
+        {
+            let ((_, job), task) = entry.remove_entry();
+            desk.out.push(OfficeAction::Run(job, task));
+        }
+        self.look_after_mailboxes(desk);
+    }
+
+    /// A number for a task, a check, a watch or a selection.
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn job(&mut self) -> JobId {
+        JobId(self.id())
+    }
+
+    fn run(&mut self, task: StoreTask, desk: &mut Desk<'_>) {
+        let job = self.job();
+        desk.out.push(OfficeAction::Run(job, task));
+    }
+}

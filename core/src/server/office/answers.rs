@@ -1,0 +1,418 @@
+//! What comes back from tasks, turned into answers; and the questions of IMAP sessions, turned into work.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use super::folders::folder;
+use super::mailboxes::MailboxKey;
+use super::uploads::AppendTarget;
+use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Work, Worked};
+use super::{Caller, Desk, JobId, Office};
+use crate::event::Event;
+use crate::imap::flag::SystemFlag;
+use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
+use crate::maildir::context::{Root, StoreError, StoreErrorKind};
+use crate::maildir::mailbox::MailboxState;
+use crate::site::Account;
+
+impl Office {
+    /// A question of an IMAP session.
+    pub(super) fn handle_imap(
+        &mut self,
+        caller: Caller,
+        account: Arc<Account>,
+        ask: Ask,
+        desk: &mut Desk<'_>,
+    ) {
+        let root = Root::new(&account.maildir);
+        let key = |name: &[u8]| folder(name).map(|folder| MailboxKey { root: root.clone(), folder });
+        match ask {
+            // The front sends logins on their own way.
+            Ask::Authenticate { .. } => {}
+            Ask::Select { ticket, mailbox, read_only: examine } => match key(&mailbox) {
+                Ok(key) => {
+                    let then = AfterSync::Select { caller, ticket, examine };
+                    self.enqueue(key, Work::Sync { move_new: !examine, then: [then].into() }, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::Select(ticket.answer(Err(refused)))),
+            },
+            Ask::Unselect { selection } => self.leave(selection, desk),
+            Ask::Changes { ticket, selection, rescan } => {
+                match self.selections.get(&selection).filter(|_| rescan) {
+                    Some(entry) => {
+                        let key = entry.mailbox.clone();
+                        let then = [AfterSync::Changes { caller, ticket, selection }].into();
+                        self.enqueue(key, Work::Sync { move_new: false, then }, desk);
+                    }
+                    None => self.tell_changes(caller, ticket, selection, desk),
+                }
+            }
+            Ask::List { ticket } => self.list(caller, ticket, root, desk),
+            Ask::Status { ticket, mailbox, size } => match key(&mailbox) {
+                Ok(key) => {
+                    let then = [AfterSync::Status { caller, ticket, size }].into();
+                    self.enqueue(key, Work::Sync { move_new: false, then }, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::Status(ticket.answer(Err(refused)))),
+            },
+            Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
+            Ask::Append { ticket, mailbox, flags, date, .. } => match key(&mailbox) {
+                Ok(mailbox) => {
+                    let then = [AfterSync::Exists { caller, ticket }].into();
+                    self.start_append(caller, AppendTarget { mailbox: mailbox.clone(), flags, date }, desk);
+                    self.enqueue(mailbox, Work::Sync { move_new: false, then }, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+            },
+            Ask::AppendCommit { ticket } => self.commit_append(caller, ticket, desk),
+            Ask::Fetch { ticket, selection, uids, request } => {
+                self.fetch(caller, ticket, selection, uids, request, desk);
+            }
+            Ask::Store { ticket, selection, uids, action, flags } => {
+                let then = AfterStore::Answer(ticket);
+                let work = StoreWork { caller, selection, uids, action, flags, then };
+                self.store(work, desk);
+            }
+            Ask::Copy { ticket, selection, uids, mailbox, remove } => {
+                self.copy(caller, ticket, selection, uids, key(&mailbox), remove, desk);
+            }
+            Ask::Expunge { ticket, selection, uids } => match self.writable(selection) {
+                Ok(key) => self.enqueue(key, Work::Expunge { caller, ticket, uids }, desk),
+                Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+            },
+            Ask::Search { ticket, selection, within, query } => {
+                self.search(caller, ticket, selection, within, query, desk);
+            }
+        }
+    }
+
+    /// The mailbox of a selection, if it may be changed through it.
+    pub(super) fn writable(&self, selection: SelectionId) -> Result<MailboxKey, Refusal> {
+        match self.selections.get(&selection) {
+            Some(entry) if entry.read_only => Err(Refusal::ReadOnly),
+            Some(entry) => Ok(entry.mailbox.clone()),
+            None => Err(Refusal::Unavailable),
+        }
+    }
+
+    pub(super) fn store(&mut self, work: StoreWork, desk: &mut Desk<'_>) {
+        match self.writable(work.selection) {
+            Ok(key) => self.enqueue(key, Work::Store(work), desk),
+            Err(refused) => refuse_store(work.caller, work.then, refused, desk),
+        }
+    }
+
+    /// A task is finished.
+    pub(super) fn handle_done(&mut self, job: JobId, done: Done, desk: &mut Desk<'_>) {
+        match *done.0 {
+            Outcome::Prepared { caller, ticket, account, result } => {
+                self.finish_preparing(caller, ticket, account, result, desk);
+            }
+            Outcome::Delivered(result) => self.finish_delivery(job, result, desk),
+            Outcome::Staged(result) => self.finish_staging(job, result, desk),
+            Outcome::Worked(key, worked) => self.handle_worked(key, worked, desk),
+            Outcome::Fetched { caller, ticket, mailbox, result } => {
+                self.finish_fetch(caller, ticket, &mailbox, result, desk);
+            }
+            Outcome::Answered { caller, mailbox, answer, trouble: error } => {
+                if let Some(error) = error {
+                    trouble(&place(&mailbox), &error, desk);
+                }
+                desk.imap(caller, answer);
+            }
+            Outcome::Discarded => {}
+        }
+    }
+
+    /// Adopts what a task did to a mailbox, and answers.
+    pub(super) fn finish_work(&mut self, key: &MailboxKey, worked: Worked, desk: &mut Desk<'_>) {
+        match worked {
+            Worked::Synced { then, result } => match result {
+                Ok(synced) => {
+                    if let Some(mailbox) = self.mailboxes.get_mut(key) {
+                        mailbox.note_recent(synced.recent.iter());
+                        mailbox.adopt(synced.state, &synced.changes, None);
+                    }
+                    self.notify(key, desk);
+                    for after in then {
+                        self.after_sync(key, after, desk);
+                    }
+                }
+                Err(error) => self.fail_sync(key, then, &error, desk),
+            },
+            Worked::Appended { answers, result } => {
+                let uids = self.adopt(key, result, None, desk).map_err(try_create);
+                let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
+                for (index, (caller, ticket)) in answers.into_iter().enumerate() {
+                    let answer = match &uids {
+                        Ok(uids) => uids
+                            .get(index)
+                            .map(|&uid| Appended { uid_validity, uid })
+                            .ok_or(Refusal::Unavailable),
+                        Err(refused) => Err(refused.clone()),
+                    };
+                    desk.imap(caller, Answer::Append(ticket.answer(answer)));
+                }
+            }
+            Worked::Stored { caller, selection, uids, then, result } => {
+                match self.adopt(key, result, Some(selection), desk) {
+                    Ok(()) => self.after_store(key, caller, selection, &uids, then, desk),
+                    Err(refused) => refuse_store(caller, then, refused, desk),
+                }
+            }
+            Worked::Expunged { caller, ticket, result } => {
+                let answer = self.adopt(key, result, None, desk);
+                desk.imap(caller, Answer::Done(ticket.answer(answer)));
+            }
+            Worked::Copied { caller, ticket, source, remove, result } => {
+                let pairs = self.adopt(key, result, None, desk).map_err(try_create);
+                let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
+                match pairs.map(|pairs| Copied { uid_validity, pairs }) {
+                    Ok(copied) if remove => {
+                        let uids = copied.pairs.iter().map(|(from, _)| *from).collect();
+                        self.enqueue(source, Work::Remove { caller, ticket, copied, uids }, desk);
+                    }
+                    answer => desk.imap(caller, Answer::Copy(ticket.answer(answer))),
+                }
+            }
+            Worked::Removed { caller, ticket, copied, result } => {
+                let answer = self.adopt(key, result, None, desk).map(|()| copied);
+                desk.imap(caller, Answer::Copy(ticket.answer(answer)));
+            }
+            Worked::Folder { caller, ticket, to, result } => {
+                let answer = result.map_err(|error| {
+                    trouble(&place(key), &error, desk);
+                    refusal(&error)
+                });
+                if answer.is_ok() {
+                    let moved = |other: &MailboxKey| {
+                        let below = other.folder.is_below(&key.folder) && to.is_some();
+                        other.root == key.root && (other.folder == key.folder || below)
+                    };
+                    self.forget_mailboxes(moved, desk);
+                }
+                desk.imap(caller, Answer::Done(ticket.answer(answer)));
+            }
+        }
+    }
+
+    pub(super) fn state(&self, key: &MailboxKey) -> Option<&MailboxState> {
+        self.mailboxes.get(key)?.state.as_ref()
+    }
+
+    /// Takes the next state over, tells the sessions, and passes on what else the task brought.
+    fn adopt<T>(
+        &mut self,
+        key: &MailboxKey,
+        result: Next<T>,
+        origin: Option<SelectionId>,
+        desk: &mut Desk<'_>,
+    ) -> Result<T, Refusal> {
+        match result {
+            Ok((state, changes, rest)) => {
+                if let Some(mailbox) = self.mailboxes.get_mut(key) {
+                    mailbox.adopt(state, &changes, origin);
+                }
+                self.notify(key, desk);
+                Ok(rest)
+            }
+            Err(error) => {
+                trouble(&place(key), &error, desk);
+                Err(refusal(&error))
+            }
+        }
+    }
+
+    fn after_sync(&mut self, key: &MailboxKey, after: AfterSync, desk: &mut Desk<'_>) {
+        match after {
+            AfterSync::Select { caller, ticket, examine } => {
+                let selected = self.select(caller, key, examine).ok_or(Refusal::Unavailable);
+                self.watch_if_selected(key, desk);
+                desk.imap(caller, Answer::Select(ticket.answer(selected)));
+            }
+            AfterSync::Changes { caller, ticket, selection } => {
+                self.tell_changes(caller, ticket, selection, desk);
+            }
+            AfterSync::Status { caller, ticket, size } => self.status(caller, ticket, key, size, desk),
+            AfterSync::Exists { caller, ticket } => {
+                desk.imap(caller, Answer::Done(ticket.answer(Ok(()))));
+            }
+        }
+    }
+
+    fn fail_sync(
+        &mut self,
+        key: &MailboxKey,
+        then: alloc::vec::Vec<AfterSync>,
+        error: &StoreError,
+        desk: &mut Desk<'_>,
+    ) {
+        if error.kind == StoreErrorKind::NotFound {
+            self.forget_mailboxes(|other| other == key, desk);
+        } else {
+            trouble(&place(key), error, desk);
+        }
+        let refused = refusal(error);
+        for after in then {
+            refuse_sync(self, after, refused.clone(), desk);
+        }
+        for work in self.take_waiting(key) {
+            refuse_work(self, key, work, &refused, desk);
+        }
+    }
+
+    fn after_store(
+        &mut self,
+        key: &MailboxKey,
+        caller: Caller,
+        selection: SelectionId,
+        uids: &crate::imap::sequence::UidSet,
+        then: AfterStore,
+        desk: &mut Desk<'_>,
+    ) {
+        match then {
+            AfterStore::Answer(ticket) => {
+                let stored = self.state(key).map(|state| stored(state, uids)).ok_or(Refusal::Unavailable);
+                desk.imap(caller, Answer::Store(ticket.answer(stored)));
+            }
+            AfterStore::Fetch { ticket, uids: all, request } => {
+                self.fetch_page(caller, ticket, selection, &all, request, uids, desk);
+            }
+        }
+    }
+
+    pub(super) fn status_of(state: &MailboxState, recent: u32, size: Option<u64>) -> Status {
+        let count = |wanted: &dyn Fn(&crate::imap::flag::FlagSet) -> bool| {
+            state.messages.iter().filter(|message| wanted(&message.flags)).count() as u32
+        };
+        Status {
+            messages: state.messages.len() as u32,
+            recent,
+            uid_next: state.uid_next,
+            uid_validity: state.uid_validity,
+            unseen: count(&|flags| !flags.contains(SystemFlag::Seen)),
+            deleted: count(&|flags| flags.contains(SystemFlag::Deleted)),
+            size,
+        }
+    }
+}
+
+fn stored(state: &MailboxState, uids: &crate::imap::sequence::UidSet) -> Stored {
+    let mut flags = alloc::vec::Vec::new();
+    for range in uids.ranges() {
+        let found = state.messages.range(range.first, range.last);
+        flags.extend(found.map(|message| (message.uid, message.flags)));
+    }
+    let gone = (flags.len() as u64) < uids.count();
+    Stored { flags, keywords: state.keywords.clone(), gone }
+}
+
+fn refuse_store(caller: Caller, then: AfterStore, refused: Refusal, desk: &mut Desk<'_>) {
+    let answer = match then {
+        AfterStore::Answer(ticket) => Answer::Store(ticket.answer(Err(refused))),
+        AfterStore::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(Err(refused))),
+    };
+    desk.imap(caller, answer);
+}
+
+fn refuse_sync(office: &mut Office, after: AfterSync, refused: Refusal, desk: &mut Desk<'_>) {
+    match after {
+        AfterSync::Select { caller, ticket, .. } => {
+            desk.imap(caller, Answer::Select(ticket.answer(Err(refused))));
+        }
+        AfterSync::Changes { caller, ticket, selection } => {
+            office.tell_changes(caller, ticket, selection, desk);
+        }
+        AfterSync::Status { caller, ticket, .. } => {
+            desk.imap(caller, Answer::Status(ticket.answer(Err(refused))));
+        }
+        AfterSync::Exists { caller, ticket } => {
+            office.abandon_upload(caller, desk);
+            desk.imap(caller, Answer::Done(ticket.answer(Err(try_create(refused)))));
+        }
+    }
+}
+
+/// Work that waited for a mailbox which cannot be opened.
+fn refuse_work(office: &mut Office, key: &MailboxKey, work: Work, refused: &Refusal, desk: &mut Desk<'_>) {
+    match work {
+        Work::Sync { then, .. } => {
+            for after in then {
+                refuse_sync(office, after, refused.clone(), desk);
+            }
+        }
+        Work::Append(all) => {
+            for append in all {
+                office.discard(key, append.message.staged, desk);
+                let answer = append.ticket.answer(Err(try_create(refused.clone())));
+                desk.imap(append.caller, Answer::Append(answer));
+            }
+        }
+        Work::Store(work) => refuse_store(work.caller, work.then, refused.clone(), desk),
+        Work::Expunge { caller, ticket, .. } | Work::Folder { caller, ticket, .. } => {
+            desk.imap(caller, Answer::Done(ticket.answer(Err(refused.clone()))));
+        }
+        Work::Copy(copy) => {
+            let answer = copy.ticket.answer(Err(try_create(refused.clone())));
+            desk.imap(copy.caller, Answer::Copy(answer));
+        }
+        Work::Remove { caller, ticket, .. } => {
+            desk.imap(caller, Answer::Copy(ticket.answer(Err(refused.clone()))));
+        }
+    }
+}
+
+/// The target of APPEND and COPY: the client may create it.
+fn try_create(refused: Refusal) -> Refusal {
+    match refused {
+        Refusal::NonExistent => Refusal::TryCreate,
+        other => other,
+    }
+}
+
+/// What a client is told of a failure.
+pub(super) fn refusal(error: &StoreError) -> Refusal {
+    match error.kind {
+        StoreErrorKind::NoSpace | StoreErrorKind::OverQuota => Refusal::NoSpace,
+        StoreErrorKind::Busy => Refusal::InUse,
+        StoreErrorKind::NotFound => Refusal::NonExistent,
+        StoreErrorKind::AlreadyExists => Refusal::AlreadyExists,
+        StoreErrorKind::BadName(bad) => Refusal::Cannot(super::folders::bad_name(bad)),
+        StoreErrorKind::Cannot => Refusal::Cannot("this cannot be done with this mailbox"),
+        StoreErrorKind::Access => Refusal::NoPermission,
+        StoreErrorKind::ReadOnly => Refusal::ReadOnly,
+        StoreErrorKind::UidsExhausted => Refusal::Cannot("this mailbox has used up all its UIDs"),
+        StoreErrorKind::Aborted | StoreErrorKind::Temporary(_) => Refusal::Unavailable,
+    }
+}
+
+/// A mailbox, for the log.
+pub(super) fn place(key: &MailboxKey) -> String {
+    format!(
+        "{}, mailbox {}",
+        String::from_utf8_lossy(&key.root.path),
+        String::from_utf8_lossy(key.folder.as_bytes())
+    )
+}
+
+/// Logs what somebody has to look at; a client's own mistake is not.
+pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
+    let advice = match error.kind {
+        StoreErrorKind::NotFound
+        | StoreErrorKind::AlreadyExists
+        | StoreErrorKind::BadName(_)
+        | StoreErrorKind::Cannot
+        | StoreErrorKind::Aborted => return,
+        StoreErrorKind::NoSpace => "the file system is full: make room, the sender tries again",
+        StoreErrorKind::OverQuota => "the quota is used up: raise it or make room, the sender tries again",
+        StoreErrorKind::Busy => "another program holds the lock: see who in dovecot-uidlist.lock",
+        StoreErrorKind::Access => {
+            "the system does not let us: check owner and mode of the file and its directories"
+        }
+        StoreErrorKind::ReadOnly => "the file system is mounted read-only",
+        StoreErrorKind::UidsExhausted => "all UIDs of this mailbox are used up: move its mail to a new one",
+        StoreErrorKind::Temporary(_) => "see the kernel's log for this file system",
+    };
+    desk.event(Event::StoreTrouble { place: place.to_string(), what: format!("{error}: {advice}") });
+}

@@ -1,0 +1,127 @@
+//! A mailbox's change log, and what a session is told of it.
+//!
+//! The log is a queue of [`Change`]s numbered without a gap. A selection holds a cursor into it; what it is
+//! told is what lies between the cursor and the end, put together: a message that came and went in between is
+//! not mentioned. Entries that every cursor has passed are dropped.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use crate::imap::sequence::UidSet;
+use crate::imap::server::{Changes, SelectionId};
+use crate::maildir::mailbox::{Change, MailboxState};
+
+/// Entries kept for the slowest session; one that lags further behind has to leave.
+const ENTRIES_MAX: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct ChangeLog {
+    entries: VecDeque<(Change, Option<SelectionId>)>,
+    /// Number of the first entry.
+    first: u64,
+}
+
+impl ChangeLog {
+    /// The cursor of somebody who knows everything.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// Adds what a change of `origin` (if a session made it and is told by its answer) did.
+    pub(super) fn extend(&mut self, changes: &[Change], origin: Option<SelectionId>) {
+        self.entries.extend(changes.iter().map(|change| (*change, origin)));
+        let excess = self.entries.len().saturating_sub(ENTRIES_MAX);
+        self.entries.drain(..excess);
+        self.first += excess as u64;
+    }
+
+    /// Drops what lies before all cursors.
+    pub(super) fn trim(&mut self, slowest: Option<u64>) {
+        let keep_from = slowest.unwrap_or_else(|| self.end());
+        let passed = keep_from.saturating_sub(self.first).min(self.entries.len() as u64);
+        self.entries.drain(..passed as usize);
+        self.first += passed;
+        if self.entries.is_empty() {
+            self.entries.shrink_to_fit();
+        }
+    }
+
+    /// Whether a session at `cursor` has something to be told.
+    pub(super) fn has_news(&self, cursor: u64, session: SelectionId) -> bool {
+        if cursor < self.first {
+            return true;
+        }
+        self.since(cursor).any(|(change, origin)| is_news(*change, *origin, session))
+    }
+
+    /// What a session at `cursor` is told; `\Recent` is decided by the caller.
+    pub(super) fn changes(&self, cursor: u64, session: SelectionId, state: &MailboxState) -> Changes {
+        let mut told = Changes { reset: cursor < self.first, ..Changes::default() };
+        let mut flags = BTreeSet::new();
+        let mut appended = BTreeSet::new();
+        let mut expunged = Vec::new();
+        for (change, origin) in self.since(cursor) {
+            if !is_news(*change, *origin, session) {
+                continue;
+            }
+            match *change {
+                Change::Appended(uid) => {
+                    appended.insert(uid);
+                }
+                Change::Expunged(uid) => {
+                    if !appended.remove(&uid) {
+                        expunged.push(uid);
+                    }
+                }
+                Change::Flags(uid) => {
+                    flags.insert(uid);
+                }
+                Change::Keywords => told.keywords = Some(state.keywords.clone()),
+                Change::Reset => told.reset = true,
+            }
+        }
+        expunged.sort_unstable();
+        told.expunged = UidSet::from_iter(expunged);
+        let flags = flags.into_iter().filter(|uid| !appended.contains(uid));
+        told.flags =
+            flags.filter_map(|uid| state.messages.find(uid).map(|message| (uid, message.flags))).collect();
+        told.appended = appended.into_iter().collect();
+        told
+    }
+
+    fn since(&self, cursor: u64) -> impl Iterator<Item = &(Change, Option<SelectionId>)> {
+        let skip = usize::try_from(cursor.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.entries.range(skip.min(self.entries.len())..)
+    }
+}
+
+/// A session knows the flags it has set itself, and is told everything else.
+fn is_news(change: Change, origin: Option<SelectionId>, session: SelectionId) -> bool {
+    match change {
+        Change::Flags(_) => origin != Some(session),
+        Change::Appended(_) | Change::Expunged(_) | Change::Keywords | Change::Reset => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_and_went_is_not_told_and_own_flags_are_not_told_again() {
+        let (me, other) = (SelectionId(1), SelectionId(2));
+        let mut log = ChangeLog::default();
+        let start = log.end();
+        log.extend(&[Change::Appended(7), Change::Expunged(3), Change::Flags(4)], Some(me));
+        log.extend(&[Change::Expunged(7)], None);
+        let state = MailboxState::default();
+        let told = log.changes(start, me, &state);
+        assert_eq!((told.appended.len(), told.reset), (0, false));
+        assert!(told.expunged.contains(3) && !told.expunged.contains(7));
+        assert!(log.has_news(start, other) && !log.has_news(log.end(), other));
+        log.trim(Some(start + 2));
+        assert!(log.changes(start, me, &state).reset);
+        log.trim(None);
+        assert_eq!(log.end(), start + 4);
+    }
+}

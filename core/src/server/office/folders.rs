@@ -1,0 +1,133 @@
+//! Accounts and their trees of mailboxes.
+
+use alloc::sync::Arc;
+
+use super::answers::{refusal, trouble};
+use super::mailboxes::MailboxKey;
+use super::work::{Done, Outcome, Work, folder_task};
+use super::{Caller, Desk, Office};
+use crate::auth::AuthVerdict;
+use crate::disk::Task;
+use crate::imap::server::{Answer, Folder, FolderChange, Refusal};
+use crate::maildir::account::create_account;
+use crate::maildir::context::{Root, StoreError};
+use crate::maildir::folder::{BadName, FolderName};
+use crate::maildir::folders;
+use crate::server::FromOffice;
+use crate::site::Account;
+use crate::ticket::Ticket;
+use alloc::vec::Vec;
+
+impl Office {
+    /// The first login of an account in this process: its Maildir is made if it is not there.
+    pub(super) fn prepare_account(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<AuthVerdict>,
+        account: Arc<Account>,
+        desk: &mut Desk<'_>,
+    ) {
+        let (ctx, root) = (self.context.clone(), Root::new(&account.maildir));
+        let task = Task::new(move |disk| async move {
+            let result = create_account(disk, ctx, root).await;
+            Done::new(Outcome::Prepared { caller, ticket, account, result })
+        });
+        self.run(task, desk);
+    }
+
+    /// A login goes on, whether or not the Maildir could be made: what then fails says so itself.
+    pub(super) fn finish_preparing(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<AuthVerdict>,
+        account: Arc<Account>,
+        result: Result<(), StoreError>,
+        desk: &mut Desk<'_>,
+    ) {
+        match result {
+            Ok(()) => {
+                self.prepared.insert(account.maildir.clone());
+            }
+            Err(error) => trouble(&alloc::string::String::from_utf8_lossy(&account.maildir), &error, desk),
+        }
+        let answer = ticket.answer(AuthVerdict::Granted(account));
+        desk.answer(caller, FromOffice::Authenticated { conn: caller.conn, answer });
+    }
+
+    pub(super) fn list(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<Vec<Folder>, Refusal>>,
+        root: Root,
+        desk: &mut Desk<'_>,
+    ) {
+        let ctx = self.context.clone();
+        let task = Task::new(move |disk| async move {
+            let mailbox = MailboxKey { root: root.clone(), folder: FolderName::inbox() };
+            let (answer, trouble) = match folders::list(disk, ctx, root).await {
+                Ok(folders) => (Ok(folders.into_iter().map(listed).collect()), None),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            Done::new(Outcome::Answered {
+                caller,
+                mailbox,
+                answer: Answer::List(ticket.answer(answer)),
+                trouble,
+            })
+        });
+        self.run(task, desk);
+    }
+
+    pub(super) fn change_folder(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        root: Root,
+        change: FolderChange,
+        desk: &mut Desk<'_>,
+    ) {
+        let (name, to) = match &change {
+            FolderChange::Create { mailbox }
+            | FolderChange::Delete { mailbox }
+            | FolderChange::Subscribe { mailbox, .. } => (mailbox, None),
+            FolderChange::Rename { mailbox, to } => (mailbox, Some(to)),
+        };
+        let names = folder(name).and_then(|name| Ok((name, to.map(|to| folder(to)).transpose()?)));
+        let (folder, to) = match names {
+            Ok(names) => names,
+            Err(refused) => return desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+        };
+        match change {
+            FolderChange::Create { .. } | FolderChange::Subscribe { .. } => {
+                let task = folder_task(self.context.clone(), root, folder, caller, ticket, change);
+                self.run(task, desk);
+            }
+            FolderChange::Delete { .. } | FolderChange::Rename { .. } => {
+                let work = Work::Folder { caller, ticket, to };
+                self.enqueue(MailboxKey { root, folder }, work, desk);
+            }
+        }
+    }
+}
+
+/// A mailbox name as the session has it.
+pub(super) fn folder(name: &[u8]) -> Result<FolderName, Refusal> {
+    FolderName::new(name).map_err(|bad| Refusal::Cannot(bad_name(bad)))
+}
+
+/// A sentence for the person at the client.
+pub(super) fn bad_name(bad: BadName) -> &'static str {
+    match bad {
+        BadName::Empty => "a mailbox name cannot be empty",
+        BadName::EmptyLevel => "a mailbox name cannot begin or end with a dot, or have two dots side by side",
+        BadName::Delimiter => "this character cannot be part of a mailbox name here",
+        BadName::Character => "a mailbox name cannot contain / or control characters",
+        BadName::Long => "the mailbox name is too long or too deep",
+        BadName::Encoding => "the mailbox name is not modified UTF-7 (write & as &-)",
+    }
+}
+
+fn listed(folder: folders::Listed) -> Folder {
+    let folders::Listed { name, exists, subscribed, special_use } = folder;
+    Folder { name: name.as_bytes().to_vec(), non_existent: !exists, subscribed, special_use }
+}

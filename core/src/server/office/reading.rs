@@ -1,0 +1,268 @@
+//! FETCH, SEARCH, STATUS, and the reading half of COPY: on a snapshot of the mailbox, beside whatever changes it.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::answers::{place, refusal, trouble};
+use super::mailboxes::MailboxKey;
+use super::work::{AfterStore, CopyWork, Done, Outcome, StoreWork, Work};
+use super::{Caller, Desk, Office};
+use crate::disk::Task;
+use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
+use crate::imap::sequence::UidSet;
+use crate::imap::server::{
+    Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SearchQuery, SelectionId, Status, StoreAction,
+};
+use crate::maildir::append::{Staged, discard_staged};
+use crate::maildir::context::StoreError;
+use crate::maildir::fetch::{self, Learned};
+use crate::maildir::mailbox::{MailboxState, Message};
+use crate::maildir::search;
+use crate::ticket::Ticket;
+
+/// Messages of one page whose files are read.
+const PAGE_FILES: usize = 128;
+/// Messages of one page that is rendered from what is known.
+const PAGE_MESSAGES: usize = 2048;
+
+impl Office {
+    pub(super) fn fetch(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        selection: SelectionId,
+        uids: UidSet,
+        request: Arc<FetchRequest>,
+        desk: &mut Desk<'_>,
+    ) {
+        let unseen = match self.selected_state(selection) {
+            Some((_, state)) if request.set_seen => page(state, &uids, PAGE_FILES)
+                .0
+                .iter()
+                .filter(|message| !message.flags.contains(SystemFlag::Seen))
+                .map(|message| message.uid)
+                .collect(),
+            Some(_) | None => UidSet::default(),
+        };
+        if unseen.is_empty() || self.writable(selection).is_err() {
+            return self.fetch_page(caller, ticket, selection, &uids, request, &unseen, desk);
+        }
+        let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
+        let then = AfterStore::Fetch { ticket, uids, request };
+        let work = StoreWork { caller, selection, uids: unseen, action: StoreAction::Add, flags, then };
+        self.store(work, desk);
+    }
+
+    /// The next page; `changed` are those whose flags the FETCH has changed, and tells.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn fetch_page(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        selection: SelectionId,
+        uids: &UidSet,
+        request: Arc<FetchRequest>,
+        changed: &UidSet,
+        desk: &mut Desk<'_>,
+    ) {
+        let Some((key, state)) = self.selected_state(selection) else {
+            return desk.imap(caller, Answer::Fetch(ticket.answer(Err(Refusal::Unavailable))));
+        };
+        if let Some(page) = render_known(state, uids, &request) {
+            return desk.imap(caller, Answer::Fetch(ticket.answer(Ok(page))));
+        }
+        let (messages, gone, next) = page(state, uids, PAGE_FILES);
+        let (keywords, changed, mailbox) = (state.keywords.clone(), changed.clone(), key.clone());
+        let MailboxKey { root, folder } = key.clone();
+        let task = Task::new(move |disk| async move {
+            let wanted = fetch::Wanted { messages, keywords, request, changed };
+            let result = fetch::fetch(disk, root, folder, wanted).await.map(|(mut page, learned)| {
+                page.gone |= gone;
+                page.next = page.next.or(next);
+                (page, learned)
+            });
+            Done::new(Outcome::Fetched { caller, ticket, mailbox, result })
+        });
+        self.run(task, desk);
+    }
+
+    pub(super) fn finish_fetch(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        mailbox: &MailboxKey,
+        result: Result<(FetchPage, Vec<Learned>), StoreError>,
+        desk: &mut Desk<'_>,
+    ) {
+        let answer = match result {
+            Ok((page, learned)) => {
+                self.note_learned(mailbox, &learned);
+                Ok(page)
+            }
+            Err(error) => {
+                trouble(&place(mailbox), &error, desk);
+                Err(refusal(&error))
+            }
+        };
+        desk.imap(caller, Answer::Fetch(ticket.answer(answer)));
+    }
+
+    pub(super) fn search(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<UidSet, Refusal>>,
+        selection: SelectionId,
+        within: UidSet,
+        query: Arc<SearchQuery>,
+        desk: &mut Desk<'_>,
+    ) {
+        let Some((key, state)) = self.selected_state(selection) else {
+            return desk.imap(caller, Answer::Search(ticket.answer(Err(Refusal::Unavailable))));
+        };
+        let mailbox = key.clone();
+        let scope = search::Scope {
+            messages: state.messages.clone(),
+            keywords: state.keywords.clone(),
+            within,
+            now: desk.now.wall,
+        };
+        let MailboxKey { root, folder } = mailbox.clone();
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match search::search(disk, root, folder, scope, query).await {
+                Ok(found) => (Ok(found), None),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            Done::new(Outcome::Answered {
+                caller,
+                mailbox,
+                answer: Answer::Search(ticket.answer(answer)),
+                trouble,
+            })
+        });
+        self.run(task, desk);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn copy(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<Copied, Refusal>>,
+        selection: SelectionId,
+        uids: UidSet,
+        target: Result<MailboxKey, Refusal>,
+        remove: bool,
+        desk: &mut Desk<'_>,
+    ) {
+        let allowed = if remove { self.writable(selection).map(|_| ()) } else { Ok(()) };
+        let found = self.selected_state(selection).ok_or(Refusal::Unavailable);
+        let work = allowed.and(target).and_then(|target| {
+            let (source, state) = found?;
+            let (messages, ..) = page(state, &uids, usize::MAX);
+            let (source, keywords) = (source.clone(), state.keywords.clone());
+            Ok((target, source, messages, keywords))
+        });
+        match work {
+            Ok((target, source, messages, keywords)) => {
+                let work = CopyWork { caller, ticket, source, messages, keywords, remove };
+                self.enqueue(target, Work::Copy(work), desk);
+            }
+            Err(refused) => desk.imap(caller, Answer::Copy(ticket.answer(Err(refused)))),
+        }
+    }
+
+    pub(super) fn status(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<Status, Refusal>>,
+        key: &MailboxKey,
+        size: bool,
+        desk: &mut Desk<'_>,
+    ) {
+        let Some(mailbox) = self.mailboxes.get(key) else { return };
+        let Some(state) = &mailbox.state else { return };
+        let status = Self::status_of(state, mailbox.recent.count() as u32, None);
+        let total = state.messages.iter().map(|message| message.wire_size).sum::<Option<u64>>();
+        if !size || total.is_some() {
+            let status = Status { size: total.filter(|_| size), ..status };
+            return desk.imap(caller, Answer::Status(ticket.answer(Ok(status))));
+        }
+        let (messages, mailbox) = (state.messages.clone(), key.clone());
+        let MailboxKey { root, folder } = key.clone();
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match fetch::total_size(disk, root, folder, messages).await {
+                Ok(total) => (Ok(Status { size: Some(total), ..status }), None),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            Done::new(Outcome::Answered {
+                caller,
+                mailbox,
+                answer: Answer::Status(ticket.answer(answer)),
+                trouble,
+            })
+        });
+        self.run(task, desk);
+    }
+
+    /// A staged message that no mailbox takes is removed.
+    pub(super) fn discard(&mut self, key: &MailboxKey, staged: Staged, desk: &mut Desk<'_>) {
+        let MailboxKey { root, folder } = key.clone();
+        let task = Task::new(move |disk| async move {
+            discard_staged(disk, root, folder, Vec::from([staged])).await;
+            Done::new(Outcome::Discarded)
+        });
+        self.run(task, desk);
+    }
+
+    fn selected_state(&self, selection: SelectionId) -> Option<(&MailboxKey, &MailboxState)> {
+        let key = &self.selections.get(&selection)?.mailbox;
+        Some((key, self.state(key)?))
+    }
+
+    /// Sizes and dates that had to be looked up are not looked up again.
+    fn note_learned(&mut self, key: &MailboxKey, learned: &[Learned]) {
+        let Some(state) = self.mailboxes.get_mut(key).and_then(|mailbox| mailbox.state.as_mut()) else {
+            return;
+        };
+        for fact in learned {
+            if let Some(message) = state.messages.find_mut(fact.uid) {
+                message.size = message.size.or(fact.size);
+                message.wire_size = message.wire_size.or(fact.wire_size);
+                message.internal_date = message.internal_date.or(fact.internal_date);
+            }
+        }
+    }
+}
+
+/// The first messages of a set: they, whether some are gone, and the UID to go on with.
+fn page(state: &MailboxState, uids: &UidSet, count: usize) -> (Vec<Message>, bool, Option<u32>) {
+    let (mut messages, mut gone) = (Vec::new(), false);
+    for range in uids.ranges() {
+        let before = messages.len();
+        for message in state.messages.range(range.first, range.last) {
+            if messages.len() == count {
+                return (messages, gone, Some(message.uid));
+            }
+            messages.push(message.clone());
+        }
+        gone |= ((messages.len() - before) as u64) < range.count();
+    }
+    (messages, gone, None)
+}
+
+/// A page that needs no file, if the request is such and all is known of its first message.
+fn render_known(state: &MailboxState, uids: &UidSet, request: &FetchRequest) -> Option<FetchPage> {
+    let mut page = FetchPage::default();
+    for range in uids.ranges() {
+        let before = page.rows.len();
+        for message in state.messages.range(range.first, range.last) {
+            let full = page.rows.len() == PAGE_MESSAGES;
+            if full || !fetch::render_known(message, &state.keywords, request, &mut page.bytes) {
+                page.next = Some(message.uid);
+                return (!page.rows.is_empty()).then_some(page);
+            }
+            page.rows.push(FetchRow { uid: message.uid, end: page.bytes.len() });
+        }
+        page.gone |= ((page.rows.len() - before) as u64) < range.count();
+    }
+    Some(page)
+}

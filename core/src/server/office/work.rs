@@ -1,0 +1,329 @@
+//! What can be done to a mailbox, as tasks; and what comes back.
+//!
+//! Each [`Work`] becomes one task over file operations; its [`Worked`] brings back the result together with
+//! whom to answer, so that no table has to remember who asked for what.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::mailboxes::MailboxKey;
+use super::{Caller, StoreTask};
+use crate::auth::AuthVerdict;
+use crate::disk::Task;
+use crate::imap::flag::FlagList;
+use crate::imap::sequence::UidSet;
+use crate::imap::server::{
+    Answer, Appended, Changes, Copied, FetchPage, FetchRequest, FolderChange, Refusal, Selected, SelectionId,
+    Status, StoreAction, Stored,
+};
+use crate::maildir::append::{self, Staged, commit_append};
+use crate::maildir::context::{Root, StoreContext, StoreError};
+use crate::maildir::copy::copy;
+use crate::maildir::deliver::Delivered;
+use crate::maildir::expunge::{Victims, expunge};
+use crate::maildir::fetch::Learned;
+use crate::maildir::flags::{FlagRequest, store_flags};
+use crate::maildir::folder::FolderName;
+use crate::maildir::folders;
+use crate::maildir::mailbox::{Change, MailboxState, Message};
+use crate::maildir::sync::{SyncMode, Synced, sync};
+use crate::site::Account;
+use crate::ticket::Ticket;
+
+/// Something to do to a mailbox; one at a time.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Look at the directories, open the mailbox if it is not.
+    Sync {
+        /// Move what is in `new/` to `cur/`.
+        move_new: bool,
+        then: Vec<AfterSync>,
+    },
+    /// Give staged messages their UIDs.
+    Append(Vec<Append>),
+    Store(StoreWork),
+    Expunge {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        uids: Option<UidSet>,
+    },
+    Copy(CopyWork),
+    /// The second half of MOVE.
+    Remove {
+        caller: Caller,
+        ticket: Ticket<Result<Copied, Refusal>>,
+        copied: Copied,
+        /// Whose messages leave.
+        uids: UidSet,
+    },
+    /// DELETE and RENAME of the mailbox whose queue this is.
+    Folder {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        to: Option<FolderName>,
+    },
+}
+
+/// Who wanted the look at the directories.
+#[derive(Debug)]
+pub(super) enum AfterSync {
+    Select {
+        caller: Caller,
+        ticket: Ticket<Result<Selected, Refusal>>,
+        examine: bool,
+    },
+    Changes {
+        caller: Caller,
+        ticket: Ticket<Changes>,
+        selection: SelectionId,
+    },
+    Status {
+        caller: Caller,
+        ticket: Ticket<Result<Status, Refusal>>,
+        size: bool,
+    },
+    /// APPEND wants to know whether the mailbox is there.
+    Exists {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) caller: Caller,
+    pub(super) ticket: Ticket<Result<Appended, Refusal>>,
+    pub(super) message: append::Append,
+}
+
+#[derive(Debug)]
+pub(super) struct StoreWork {
+    pub(super) caller: Caller,
+    pub(super) selection: SelectionId,
+    pub(super) uids: UidSet,
+    pub(super) action: StoreAction,
+    pub(super) flags: FlagList<'static>,
+    pub(super) then: AfterStore,
+}
+
+#[derive(Debug)]
+pub(super) enum AfterStore {
+    /// STORE.
+    Answer(Ticket<Result<Stored, Refusal>>),
+    /// A FETCH that sets `\Seen` goes on.
+    Fetch {
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        /// All that the FETCH is about.
+        uids: UidSet,
+        request: Arc<FetchRequest>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct CopyWork {
+    pub(super) caller: Caller,
+    pub(super) ticket: Ticket<Result<Copied, Refusal>>,
+    pub(super) source: MailboxKey,
+    pub(super) messages: Vec<Message>,
+    pub(super) keywords: Arc<Vec<alloc::string::String>>,
+    pub(super) remove: bool,
+}
+
+/// What a task of the office brings back.
+#[derive(Debug)]
+pub struct Done(pub(super) Box<Outcome>);
+
+impl Done {
+    pub(super) fn new(outcome: Outcome) -> Self {
+        Done(Box::new(outcome))
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Prepared {
+        caller: Caller,
+        ticket: Ticket<AuthVerdict>,
+        account: Arc<Account>,
+        result: Result<(), StoreError>,
+    },
+    Delivered(Result<Delivered, StoreError>),
+    Staged(Result<Staged, StoreError>),
+    Worked(MailboxKey, Worked),
+    Fetched {
+        caller: Caller,
+        ticket: Ticket<Result<FetchPage, Refusal>>,
+        mailbox: MailboxKey,
+        result: Result<(FetchPage, Vec<Learned>), StoreError>,
+    },
+    Answered {
+        caller: Caller,
+        mailbox: MailboxKey,
+        answer: Answer,
+        trouble: Option<StoreError>,
+    },
+    Discarded,
+}
+
+/// The next state of a mailbox, how it differs, and what else there is to tell.
+pub(super) type Next<T = ()> = Result<(MailboxState, Vec<Change>, T), StoreError>;
+
+#[derive(Debug)]
+pub(super) enum Worked {
+    Synced {
+        then: Vec<AfterSync>,
+        result: Result<Synced, StoreError>,
+    },
+    Appended {
+        answers: Vec<(Caller, Ticket<Result<Appended, Refusal>>)>,
+        result: Next<Vec<u32>>,
+    },
+    Stored {
+        caller: Caller,
+        selection: SelectionId,
+        uids: UidSet,
+        then: AfterStore,
+        result: Next,
+    },
+    Expunged {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        result: Next,
+    },
+    Copied {
+        caller: Caller,
+        ticket: Ticket<Result<Copied, Refusal>>,
+        source: MailboxKey,
+        remove: bool,
+        result: Next<Vec<(u32, u32)>>,
+    },
+    Removed {
+        caller: Caller,
+        ticket: Ticket<Result<Copied, Refusal>>,
+        copied: Copied,
+        result: Next,
+    },
+    Folder {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        to: Option<FolderName>,
+        result: Result<(), StoreError>,
+    },
+}
+
+impl Work {
+    /// It works on an opened mailbox.
+    pub(super) fn needs_state(&self) -> bool {
+        match self {
+            Work::Sync { .. } | Work::Folder { .. } => false,
+            Work::Append(_) | Work::Store(_) | Work::Expunge { .. } | Work::Copy(_) | Work::Remove { .. } => {
+                true
+            }
+        }
+    }
+
+    /// Whether `next` can be done in the same task.
+    pub(super) fn can_take(&self, next: &Work) -> bool {
+        match (self, next) {
+            (Work::Sync { move_new: a, .. }, Work::Sync { move_new: b, .. }) => a == b,
+            (Work::Append(_), Work::Append(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Joins work that [`Work::can_take`] said yes to.
+    pub(super) fn take(&mut self, next: Work) {
+        match (self, next) {
+            (Work::Sync { then, .. }, Work::Sync { then: more, .. }) => then.extend(more),
+            (Work::Append(all), Work::Append(more)) => all.extend(more),
+            _ => {}
+        }
+    }
+
+    /// The task that does it.
+    pub(super) fn into_task(
+        self,
+        ctx: Arc<StoreContext>,
+        key: MailboxKey,
+        state: Option<MailboxState>,
+    ) -> StoreTask {
+        Task::new(move |disk| async move {
+            let MailboxKey { root, folder } = key.clone();
+            let worked = match self {
+                Work::Sync { move_new, then } => {
+                    let mode = SyncMode { move_new };
+                    Worked::Synced { then, result: sync(disk, ctx, root, folder, state, mode).await }
+                }
+                Work::Append(all) => {
+                    let (answers, messages): (Vec<_>, Vec<_>) =
+                        all.into_iter().map(|a| ((a.caller, a.ticket), a.message)).unzip();
+                    let result = commit_append(disk, ctx, root, folder, state, messages).await;
+                    Worked::Appended { answers, result: result.map(|a| (a.state, a.changes, a.uids)) }
+                }
+                Work::Store(StoreWork { caller, selection, uids, action, flags, then }) => {
+                    let state = state.unwrap_or_default();
+                    let request = FlagRequest { uids: uids.clone(), action, flags };
+                    let result = store_flags(disk, ctx, root, folder, state, request).await;
+                    let result = result.map(|f| (f.state, f.changes, ()));
+                    Worked::Stored { caller, selection, uids, then, result }
+                }
+                Work::Expunge { caller, ticket, uids } => {
+                    let state = state.unwrap_or_default();
+                    let victims = uids.map_or(Victims::Deleted, Victims::DeletedOf);
+                    let result = expunge(disk, ctx, root, folder, state, victims).await;
+                    Worked::Expunged { caller, ticket, result: result.map(|e| (e.state, e.changes, ())) }
+                }
+                Work::Copy(CopyWork { caller, ticket, source, messages, keywords, remove }) => {
+                    let state = state.unwrap_or_default();
+                    let MailboxKey { root: from_root, folder: from } = source.clone();
+                    let from = (from_root, from, messages, keywords);
+                    let result = copy(disk, ctx, from, root, folder, state).await;
+                    Worked::Copied { caller, ticket, source, remove, result }
+                }
+                Work::Remove { caller, ticket, copied, uids } => {
+                    let state = state.unwrap_or_default();
+                    let victims = Victims::These(uids);
+                    let result = expunge(disk, ctx, root, folder, state, victims).await;
+                    let result = result.map(|e| (e.state, e.changes, ()));
+                    Worked::Removed { caller, ticket, copied, result }
+                }
+                Work::Folder { caller, ticket, to } => {
+                    let result = match &to {
+                        Some(to) => folders::rename(disk, ctx, root, folder, to.clone()).await,
+                        None => folders::delete(disk, ctx, root, folder).await,
+                    };
+                    Worked::Folder { caller, ticket, to, result }
+                }
+            };
+            Done::new(Outcome::Worked(key, worked))
+        })
+    }
+}
+
+/// The task of a change that concerns no opened mailbox: CREATE, SUBSCRIBE, UNSUBSCRIBE.
+pub(super) fn folder_task(
+    ctx: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    caller: Caller,
+    ticket: Ticket<Result<(), Refusal>>,
+    change: FolderChange,
+) -> StoreTask {
+    Task::new(move |disk| async move {
+        let mailbox = MailboxKey { root: root.clone(), folder: folder.clone() };
+        let result = match change {
+            FolderChange::Subscribe { subscribe, .. } => {
+                folders::subscribe(disk, ctx, root, folder, subscribe).await
+            }
+            FolderChange::Create { .. } | FolderChange::Delete { .. } | FolderChange::Rename { .. } => {
+                folders::create(disk, ctx, root, folder).await
+            }
+        };
+        let (answer, trouble) = match result {
+            Ok(()) => (Ok(()), None),
+            Err(error) => (Err(super::answers::refusal(&error)), Some(error)),
+        };
+        Done::new(Outcome::Answered { caller, mailbox, answer: Answer::Done(ticket.answer(answer)), trouble })
+    })
+}
