@@ -61,10 +61,9 @@ impl Office {
         root: Root,
         desk: &mut Desk<'_>,
     ) {
-        let ctx = self.context.clone();
         let task = Task::new(move |disk| async move {
             let mailbox = MailboxKey { root: root.clone(), folder: FolderName::inbox() };
-            let (answer, trouble) = match folders::list(disk, ctx, root).await {
+            let (answer, trouble) = match folders::list(disk, root).await {
                 Ok(folders) => (Ok(folders.into_iter().map(listed).collect()), None),
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };
@@ -127,7 +126,8 @@ pub(super) fn bad_name(bad: BadName) -> &'static str {
     }
 }
 
-fn listed(folder: folders::Listed) -> Folder {
-    let folders::Listed { name, exists, subscribed, special_use } = folder;
-    Folder { name: name.as_bytes().to_vec(), non_existent: !exists, subscribed, special_use }
+fn listed(folder: folders::ListedFolder) -> Folder {
+    let folders::ListedFolder { name, presence, subscribed, special_use } = folder;
+    let non_existent = presence != folders::Presence::Exists;
+    Folder { name: name.as_bytes().to_vec(), non_existent, subscribed, special_use }
 }

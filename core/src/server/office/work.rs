@@ -19,7 +19,7 @@ use crate::imap::server::{
 };
 use crate::maildir::append::{self, Staged, commit_append};
 use crate::maildir::context::{Root, StoreContext, StoreError};
-use crate::maildir::copy::copy;
+use crate::maildir::copy::{CopySource, copy};
 use crate::maildir::deliver::Delivered;
 use crate::maildir::expunge::{Victims, expunge};
 use crate::maildir::fetch::Learned;
@@ -275,10 +275,9 @@ impl Work {
                     Worked::Expunged { caller, ticket, result: result.map(|e| (e.state, e.changes, ())) }
                 }
                 Work::Copy(CopyWork { caller, ticket, source, messages, keywords, remove }) => {
-                    let state = state.unwrap_or_default();
-                    let MailboxKey { root: from_root, folder: from } = source.clone();
-                    let from = (from_root, from, messages, keywords);
-                    let result = copy(disk, ctx, from, root, folder, state).await;
+                    let from = CopySource { folder: source.folder.clone(), messages, keywords };
+                    let result = copy(disk, ctx, root, from, folder, state).await;
+                    let result = result.map(|c| (c.state, c.changes, c.pairs));
                     Worked::Copied { caller, ticket, source, remove, result }
                 }
                 Work::Remove { caller, ticket, copied, uids } => {
