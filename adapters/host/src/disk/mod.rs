@@ -336,6 +336,7 @@ fn stat(found: &fs::Stat) -> Stat {
         ctime_ns: nanos(found.st_ctime, found.st_ctime_nsec),
         inode: found.st_ino,
         device: found.st_dev,
+        #[allow(clippy::useless_conversion, reason = "32 bits wide on some machines")]
         links: found.st_nlink.into(),
     }
 }

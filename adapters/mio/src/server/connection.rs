@@ -1,0 +1,428 @@
+//! A connection between its socket and its session: the stages of its life, one turn at a time.
+//!
+//! ```text
+//! Handshake ─▶ Open ─▶ StartTls ─▶ Handshake ─▶ Open ─▶ Closing ─▶ Lingering ─▶ gone
+//! ```
+//! * `Handshake`: TLS is being negotiated; a session that begins with TLS does not exist yet.
+//! * `Open`: octets go to the session and from it.
+//! * `StartTls`: the reply that allows TLS is on its way; then the handshake begins. Nothing received in the clear
+//!   goes to the session any more.
+//! * `Closing`: the last replies are on their way.
+//! * `Lingering`: all is sent and our end is closed; what the peer still sends is thrown away for a while, for
+//!   closing a socket with unread octets would reset it and take the last reply from the peer.
+//!
+//! A turn is bounded: a connection that has more to do gets another turn after the others had theirs.
+
+use std::net::{IpAddr, Shutdown};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use postier_core::machine::{CloseReason, Instant, Now};
+use postier_core::send_queue::SendQueue;
+use postier_core::server::front::{Front, FrontAction, Opening};
+use postier_core::server::{ConnId, Service};
+use rustls::ServerConfig;
+
+use super::wire::{Buffers, Received, Sent, Wire, WireError};
+
+/// Octets received, and octets sent, by one connection in one turn.
+const TURN_BYTES: usize = 256 * 1024;
+/// A TLS handshake takes no longer.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// The last replies of a closing connection may take this long.
+const CLOSING: Duration = Duration::from_secs(30);
+/// After the end is sent, the peer's end is waited for this long …
+const LINGER: Duration = Duration::from_secs(2);
+/// … and for so many octets.
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Where a connection is in its life.
+enum Stage {
+    Handshake { first: bool },
+    Open,
+    StartTls,
+    Closing,
+    Lingering { left: usize },
+}
+
+/// What a turn works with besides the connection.
+pub(super) struct Desk<'l> {
+    pub(super) now: Now,
+    pub(super) front: &'l mut Front,
+    pub(super) buffers: &'l mut Buffers,
+    /// What the front wants done; the loop carries it out after each step.
+    pub(super) actions: &'l mut Vec<FrontAction>,
+    pub(super) receive_bytes_max: usize,
+}
+
+/// What a step came to.
+enum Step {
+    /// Something moved: another step may move more.
+    Moved,
+    /// Nothing to do until an event.
+    Idle,
+    /// The connection is over.
+    Over,
+}
+
+/// How a turn ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing to do until an event.
+    Idle,
+    /// Its budget is used up: it wants another turn.
+    Again,
+    /// The connection is over.
+    Over,
+}
+
+/// One connection of an event loop.
+pub(super) struct Connection {
+    id: ConnId,
+    wire: Wire<TcpStream>,
+    service: Service,
+    peer: IpAddr,
+    stage: Stage,
+    /// Received and not consumed by the session; no memory while empty.
+    rx: Vec<u8>,
+    /// The session is to be called although nothing was received.
+    pump: bool,
+    /// The peer's end was read.
+    ended: bool,
+    end_told: bool,
+    /// Octets received and sent in this turn.
+    used: usize,
+    /// For STARTTLS, or for the first octet where the service wants it.
+    tls: Option<Arc<ServerConfig>>,
+    deadline: Option<Instant>,
+    /// It stands in the loop's queue.
+    pub(super) queued: bool,
+    /// The deadline that the loop knows of.
+    pub(super) armed: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: ConnId,
+        socket: TcpStream,
+        service: Service,
+        peer: IpAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
+        Connection {
+            id,
+            wire: Wire::new(socket),
+            service,
+            peer,
+            stage: Stage::Open,
+            rx: Vec::new(),
+            pump: false,
+            ended: false,
+            end_told: false,
+            used: 0,
+            tls,
+            deadline: None,
+            queued: false,
+            armed: None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    pub(super) fn wire_mut(&mut self) -> &mut Wire<TcpStream> {
+        &mut self.wire
+    }
+
+    /// The session exists: the peer has been, or is being, greeted.
+    pub(super) fn has_session(&self) -> bool {
+        !matches!(self.stage, Stage::Handshake { first: true })
+    }
+
+    /// When the adapter itself loses patience.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Begins: with a handshake, or with the session's greeting.
+    pub(super) fn start(&mut self, desk: &mut Desk<'_>) -> Result<(), WireError> {
+        if self.service.implicit_tls() {
+            return self.start_handshake(desk.now, true);
+        }
+        self.open_session(desk);
+        Ok(())
+    }
+
+    /// The session wants to be called.
+    pub(super) fn wake(&mut self) {
+        self.pump = true;
+    }
+
+    /// The session wants TLS: nothing received so far is handed to it any more (RFC 3207 §6, RFC 9051 §6.2.1).
+    pub(super) fn handle_start_tls(&mut self) {
+        self.stage = Stage::StartTls;
+        self.rx = Vec::new();
+    }
+
+    /// The session wants to end. The peer's silence ends it, too.
+    pub(super) fn handle_close(&mut self, now: Now, reason: CloseReason) {
+        self.stage = Stage::Closing;
+        self.rx = Vec::new();
+        self.deadline = Some(now.instant.plus(CLOSING));
+        tracing::debug!(conn = self.id.0, ?reason, "closing");
+    }
+
+    /// Says for the log what was not done in time.
+    pub(super) fn report_deadline(&self) {
+        if let Stage::Handshake { .. } = self.stage {
+            let service = self.service.name();
+            tracing::info!(conn = self.id.0, peer = %self.peer, service, "no TLS handshake in time");
+        }
+    }
+
+    /// One turn. `carry_out` does what the front wants after each step, and may change this connection's stage.
+    pub(super) fn turn(
+        &mut self,
+        desk: &mut Desk<'_>,
+        mut carry_out: impl FnMut(&mut Connection, &mut Desk<'_>),
+    ) -> Turn {
+        self.used = 0;
+        loop {
+            let step = match self.stage {
+                Stage::Handshake { first } => self.step_handshake(first, desk),
+                Stage::Open => self.step_open(desk),
+                Stage::StartTls => self.step_start_tls(desk),
+                Stage::Closing => self.step_closing(desk),
+                Stage::Lingering { left } => self.step_lingering(left, desk),
+            };
+            carry_out(self, desk);
+            match step {
+                Ok(Step::Moved) if self.used >= TURN_BYTES => return Turn::Again,
+                Ok(Step::Moved) => {}
+                Ok(Step::Idle) if self.pump => return Turn::Again,
+                Ok(Step::Idle) => return Turn::Idle,
+                Ok(Step::Over) => return Turn::Over,
+                Err(error) => {
+                    self.give_up(&error);
+                    return Turn::Over;
+                }
+            }
+        }
+    }
+
+    /// The last of it: what the front had is given back.
+    pub(super) fn end(mut self, desk: &mut Desk<'_>) -> TcpStream {
+        self.leave_front(desk);
+        self.wire.into_socket()
+    }
+
+    fn open_session(&mut self, desk: &mut Desk<'_>) {
+        let opening = Opening {
+            service: self.service,
+            peer: self.peer,
+            starttls: self.tls.is_some() && !self.service.implicit_tls(),
+            tls: self.wire.tls_info(),
+        };
+        self.stage = Stage::Open;
+        self.deadline = None;
+        self.pump = true;
+        desk.front.open(desk.now, self.id, opening, desk.actions);
+    }
+
+    fn start_handshake(&mut self, now: Now, first: bool) -> Result<(), WireError> {
+        let config = self.tls.clone().ok_or_else(|| std::io::Error::other("there is no certificate"))?;
+        self.wire.start_tls(config)?;
+        self.stage = Stage::Handshake { first };
+        self.deadline = Some(now.instant.plus(HANDSHAKE));
+        Ok(())
+    }
+
+    fn step_handshake(&mut self, first: bool, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        self.wire.flush()?;
+        if let Some(info) = self.wire.tls_info() {
+            if first {
+                self.open_session(desk);
+            } else {
+                self.stage = Stage::Open;
+                self.deadline = None;
+                self.pump = true;
+                desk.front.handle_tls_started(desk.now, self.id, info, desk.actions);
+            }
+            return Ok(Step::Moved);
+        }
+        if !self.wire.is_readable() {
+            return Ok(Step::Idle);
+        }
+        match self.wire.receive(desk.buffers)? {
+            Received::Octets(count) => {
+                // A fast client's first octets come with the end of its handshake.
+                self.used += count.max(1);
+                self.rx.extend_from_slice(desk.buffers.received(count));
+                Ok(Step::Moved)
+            }
+            Received::Blocked => Ok(Step::Idle),
+            Received::End => Ok(Step::Over),
+        }
+    }
+
+    fn step_open(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        let mut moved = false;
+        if let Some(tx) = desk.front.tx(self.id)
+            && !tx.is_empty()
+        {
+            let was_low = tx.is_below_low_water();
+            match send(&mut self.wire, self.id, tx, desk.buffers)? {
+                Sent::All | Sent::Blocked => {}
+                Sent::More => {
+                    self.used += TURN_BYTES;
+                    moved = true;
+                }
+            }
+            self.pump |= !was_low && tx.is_below_low_water();
+        } else {
+            self.wire.flush()?;
+        }
+        if self.pump {
+            self.pump = false;
+            self.offer_rest(desk);
+            moved = true;
+        } else if !self.ended
+            && self.wire.is_readable()
+            && self.rx.len() < desk.receive_bytes_max
+            && desk.front.wants_bytes(self.id)
+        {
+            match self.wire.receive(desk.buffers)? {
+                Received::Octets(count) => {
+                    self.used += count.max(1);
+                    self.offer(count, desk);
+                    moved = true;
+                }
+                Received::Blocked => {}
+                Received::End => (self.ended, moved) = (true, true),
+            }
+        } else if self.ended && !self.end_told && desk.front.wants_bytes(self.id) {
+            self.end_told = true;
+            desk.front.handle_eof(desk.now, self.id, desk.actions);
+            moved = true;
+        }
+        Ok(if moved || !desk.actions.is_empty() { Step::Moved } else { Step::Idle })
+    }
+
+    /// Hands in what was just received, behind what was not consumed before.
+    fn offer(&mut self, count: usize, desk: &mut Desk<'_>) {
+        let fresh = desk.buffers.received(count);
+        if !self.rx.is_empty() {
+            self.rx.extend_from_slice(fresh);
+            return self.offer_rest(desk);
+        }
+        let consumed = desk.front.handle_bytes(desk.now, self.id, fresh, desk.actions);
+        if consumed < count {
+            self.rx.extend_from_slice(fresh.get(consumed..).unwrap_or_default());
+        }
+    }
+
+    fn offer_rest(&mut self, desk: &mut Desk<'_>) {
+        let consumed = desk.front.handle_bytes(desk.now, self.id, &self.rx, desk.actions);
+        if consumed >= self.rx.len() {
+            self.rx = Vec::new();
+        } else {
+            self.rx.drain(..consumed);
+        }
+    }
+
+    fn step_start_tls(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        if !self.send_rest(desk)? {
+            return Ok(Step::Idle);
+        }
+        self.start_handshake(desk.now, false)?;
+        Ok(Step::Moved)
+    }
+
+    fn step_closing(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        if !self.send_rest(desk)? {
+            return Ok(Step::Idle);
+        }
+        self.wire.send_end();
+        self.wire.flush()?;
+        self.leave_front(desk);
+        // The peer may be gone already: then there is nothing to wait for.
+        if self.ended || self.wire.socket().shutdown(Shutdown::Write).is_err() {
+            return Ok(Step::Over);
+        }
+        self.stage = Stage::Lingering { left: LINGER_BYTES };
+        self.deadline = Some(desk.now.instant.plus(LINGER));
+        Ok(Step::Moved)
+    }
+
+    fn step_lingering(&mut self, left: usize, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        if !self.wire.is_readable() {
+            return Ok(Step::Idle);
+        }
+        let count = match self.wire.discard(desk.buffers)? {
+            Received::Octets(count) => count,
+            Received::Blocked => return Ok(Step::Idle),
+            Received::End => return Ok(Step::Over),
+        };
+        self.used += count;
+        match left.checked_sub(count) {
+            Some(left) => self.stage = Stage::Lingering { left },
+            None => return Ok(Step::Over),
+        }
+        Ok(Step::Moved)
+    }
+
+    /// Sends what the session left; true when all of it is with the kernel.
+    fn send_rest(&mut self, desk: &mut Desk<'_>) -> Result<bool, WireError> {
+        loop {
+            let Some(tx) = desk.front.tx(self.id) else { return self.wire.flush() };
+            match send(&mut self.wire, self.id, tx, desk.buffers)? {
+                Sent::All => return self.wire.flush(),
+                Sent::Blocked => return Ok(false),
+                Sent::More => {}
+            }
+        }
+    }
+
+    fn leave_front(&mut self, desk: &mut Desk<'_>) {
+        if let Some(mut tx) = desk.front.close(desk.now, self.id, desk.actions) {
+            while let Some(file) = tx.poll_release() {
+                postier_host::disk::close(file);
+            }
+        }
+    }
+
+    fn give_up(&mut self, error: &WireError) {
+        match (error, &self.stage) {
+            (WireError::Tls(error), _) => {
+                // Says why to a peer that cares.
+                let _ = self.wire.flush();
+                tracing::info!(conn = self.id.0, peer = %self.peer, service = self.service.name(), %error, "TLS failed");
+            }
+            (WireError::Io(error), Stage::Lingering { .. }) => {
+                tracing::trace!(conn = self.id.0, %error, "gone while lingering");
+            }
+            (WireError::Io(error), _) => tracing::debug!(conn = self.id.0, %error, "connection lost"),
+        }
+    }
+}
+
+/// Sends with a turn's budget, and tells the log of files that were shorter than announced.
+fn send(
+    wire: &mut Wire<TcpStream>,
+    id: ConnId,
+    tx: &mut SendQueue,
+    buffers: &mut Buffers,
+) -> Result<Sent, WireError> {
+    let sent = wire.send(tx, buffers, TURN_BYTES)?;
+    let short = tx.poll_mismatch();
+    if short > 0 {
+        tracing::warn!(
+            conn = id.0,
+            short,
+            "message files are shorter than their names say; padded with spaces"
+        );
+    }
+    Ok(sent)
+}

@@ -1,0 +1,122 @@
+//! The log: one line for each event that a person would look for, and the hook for whoever wants to see them.
+//!
+//! Text for people and files, JSON for collectors; both go to the standard error, where systemd's journal takes them.
+//! Addresses and subjects come from strangers: they are written with their control characters escaped. The core's
+//! events hold no passwords and no message texts.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use postier_core::event::Event;
+use postier_core::machine::CloseReason;
+use postier_core::server::ConnId;
+use postier_host::config::{LogFormat, LogLevel, LogSettings};
+use tracing::{info, warn};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+/// Starts the log of this process. A second call changes nothing.
+pub(crate) fn start(settings: LogSettings) {
+    use std::io::IsTerminal;
+    let level = match settings.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // What the libraries say below a warning helps nobody who runs a mail server.
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("postier", level);
+    let registry = tracing_subscriber::registry().with(targets);
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    let _ = match settings.format {
+        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+}
+
+/// Somebody who wants to see the events as they come, on the thread they come from.
+pub(crate) type EventHook = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// Writes events.
+pub(super) struct EventLog {
+    hook: EventHook,
+}
+
+impl EventLog {
+    pub(super) fn new(hook: EventHook) -> Self {
+        EventLog { hook }
+    }
+
+    /// One event, of a connection if it belongs to one.
+    pub(super) fn event(&self, conn: Option<ConnId>, event: &Event) {
+        let conn = conn.map(|conn| conn.0);
+        match event {
+            Event::Connected { peer, service } => info!(conn, %peer, service, "connected"),
+            Event::Refused { peer, why } => warn!(conn, %peer, why, "connection refused"),
+            Event::Disconnected { reason } => info!(conn, reason = reason_name(*reason), "disconnected"),
+            Event::LoggedIn { account } => info!(conn, account = %printable(account.as_bytes()), "logged in"),
+            Event::LoginFailed { login, peer } => {
+                warn!(conn, %peer, login = %printable(login.as_bytes()), "login failed");
+            }
+            Event::Delivered { id, from, to, size, subject } => {
+                let to = to.iter().map(|to| printable(to)).collect::<Vec<_>>().join(" ");
+                let (from, subject) = (printable(from), printable(subject));
+                info!(conn, %id, %from, %to, size, %subject, "delivered");
+            }
+            Event::NotDelivered { id, why } => {
+                warn!(conn, %id, why = %printable(why.as_bytes()), "not delivered")
+            }
+            Event::AddressRefused { path, why } => {
+                info!(conn, path = %printable(path), why, "address refused");
+            }
+            Event::StoreTrouble { place, what } => {
+                let (place, what) = (printable(place.as_bytes()), printable(what.as_bytes()));
+                tracing::error!(conn, %place, %what, "trouble in the mail store");
+            }
+            Event::Abuse { what } => warn!(conn, what, "abuse"),
+        }
+        (self.hook)(event);
+    }
+}
+
+fn reason_name(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Goodbye => "goodbye",
+        CloseReason::PeerClosed => "the client closed",
+        CloseReason::IdleTimeout => "timeout",
+        CloseReason::Shutdown => "shutdown",
+        CloseReason::Abuse => "abuse",
+        CloseReason::ProtocolViolation => "protocol violation",
+    }
+}
+
+/// Octets as a line of a log: UTF-8 where it is, everything that could move a terminal's cursor escaped.
+fn printable(octets: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(octets);
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            // Writing to a string does not fail.
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_write_lines_of_their_own() {
+        assert_eq!(printable(b"plain"), "plain");
+        assert_eq!(printable("Grüße".as_bytes()), "Grüße");
+        assert_eq!(printable(b"a\r\nERROR \x1b[2J\xff"), "a\\r\\nERROR \\u{1b}[2J\u{fffd}");
+    }
+}

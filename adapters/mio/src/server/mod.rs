@@ -1,0 +1,358 @@
+//! The server: event loops, the office's thread, workers, and the main thread for signals and control.
+//!
+//! ```text
+//! event loop ─┐ asks        ┌─▶ store workers ──┐ tasks come back
+//! event loop ─┼──▶ office ──┼─▶ password workers┘
+//!             ◀──┘ answers  └─▶ watches ◀── main thread (signals, control socket, inotify)
+//! ```
+//! No thread decides anything about mail: the loops drive `Front`s, the office's thread drives the `Office`, both
+//! of the core. A thread that panics ends the process: everything acknowledged is on the disk, and a state that
+//! a bug has torn is not served from.
+
+mod connection;
+mod control;
+mod event_loop;
+mod listen;
+pub(crate) mod log;
+mod mailroom;
+mod office;
+mod watch;
+mod wire;
+mod workers;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use postier_core::limits::Limits;
+use postier_core::maildir::context::{HostFacts, StoreContext};
+use postier_core::server::gate::Gate;
+use postier_core::server::office::Office;
+use postier_core::server::{FrontIndex, Service};
+use postier_core::site::Site;
+use postier_host::clock;
+use postier_host::identity::Identity;
+use postier_host::password::PasswordChecker;
+use rustls::ServerConfig;
+
+pub(crate) use listen::ListenError;
+
+use control::{Control, Parties, Signals, sd_notify_quietly};
+use event_loop::{EventLoop, Shared};
+use listen::Listener;
+use log::{EventHook, EventLog};
+use mailroom::{OfficeSender, ToLoop, ToOfficeThread};
+use office::OfficeThread;
+use watch::Watcher;
+
+/// TLS configurations; without one, TLS is not offered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsConfigs {
+    /// For port 25: without session tickets.
+    pub exchange: Option<Arc<ServerConfig>>,
+    /// For users.
+    pub users: Option<Arc<ServerConfig>>,
+}
+
+impl TlsConfigs {
+    fn of(&self, service: Service) -> Option<Arc<ServerConfig>> {
+        match service {
+            Service::Smtp => self.exchange.clone(),
+            Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => self.users.clone(),
+        }
+    }
+}
+
+/// What a reload brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloaded {
+    /// Who has mail here.
+    pub site: Arc<Site>,
+    /// Certificates.
+    pub tls: TlsConfigs,
+}
+
+/// Reads the configuration again; the error is for a person.
+pub(crate) type Reload = Box<dyn FnMut() -> Result<Reloaded, String>>;
+
+/// Told once when everything listens, with the ports that were chosen for 0.
+pub(crate) type Ready = Box<dyn FnOnce(&[(Service, SocketAddr)])>;
+
+/// Everything [`run`] needs.
+pub(crate) struct Setup {
+    /// Who has mail here.
+    pub site: Arc<Site>,
+    /// Certificates.
+    pub tls: TlsConfigs,
+    /// What to offer where; port 0 picks a free one.
+    pub listeners: Vec<(Service, SocketAddr)>,
+    /// Directory for what the server remembers; made when missing.
+    pub state: PathBuf,
+    /// Who to be after the ports are bound.
+    pub identity: Option<Identity>,
+    /// Sees every event.
+    pub on_event: EventHook,
+    /// Told when everything listens.
+    pub on_ready: Ready,
+    /// Reads the configuration again.
+    pub reload: Reload,
+}
+
+/// Why a server does not start, or ends badly.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// A port cannot be had.
+    Listen(ListenError),
+    /// There is no certificate for a service that begins with TLS.
+    NoCertificate(Service),
+    /// The server cannot become its user.
+    Identity(String, io::Error),
+    /// The state directory does not work.
+    State(PathBuf, io::Error),
+    /// Another server runs with this state directory.
+    AlreadyRunning(PathBuf),
+    /// The system refuses something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Listen(error) => write!(f, "{error}"),
+            RunError::NoCertificate(service) => write!(
+                f,
+                "{} begins with TLS and there is no certificate; name one under [tls] or turn it off with \
+                 `{} = []` under [listen]",
+                service.name(),
+                service.name()
+            ),
+            RunError::Identity(name, error) => {
+                write!(f, "cannot become the user {name}: {error}; start as root, or as {name}")
+            }
+            RunError::State(path, error) => {
+                write!(f, "cannot use the state directory {}: {error}", path.display())
+            }
+            RunError::AlreadyRunning(path) => {
+                write!(f, "a server runs with the state directory {} already", path.display())
+            }
+            RunError::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Serves until SIGTERM or SIGINT. Must be called while the process has one thread, for it may change its user.
+///
+/// # Errors
+/// [`RunError`], before anybody was served.
+pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
+    let Setup { site, tls, listeners, state, identity, on_event, on_ready, reload } = setup;
+    for (service, _) in &listeners {
+        if service.implicit_tls() && tls.of(*service).is_none() {
+            return Err(RunError::NoCertificate(*service));
+        }
+    }
+    let loop_count = loop_count();
+    let listeners = bind_all(&listeners, loop_count).map_err(RunError::Listen)?;
+    let bound: Vec<(Service, SocketAddr)> = listeners
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|listener| (listener.service, listener.address))
+        .collect();
+    prepare_state(&state, identity.as_ref()).map_err(|error| RunError::State(state.clone(), error))?;
+    if let Some(identity) = &identity {
+        identity.assume().map_err(|error| RunError::Identity(identity.name.clone(), error))?;
+    }
+    let signals = Signals::catch().map_err(|error| RunError::System("cannot catch signals", error))?;
+    let limits = fit_descriptors(site.limits);
+
+    let log = Arc::new(EventLog::new(on_event));
+    let gate = Gate::new(limits.connections_max, limits.connections_per_address_max);
+    let shared = Arc::new(Shared::new(gate, log.clone()));
+    let watcher =
+        Watcher::new().map_err(|error| RunError::System("cannot watch directories", error.into()))?;
+    let watcher = Arc::new(watcher);
+    let checker = Arc::new(PasswordChecker::new());
+    checker.imitate(&site);
+
+    let (office_sender, office_receiver) = mpsc::channel();
+    let mut loops = Vec::new();
+    let mut senders = Vec::new();
+    for (index, listeners) in listeners.into_iter().enumerate() {
+        let (site, tls) = (site.clone(), tls.clone());
+        let made = EventLoop::new(
+            FrontIndex(index),
+            (site, tls),
+            listeners,
+            shared.clone(),
+            office_sender.clone(),
+            random_seed(),
+        );
+        let (event_loop, sender) =
+            made.map_err(|error| RunError::System("cannot make an event loop", error))?;
+        loops.push(event_loop);
+        senders.push(sender);
+    }
+    let parties = Parties {
+        watcher: watcher.clone(),
+        shared: shared.clone(),
+        loops: senders.clone(),
+        office: office_sender.clone(),
+    };
+    let imitating = checker.clone();
+    let adopt = Box::new(move |reloaded: &Reloaded| imitating.imitate(&reloaded.site));
+    let control =
+        Control::new(&state, signals, parties, reload, adopt).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => RunError::AlreadyRunning(state.clone()),
+            _ => RunError::State(state.clone(), error),
+        })?;
+
+    let start_threads = || -> io::Result<Threads> {
+        let channel = (office_sender.clone(), office_receiver);
+        let office = Office::new(Arc::new(StoreContext::new(host_facts())));
+        let office = OfficeThread::new(office, channel, senders.clone(), watcher, log, checker)?;
+        let office = thread::Builder::new().name("office".into()).spawn(or_abort(|| office.run()))?;
+        let mut handles = Vec::new();
+        for event_loop in loops {
+            let builder = thread::Builder::new().name("loop".into());
+            handles.push(builder.spawn(or_abort(|| event_loop.run()))?);
+        }
+        Ok(Threads { office, loops: handles })
+    };
+    let threads = start_threads().map_err(|error| RunError::System("cannot start a thread", error))?;
+    on_ready(&bound);
+    sd_notify_quietly(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+
+    let ended = control.run();
+    sd_notify_quietly(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("ending");
+    threads.finish(&senders, &office_sender);
+    tracing::info!("ended");
+    ended.map_err(|error| RunError::System("the main thread's poll failed", error))
+}
+
+/// The threads that end in order: first the loops, then the office.
+struct Threads {
+    office: thread::JoinHandle<()>,
+    loops: Vec<thread::JoinHandle<()>>,
+}
+
+impl Threads {
+    fn finish(self, senders: &[mailroom::LoopSender], office: &OfficeSender) {
+        for sender in senders {
+            sender.send(ToLoop::Shutdown);
+        }
+        // One more thread, that no client can keep waiting.
+        let late: Vec<_> = senders.to_vec();
+        thread::spawn(move || {
+            thread::sleep(control::SHUTDOWN);
+            for sender in &late {
+                sender.send(ToLoop::Abandon);
+            }
+        });
+        for handle in self.loops {
+            // A thread that panicked has ended the process.
+            let _ = handle.join();
+        }
+        // What the loops said last is in the queue before this.
+        let _ = office.send(ToOfficeThread::Finish);
+        let _ = self.office.join();
+    }
+}
+
+/// Runs `body`; a panic, which the panic hook has reported, ends the process.
+fn or_abort(body: impl FnOnce()) -> impl FnOnce() {
+    || {
+        if catch_unwind(AssertUnwindSafe(body)).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+/// One loop serves a small machine; the office and the workers want a core, too.
+fn loop_count() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 8)
+}
+
+/// The listeners of each loop.
+fn bind_all(wanted: &[(Service, SocketAddr)], loops: usize) -> Result<Vec<Vec<Listener>>, ListenError> {
+    let mut all: Vec<Vec<Listener>> = Vec::new();
+    for index in 0..loops {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for (number, &(service, address)) in wanted.iter().enumerate() {
+            // Where the first loop was given a free port, the others share it.
+            let chosen = all.first().and_then(|first| first.get(number)).map(|listener| listener.address);
+            let address = if index == 0 { address } else { chosen.unwrap_or(address) };
+            listeners.push(Listener::bind(service, address, loops > 1)?);
+        }
+        all.push(listeners);
+    }
+    Ok(all)
+}
+
+/// Makes the state directory, for nobody but the server's user.
+fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Result<()> {
+    if state.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = state.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(state)?;
+    fs::set_permissions(state, fs::Permissions::from_mode(0o700))?;
+    match identity {
+        Some(identity) if !identity.is_current() => chown(state, Some(identity.uid), Some(identity.gid)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Raises the number of descriptors to what is allowed, and lowers the number of connections to what that serves:
+/// each may have its socket and an open message, and the store needs some.
+fn fit_descriptors(mut limits: Limits) -> Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let allowed = getrlimit(Resource::Nofile);
+    // Not being allowed what the limit itself allows is no reason not to serve.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, maximum: allowed.maximum });
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let served = usize::try_from(descriptors.saturating_sub(128) / 2).unwrap_or(usize::MAX).max(16);
+    if served < limits.connections_max {
+        tracing::warn!(
+            descriptors,
+            connections = served,
+            "fewer connections than configured: the limit of open files is low (`LimitNOFILE=` in systemd)"
+        );
+        limits.connections_max = served;
+    }
+    limits
+}
+
+fn host_facts() -> HostFacts {
+    let host = fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
+    let now = clock::now();
+    let up = i64::try_from(now.instant.as_micros() / 1_000_000).unwrap_or(0);
+    let booted =
+        postier_core::machine::WallTime { secs: now.wall.secs.saturating_sub(up), micros: now.wall.micros };
+    HostFacts {
+        host: host.trim_ascii().into(),
+        pid: std::process::id(),
+        started: now.wall,
+        booted: Some(booted),
+        seed: random_seed(),
+    }
+}
+
+/// Randomness for names, from the hasher that the standard library seeds from the system.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,367 @@
+//! One socket, with or without TLS: octets in, octets out, nothing about mail.
+//!
+//! mio is edge-triggered, so a [`Wire`] remembers whether its socket may be read and written and forgets it only
+//! when the kernel says so. Reading and decrypting go through buffers that all connections of a loop share
+//! ([`Buffers`]): an idle connection holds none. What is to be sent is gathered into runs, so that many small
+//! pieces are one TLS record and one system call; no more is taken from the send queue before the last run is
+//! with the kernel.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use postier_core::machine::TlsInfo;
+use postier_core::send_queue::{SendQueue, Transmit};
+use postier_host::disk;
+use rustls::{ServerConfig, ServerConnection};
+
+/// Octets read from a socket at once.
+const RAW_BYTES: usize = 64 * 1024;
+/// What decrypting [`RAW_BYTES`] can give, with the two records that may have waited for their last octets.
+const PLAIN_BYTES: usize = RAW_BYTES + 2 * 17 * 1024;
+/// Octets gathered from a send queue for one run.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// Space shared by all connections of a loop.
+pub(super) struct Buffers {
+    raw: Box<[u8]>,
+    plain: Box<[u8]>,
+    gather: Vec<u8>,
+    file: Box<[u8]>,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Buffers {
+            raw: vec![0; RAW_BYTES].into(),
+            plain: vec![0; PLAIN_BYTES].into(),
+            gather: Vec::with_capacity(GATHER_BYTES),
+            file: vec![0; postier_core::send_queue::READ_BYTES_MAX].into(),
+        }
+    }
+
+    /// What the last [`Wire::receive`] brought.
+    pub(super) fn received(&self, count: usize) -> &[u8] {
+        self.plain.get(..count).unwrap_or_default()
+    }
+}
+
+/// What [`Wire::receive`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// So many octets lie in [`Buffers::received`]; zero when TLS kept them to itself.
+    Octets(usize),
+    /// Nothing now; the loop will say when.
+    Blocked,
+    /// The peer will send nothing more.
+    End,
+}
+
+/// How far [`Wire::send`] came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Everything is with the kernel.
+    All,
+    /// The kernel takes no more now; the loop will say when.
+    Blocked,
+    /// The budget is used up and there is more.
+    More,
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug)]
+pub(super) enum WireError {
+    /// The socket's error: the peer is gone.
+    Io(io::Error),
+    /// The peer breaks TLS.
+    Tls(rustls::Error),
+}
+
+impl From<io::Error> for WireError {
+    fn from(error: io::Error) -> Self {
+        WireError::Io(error)
+    }
+}
+
+impl std::fmt::Display for WireError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WireError::Io(error) => write!(f, "{error}"),
+            WireError::Tls(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// A socket with what it takes to read and write it.
+pub(super) struct Wire<S> {
+    socket: S,
+    tls: Option<Box<ServerConnection>>,
+    /// Without TLS: gathered octets that the kernel did not take yet, from `unsent_at` on.
+    unsent: Vec<u8>,
+    unsent_at: usize,
+    readable: bool,
+    writable: bool,
+    /// The kernel reported the peer's end: read on until it shows.
+    end_reported: bool,
+    /// TLS's own end was read, behind octets that were handed out first.
+    ended: bool,
+}
+
+impl<S: Read + Write> Wire<S> {
+    pub(super) fn new(socket: S) -> Self {
+        Wire {
+            socket,
+            tls: None,
+            unsent: Vec::new(),
+            unsent_at: 0,
+            readable: false,
+            writable: true,
+            end_reported: false,
+            ended: false,
+        }
+    }
+
+    pub(super) fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    pub(super) fn into_socket(self) -> S {
+        self.socket
+    }
+
+    /// What the poll said.
+    pub(super) fn note_ready(&mut self, readable: bool, writable: bool, ended: bool) {
+        self.readable |= readable || ended;
+        self.writable |= writable;
+        self.end_reported |= ended;
+    }
+
+    /// [`Wire::receive`] may find something.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable || self.ended
+    }
+
+    /// Begins TLS as the server. Nothing may wait to be sent.
+    pub(super) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), WireError> {
+        let mut tls = ServerConnection::new(config).map_err(WireError::Tls)?;
+        // What is written is bounded by the runs it comes in.
+        tls.set_buffer_limit(None);
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// What the finished handshake agreed on; `None` while it is under way.
+    pub(super) fn tls_info(&self) -> Option<TlsInfo> {
+        let tls = self.tls.as_ref().filter(|tls| !tls.is_handshaking())?;
+        let version = match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
+        let cipher =
+            tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+        Some(TlsInfo {
+            version,
+            cipher: cipher_name(cipher),
+            server_name: tls.server_name().map(str::to_owned),
+        })
+    }
+
+    /// Reads once from the socket, and decrypts what came.
+    pub(super) fn receive(&mut self, buffers: &mut Buffers) -> Result<Received, WireError> {
+        if self.ended {
+            return Ok(Received::End);
+        }
+        let space: &mut [u8] = if self.tls.is_some() { &mut buffers.raw } else { &mut buffers.plain };
+        let count = loop {
+            match self.socket.read(space) {
+                Ok(count) => break count,
+                Err(error) => {
+                    if !may_retry(error)? {
+                        self.readable = false;
+                        return Ok(Received::Blocked);
+                    }
+                }
+            }
+        };
+        if count == 0 {
+            return Ok(Received::End);
+        }
+        // A short read emptied the socket (epoll(7)); what comes next, the peer's end too, is a new event.
+        if count < space.len() && !self.end_reported {
+            self.readable = false;
+        }
+        match &mut self.tls {
+            None => Ok(Received::Octets(count)),
+            Some(tls) => {
+                let raw = buffers.raw.get(..count).unwrap_or_default();
+                let (count, ended) = decrypt(tls, raw, &mut buffers.plain)?;
+                self.ended = ended;
+                Ok(Received::Octets(count))
+            }
+        }
+    }
+
+    /// Reads once from the socket and throws away what came, decrypted or not.
+    pub(super) fn discard(&mut self, buffers: &mut Buffers) -> Result<Received, WireError> {
+        let count = loop {
+            match self.socket.read(&mut buffers.raw) {
+                Ok(count) => break count,
+                Err(error) => {
+                    if !may_retry(error)? {
+                        self.readable = false;
+                        return Ok(Received::Blocked);
+                    }
+                }
+            }
+        };
+        Ok(if count == 0 { Received::End } else { Received::Octets(count) })
+    }
+
+    /// Hands what waits to the kernel: first what is gathered or encrypted already, then up to about `budget`
+    /// octets of the queue.
+    pub(super) fn send(
+        &mut self,
+        tx: &mut SendQueue,
+        buffers: &mut Buffers,
+        budget: usize,
+    ) -> Result<Sent, WireError> {
+        let mut taken = 0;
+        loop {
+            if !self.flush()? {
+                return Ok(Sent::Blocked);
+            }
+            if taken >= budget {
+                return Ok(if tx.is_empty() { Sent::All } else { Sent::More });
+            }
+            gather(tx, buffers);
+            if buffers.gather.is_empty() {
+                return Ok(Sent::All);
+            }
+            taken += buffers.gather.len();
+            match &mut self.tls {
+                Some(tls) => tls.writer().write_all(&buffers.gather)?,
+                None => self.write_gathered(&buffers.gather)?,
+            }
+        }
+    }
+
+    /// Sends what was gathered or encrypted before; false when the kernel takes no more.
+    pub(super) fn flush(&mut self) -> Result<bool, WireError> {
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                if !self.writable {
+                    return Ok(false);
+                }
+                match tls.write_tls(&mut self.socket) {
+                    Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                    Ok(_) => {}
+                    Err(error) => self.writable = may_retry(error)?,
+                }
+            }
+        }
+        while self.unsent_at < self.unsent.len() {
+            if !self.writable {
+                return Ok(false);
+            }
+            match self.socket.write(self.unsent.get(self.unsent_at..).unwrap_or_default()) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(count) => self.unsent_at += count,
+                Err(error) => self.writable = may_retry(error)?,
+            }
+        }
+        (self.unsent, self.unsent_at) = (Vec::new(), 0);
+        Ok(true)
+    }
+
+    /// Tells the peer that nothing more comes, as TLS does it; to be flushed.
+    pub(super) fn send_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+    }
+
+    fn write_gathered(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        let mut at = 0;
+        while at < bytes.len() && self.writable {
+            match self.socket.write(bytes.get(at..).unwrap_or_default()) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(count) => at += count,
+                Err(error) => self.writable = may_retry(error)?,
+            }
+        }
+        self.unsent.extend_from_slice(bytes.get(at..).unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Whether a failed call may be tried again at once; an error that is one is passed on.
+fn may_retry(error: io::Error) -> Result<bool, WireError> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(false),
+        io::ErrorKind::Interrupted => Ok(true),
+        _ => Err(error.into()),
+    }
+}
+
+/// Feeds records to TLS and takes out what they hold: how many octets, and whether they are the last.
+fn decrypt(tls: &mut ServerConnection, mut raw: &[u8], plain: &mut [u8]) -> Result<(usize, bool), WireError> {
+    let mut count = 0;
+    while !raw.is_empty() {
+        if tls.read_tls(&mut raw)? == 0 {
+            break;
+        }
+        tls.process_new_packets().map_err(WireError::Tls)?;
+        loop {
+            let Some(space) = plain.get_mut(count..).filter(|space| !space.is_empty()) else {
+                return Err(WireError::Tls(rustls::Error::General("more plaintext than ciphertext".into())));
+            };
+            match tls.reader().read(space) {
+                // close_notify: anything behind it is not the peer's any more.
+                Ok(0) => return Ok((count, true)),
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok((count, false))
+}
+
+/// Takes up to [`GATHER_BYTES`] out of the queue, reading files as they come up.
+fn gather(tx: &mut SendQueue, buffers: &mut Buffers) {
+    buffers.gather.clear();
+    while let Some(room) = GATHER_BYTES.checked_sub(buffers.gather.len()).filter(|&room| room > 0) {
+        match tx.poll_transmit() {
+            None => break,
+            Some(Transmit::Bytes(bytes)) => {
+                let part = bytes.get(..room).unwrap_or(bytes);
+                buffers.gather.extend_from_slice(part);
+                let count = part.len();
+                tx.handle_sent(count);
+            }
+            Some(Transmit::Read { file, offset, len }) => {
+                let len = len.min(buffers.file.len());
+                let space = buffers.file.get_mut(..len).unwrap_or_default();
+                // A file that cannot be read is padded by the queue, which counts it as too short.
+                let count = disk::read_at(file, space, offset).unwrap_or(0);
+                tx.handle_read(space.get(..count).unwrap_or_default());
+            }
+        }
+    }
+    while let Some(file) = tx.poll_release() {
+        disk::close(file);
+    }
+}
+
+/// The IANA name of a suite: rustls writes `TLS13_AES_…` where the registry has `TLS_AES_…`.
+fn cipher_name(rustls_name: &'static str) -> &'static str {
+    match rustls_name {
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;
