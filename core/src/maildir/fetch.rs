@@ -23,7 +23,7 @@
 //! filtered header fields becomes a space.
 
 mod item;
-mod source;
+pub(super) mod source;
 
 use super::context::{Root, StoreError};
 use super::folder::FolderName;

@@ -14,16 +14,16 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// How much is read first when only the header is wanted, in octets.
-const HEAD_BYTES: usize = 16 * 1024;
+pub(in crate::maildir) const HEAD_BYTES: usize = 16 * 1024;
 /// The most octets of a header that are looked at.
-const HEADER_BYTES_MAX: usize = 1024 * 1024;
+pub(in crate::maildir) const HEADER_BYTES_MAX: usize = 1024 * 1024;
 /// How much is read at once of what is too large to be kept, in octets.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(in crate::maildir) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A message that is being read.
 #[derive(Debug)]
-pub(super) struct Source<'m> {
-    pub(super) message: &'m Message,
+pub(in crate::maildir) struct Source<'m> {
+    pub(in crate::maildir) message: &'m Message,
     /// The first octets of the file, maybe all.
     head: Vec<u8>,
     /// The size of the file, from the file system.
@@ -69,7 +69,7 @@ pub(super) struct Place {
 
 impl<'m> Source<'m> {
     /// Nothing is read yet.
-    pub(super) fn new(message: &'m Message) -> Source<'m> {
+    pub(in crate::maildir) fn new(message: &'m Message) -> Source<'m> {
         Source {
             message,
             head: Vec::new(),
@@ -99,7 +99,12 @@ impl<'m> Source<'m> {
         Ok(())
     }
 
-    async fn load_head(&mut self, reader: &mut Reader, max: usize) -> Result<(), Failure> {
+    /// Reads the first `max` octets, which tells the facts too.
+    pub(in crate::maildir) async fn load_head(
+        &mut self,
+        reader: &mut Reader,
+        max: usize,
+    ) -> Result<(), Failure> {
         let (head, stat) = reader.read(self.message, max).await?;
         self.take_stat(&stat);
         self.head = head;
@@ -135,7 +140,7 @@ impl<'m> Source<'m> {
     }
 
     /// Counts the octets of the message with CRLF line ends.
-    pub(super) async fn count(&mut self, reader: &mut Reader) -> Result<u64, Failure> {
+    pub(in crate::maildir) async fn count(&mut self, reader: &mut Reader) -> Result<u64, Failure> {
         if let Some(counted) = self.counted {
             return Ok(counted);
         }
@@ -158,7 +163,7 @@ impl<'m> Source<'m> {
     }
 
     /// Reads on until the header ends, or is too long.
-    pub(super) async fn load_header(&mut self, reader: &mut Reader) -> Result<(), Failure> {
+    pub(in crate::maildir) async fn load_header(&mut self, reader: &mut Reader) -> Result<(), Failure> {
         while matches!(self.header, Header::Unknown) {
             let bytes = header_bytes(&self.head);
             let at = self.head.len() as u64;
@@ -178,7 +183,7 @@ impl<'m> Source<'m> {
     }
 
     /// The header of the message, loaded before.
-    pub(super) fn header(&self) -> &[u8] {
+    pub(in crate::maildir) fn header(&self) -> &[u8] {
         match self.header {
             Header::Ends(bytes) => self.head.get(..bytes).unwrap_or(&self.head),
             Header::Unknown | Header::Endless => &self.head,
@@ -204,6 +209,15 @@ impl<'m> Source<'m> {
             self.structure = Some(structure);
         }
         Ok(self.structure.as_ref().expect("it is made above when there is none"))
+    }
+
+    /// The parts of the message, to be kept by the caller.
+    pub(in crate::maildir) async fn take_structure(
+        &mut self,
+        reader: &mut Reader,
+    ) -> Result<Structure, Failure> {
+        self.structure(reader).await?;
+        Ok(self.structure.take().expect("the line above makes it"))
     }
 
     /// Where a section is; `None` if the message has none such.
@@ -238,8 +252,12 @@ impl<'m> Source<'m> {
 
     /// The octets of an extent, if all of them are in memory.
     pub(super) fn loaded(&self, extent: &Extent) -> Option<&[u8]> {
-        let start = usize::try_from(extent.start).ok()?;
-        self.head.get(start..usize::try_from(extent.end).ok()?)
+        self.loaded_range(extent.start, extent.end)
+    }
+
+    /// The octets from `start` to `end`, if all of them are in memory.
+    fn loaded_range(&self, start: u64, end: u64) -> Option<&[u8]> {
+        self.head.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
     /// The octets of an extent that is a header, cut where it is too long.
@@ -248,11 +266,8 @@ impl<'m> Source<'m> {
         reader: &mut Reader,
         extent: &Extent,
     ) -> Result<Cow<'_, [u8]>, Failure> {
-        if self.loaded(extent).is_some() {
-            return Ok(Cow::Borrowed(self.loaded(extent).unwrap_or_default()));
-        }
         let end = extent.end.min(extent.start.saturating_add(HEADER_BYTES_MAX as u64));
-        Ok(Cow::Owned(self.read_range(reader, extent.start, end).await?))
+        self.octets(reader, extent.start, end).await
     }
 
     /// How many octets an extent has with CRLF line ends.
@@ -310,6 +325,19 @@ impl<'m> Source<'m> {
         reader.read_at(self.message, file, start, len).await
     }
 
+    /// Octets of the file, as stored, from memory if they are there.
+    pub(in crate::maildir) async fn octets(
+        &mut self,
+        reader: &mut Reader,
+        start: u64,
+        end: u64,
+    ) -> Result<Cow<'_, [u8]>, Failure> {
+        if self.loaded_range(start, end).is_some() {
+            return Ok(Cow::Borrowed(self.loaded_range(start, end).unwrap_or_default()));
+        }
+        Ok(Cow::Owned(self.read_range(reader, start, end).await?))
+    }
+
     /// The open file, for whoever closes it.
     pub(super) async fn give_away(&mut self, reader: &mut Reader) -> Result<Handle, Failure> {
         let file = self.open(reader).await?;
@@ -324,7 +352,7 @@ impl<'m> Source<'m> {
     }
 
     /// Closes the file.
-    pub(super) async fn close(&mut self, reader: &mut Reader) {
+    pub(in crate::maildir) async fn close(&mut self, reader: &mut Reader) {
         if let Some(file) = self.file.take() {
             reader.close(file).await;
         }

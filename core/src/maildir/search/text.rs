@@ -1,0 +1,176 @@
+//! Looking for texts, in any case, in headers and in what passes by.
+
+use super::program::Facts;
+use crate::mime::date::parse_rfc5322;
+use crate::mime::encoded_word;
+use crate::mime::header::{fields, unfold};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use memchr::memmem::Finder;
+
+/// Where a text may be, or where one is looked for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// In the fields of that name of the message's header.
+    Field(Box<[u8]>),
+    /// In any header, or in the body.
+    Header,
+    /// In the body.
+    Body,
+}
+
+/// A text to look for.
+#[derive(Debug)]
+pub(super) struct Text {
+    place: Where,
+    folded: Vec<u8>,
+}
+
+impl Text {
+    pub(super) fn new(place: Where, text: &str) -> Text {
+        let mut folded = Vec::new();
+        fold(text, &mut folded);
+        Text { place, folded }
+    }
+
+    /// Whether finding the text at `place` counts.
+    fn counts_in(&self, place: &Where) -> bool {
+        match &self.place {
+            Where::Field(_) => false,
+            Where::Header => true,
+            Where::Body => *place == Where::Body,
+        }
+    }
+}
+
+/// All texts of a query, made ready.
+#[derive(Debug)]
+pub(super) struct Needles<'t> {
+    texts: &'t [Text],
+    finders: Vec<Finder<'t>>,
+    /// Octets of the longest text that can be anywhere.
+    longest: usize,
+}
+
+impl<'t> Needles<'t> {
+    pub(super) fn new(texts: &'t [Text]) -> Needles<'t> {
+        let anywhere = texts.iter().filter(|text| text.counts_in(&Where::Body));
+        Needles {
+            texts,
+            finders: texts.iter().map(|text| Finder::new(&text.folded)).collect(),
+            longest: anywhere.map(|text| text.folded.len()).max().unwrap_or(0),
+        }
+    }
+
+    /// Looks into the header of the message. What is looked for in fields is known afterwards.
+    pub(super) fn look_into_header(&self, header: &[u8], facts: &mut Facts) {
+        let mut folded = Vec::new();
+        for field in fields(header) {
+            folded.clear();
+            let named = |text: &Text| matches!(&text.place, Where::Field(name) if field.is(name));
+            for (number, (text, finder)) in self.texts.iter().zip(&self.finders).enumerate() {
+                let Some(found) = facts.found.get_mut(number) else { continue };
+                if *found == Some(true) || !named(text) {
+                    continue;
+                }
+                if folded.is_empty() {
+                    fold(&encoded_word::decode(field.value), &mut folded);
+                }
+                if text.folded.is_empty() || finder.find(&folded).is_some() {
+                    *found = Some(true);
+                }
+            }
+        }
+        for (text, found) in self.texts.iter().zip(&mut facts.found) {
+            if matches!(text.place, Where::Field(_)) && found.is_none() {
+                *found = Some(false);
+            }
+        }
+        self.look_into_fields(header, Where::Header, facts);
+    }
+
+    /// Looks into all fields of a header for what can be anywhere.
+    pub(super) fn look_into_fields(&self, header: &[u8], place: Where, facts: &mut Facts) {
+        if self.longest == 0 {
+            return;
+        }
+        let mut folded = Vec::new();
+        for field in fields(header) {
+            folded.clear();
+            if !field.name.is_empty() {
+                folded.extend(field.name.iter().map(u8::to_ascii_lowercase));
+                folded.extend_from_slice(b": ");
+            }
+            fold(&encoded_word::decode(field.value), &mut folded);
+            self.look_into(&folded, &place, facts);
+        }
+    }
+
+    fn look_into(&self, folded: &[u8], place: &Where, facts: &mut Facts) {
+        for ((text, finder), found) in self.texts.iter().zip(&self.finders).zip(&mut facts.found) {
+            if *found != Some(true) && text.counts_in(place) && finder.find(folded).is_some() {
+                *found = Some(true);
+            }
+        }
+    }
+
+    /// Whether there is nothing left to look for.
+    pub(super) fn all_found(&self, facts: &Facts) -> bool {
+        facts.found.iter().all(|found| found.is_some())
+    }
+
+    /// What has not been found by now is not there.
+    pub(super) fn give_up(&self, facts: &mut Facts) {
+        for found in &mut facts.found {
+            found.get_or_insert(false);
+        }
+    }
+
+    /// To look at a text that passes by.
+    pub(super) fn window(&self) -> Window<'_> {
+        Window { needles: self, folded: Vec::new() }
+    }
+}
+
+/// The end of what has passed by, for texts that lie across two pieces.
+pub(super) struct Window<'n> {
+    needles: &'n Needles<'n>,
+    folded: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Looks at the next piece.
+    pub(super) fn feed(&mut self, piece: &str, place: Where, facts: &mut Facts) {
+        fold(piece, &mut self.folded);
+        self.needles.look_into(&self.folded, &place, facts);
+        let kept = self.needles.longest.saturating_sub(1);
+        self.folded.drain(..self.folded.len().saturating_sub(kept));
+    }
+}
+
+/// The day in the last `Date` field of a header, in days since 1970, in the field's own zone (RFC 9051 §6.4.4:
+/// "disregarding time and timezone").
+pub(super) fn sent_day(header: &[u8]) -> Option<i64> {
+    let last = fields(header).filter(|field| field.is(b"date")).last()?;
+    Some(parse_rfc5322(&unfold(last.value))?.day())
+}
+
+/// Appends a text in lower case, each character by itself.
+fn fold(text: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    if text.is_ascii() {
+        out.extend_from_slice(text.as_bytes());
+        out.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+        return;
+    }
+    out.reserve(text.len());
+    for character in text.chars() {
+        if character.is_ascii() {
+            out.push(character.to_ascii_lowercase() as u8);
+            continue;
+        }
+        for lower in character.to_lowercase() {
+            out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
