@@ -5,7 +5,7 @@
 //! their socket closes. A request is the number of a path; the answer is an error number, the mode, the
 //! length, and the octets.
 //!
-//! It trusts nobody but root with those paths: a file is read only if every directory above it belongs to root and nobody
+//! It trusts nobody but root with those paths: a file is read only if its path is absolute and every directory above it belongs to root and nobody
 //! else may rename in it. Otherwise the server's user could put a link to another file there.
 
 use std::fs;
@@ -132,7 +132,10 @@ fn shed(socket: &UnixStream) -> io::Result<()> {
 /// EACCES unless only root (or whoever this process is) decides what the path names.
 fn require_safe(path: &Path) -> io::Result<()> {
     let me = rustix::process::geteuid().as_raw();
-    for directory in path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()) {
+    if !path.is_absolute() {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
+    }
+    for directory in path.ancestors().skip(1) {
         let metadata = fs::metadata(directory)?;
         let owned = metadata.uid() == 0 || metadata.uid() == me;
         // In a sticky directory such as /tmp others may add names and not rename ours.

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(roots("/m/{domain}/{user}"), [Path::new("/m/a.example"), Path::new("/m/b.example")]);
         assert_eq!(roots("/m/{user}"), [Path::new("/m")]);
         assert_eq!(roots("mail/{user}@{domain}"), [Path::new("/etc/postier/mail")]);
-        assert_eq!(roots("/home/{user}/Maildir"), [Path::new(""); 0]);
+        assert!(roots("/home/{user}/Maildir").is_empty());
     }
 
     #[test]

@@ -44,7 +44,7 @@ const KEYS: &[(&str, &str)] = &[
     ("log", "format"),
 ];
 
-/// The configuration file, read. Paths are resolved against its directory.
+/// The configuration file, read. Paths in it are resolved against its directory, and absolute.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The file itself.

@@ -138,11 +138,12 @@ impl<'t, 's> Table<'t, 's> {
         self.source.report(problem.advise(format!("write `{example}`{place}")));
     }
 
-    /// A path, relative ones to the file's directory.
+    /// A path, relative ones to the file's directory; absolute from here on.
     pub(super) fn path(&self, found: Option<Located<String>>) -> Option<Located<PathBuf>> {
         let Located { value, span } = found?;
-        let base = self.source.path.parent().unwrap_or(Path::new(""));
-        Some(Located { value: base.join(value), span })
+        let path = self.source.path.parent().unwrap_or(Path::new("")).join(value);
+        // Only a process whose directory is gone has no absolute paths.
+        Some(Located { value: std::path::absolute(&path).unwrap_or(path), span })
     }
 
     pub(super) fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
