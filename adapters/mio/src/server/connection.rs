@@ -305,7 +305,7 @@ impl Connection {
         } else if self.ended && !self.end_told && desk.front.wants_bytes(self.id) {
             self.end_told = true;
             desk.front.handle_eof(desk.now, self.id, desk.actions);
-            moved = true;
+            (self.pump, moved) = (true, true);
         }
         Ok(if moved || !desk.actions.is_empty() { Step::Moved } else { Step::Idle })
     }
