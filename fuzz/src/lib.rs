@@ -34,6 +34,7 @@
 //! `Cargo.toml` and at least one seed; `tests/seeds.rs` sees to it that none of them is forgotten.
 
 pub mod imap;
+pub mod imap_session;
 pub mod maildir;
 pub mod mime;
 pub mod smtp;
@@ -51,6 +52,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_list", imap::imap_list),
     ("imap_scanner", imap::imap_scanner),
     ("imap_sequence", imap::imap_sequence),
+    ("imap_session", imap_session::imap_session),
     ("maildir_name", maildir::maildir_name),
     ("maildir_uidlist", maildir::maildir_uidlist),
     ("mime_address", mime::mime_address),

@@ -1,0 +1,334 @@
+//! A whole IMAP session: the input is all that the client sends, from the greeting on.
+//!
+//! The office is played by lot, and the lot is cast by what is asked: the same questions get the same answers however
+//! the input is cut. A client beside it believes every EXISTS and EXPUNGE.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use postier_core::auth::AuthVerdict;
+use postier_core::event::Event;
+use postier_core::imap::sequence::UidSet;
+use postier_core::imap::server::{
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
+    SelectionId, Session, Setup, Status, Stored,
+};
+use postier_core::limits::Limits;
+use postier_core::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
+use postier_core::send_queue::{SendQueue, Transmit};
+use postier_core::site::{Account, Secret};
+
+use crate::assert_split_invariant;
+
+/// One session over TLS, in which the cuts do not count, and one that may begin TLS.
+pub fn imap_session(data: &[u8]) {
+    let outcome = assert_split_invariant(data, |pieces| {
+        let mut world = World::new(true);
+        pieces.iter().for_each(|piece| world.receive(piece));
+        world.finish();
+        world.outcome
+    });
+    assert!(outcome.sent.starts_with(b"* OK [CAPABILITY ") && outcome.sent.ends_with(b"\r\n"));
+    let mut world = World::new(false);
+    world.receive(data);
+    world.finish();
+}
+
+/// All that can be seen of a session.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    sent: Vec<u8>,
+    done: Vec<String>,
+    bodies: Vec<Vec<u8>>,
+    closed: bool,
+}
+
+struct World {
+    session: Session,
+    tx: SendQueue,
+    rx: Vec<u8>,
+    now: Now,
+    outcome: Outcome,
+    lot: u64,
+    /// Lines before this place in what was sent are read.
+    read: usize,
+    /// How many messages the client knows of.
+    messages: Option<u32>,
+    /// The UIDs in the mailbox, and the next.
+    there: BTreeSet<u32>,
+    next: u32,
+    /// A message is coming that is neither committed nor cancelled.
+    open: bool,
+}
+
+impl World {
+    fn new(tls: bool) -> Self {
+        let limits = Limits {
+            message_bytes_max: 200,
+            imap_command_bytes_max: 160,
+            imap_greeting_bytes_max: 120,
+            errors_max: 6,
+            failed_logins_max: 2,
+            ..Limits::default()
+        };
+        let setup = Setup {
+            hostname: "mail.example.org".into(),
+            peer: [192, 0, 2, 7].into(),
+            starttls: !tls,
+            tls: tls.then(TlsInfo::default),
+            plaintext_login: true,
+            limits,
+        };
+        let now = Now { instant: Instant::from_micros(0), ..Now::default() };
+        let mut tx = SendQueue::default();
+        let session = Session::new(setup, now, &mut tx);
+        World {
+            session,
+            tx,
+            rx: Vec::new(),
+            now,
+            outcome: Outcome::default(),
+            lot: 0,
+            read: 0,
+            messages: None,
+            there: BTreeSet::new(),
+            next: 1,
+            open: false,
+        }
+    }
+
+    fn receive(&mut self, octets: &[u8]) {
+        self.rx.extend_from_slice(octets);
+        self.pump();
+    }
+
+    fn finish(&mut self) {
+        self.input(Input::Eof);
+        self.pump();
+        assert!(self.outcome.closed, "a client that is gone is let go");
+        assert!(!self.open, "a message that does not come to its end is cancelled");
+    }
+
+    fn pump(&mut self) {
+        for _ in 0..10_000 {
+            let rx = std::mem::take(&mut self.rx);
+            let step = self.session.handle_input(self.now, Input::Bytes(&rx), &mut self.tx);
+            self.send();
+            let Some(step) = step else {
+                self.rx = rx;
+                return;
+            };
+            assert!(!self.outcome.closed || step.action.is_none(), "nothing is done after the close");
+            self.rx = rx[step.consumed..].to_vec();
+            if let Some(action) = step.action {
+                self.act(action);
+            }
+        }
+        panic!("the pump does not end");
+    }
+
+    fn input(&mut self, input: Input<'static, Answer, Notice>) {
+        let step = self.session.handle_input(self.now, input, &mut self.tx);
+        self.send();
+        if let Some(step) = step {
+            assert_eq!(step.consumed, 0);
+            step.action.into_iter().for_each(|action| self.act(action));
+        }
+    }
+
+    fn send(&mut self) {
+        while let Some(Transmit::Bytes(bytes)) = self.tx.poll_transmit() {
+            assert!(!self.outcome.closed);
+            self.outcome.sent.extend_from_slice(bytes);
+            let count = bytes.len();
+            self.tx.handle_sent(count);
+        }
+        self.believe();
+    }
+
+    /// Reads what was sent as a client does.
+    fn believe(&mut self) {
+        let unread = self.outcome.sent.get(self.read..).unwrap_or_default();
+        self.read = self.outcome.sent.len();
+        for line in String::from_utf8_lossy(unread).lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["*", number, word, ..] = words.as_slice() else { continue };
+            let Ok(number) = number.parse::<u32>() else { continue };
+            let count = self.messages.unwrap_or(0);
+            match *word {
+                "EXISTS" => self.messages = Some(number),
+                "EXPUNGE" => {
+                    assert!((1..=count).contains(&number), "{line}: of {count}");
+                    self.messages = Some(count - 1);
+                }
+                "FETCH" => assert!((1..=count).contains(&number), "{line}: of {count}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action<'_, Ask, Event>) {
+        match action {
+            Action::Body(octets) => {
+                assert!(self.open, "a body belongs to a message");
+                self.outcome.bodies.last_mut().expect("it has begun").extend_from_slice(&octets);
+            }
+            Action::Ask(ask) => {
+                self.outcome.done.push(format!("{ask:?}"));
+                self.answer(ask);
+            }
+            Action::Cancel(ticket) => {
+                self.outcome.done.push(format!("cancel {ticket:?}"));
+                self.open = false;
+            }
+            Action::Event(event) => self.outcome.done.push(format!("{event:?}")),
+            Action::StartTls => {
+                assert!(self.rx.is_empty(), "nothing is behind STARTTLS");
+                self.input(Input::TlsStarted(TlsInfo::default()));
+            }
+            Action::Close(reason) => {
+                self.outcome.done.push(format!("{reason:?}"));
+                self.outcome.closed = true;
+            }
+        }
+    }
+
+    /// A number below `bound`, decided by all that was asked so far.
+    fn draw(&mut self, bound: u64) -> u64 {
+        self.lot = self.lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.lot >> 33) % bound
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let asked = self.outcome.done.last().map(String::as_bytes).unwrap_or_default();
+        self.lot = asked
+            .iter()
+            .fold(self.lot, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
+        match self.draw(24) {
+            // Silence, until the timer runs out.
+            0 if !matches!(ask, Ask::Unselect { .. }) => {
+                let (deadline, _) = self.session.poll_timeout().expect("whoever waits has a timer");
+                self.now.instant = deadline;
+                self.open &= !matches!(ask, Ask::AppendCommit { .. });
+                return self.input(Input::Timeout);
+            }
+            1 => self.input(Input::Notice(Notice::Shutdown)),
+            2..8 => {
+                self.next += 1;
+                self.there.insert(self.next);
+                self.input(Input::Notice(Notice::Changed));
+            }
+            _ => {}
+        }
+        if self.outcome.closed {
+            return;
+        }
+        if let Some(answer) = self.verdict(ask) {
+            self.input(Input::Answer(answer));
+        }
+    }
+
+    fn or_refused<V>(&mut self, value: V) -> Result<V, Refusal> {
+        match self.draw(12) {
+            0 => Err(Refusal::NonExistent),
+            1 => Err(Refusal::InUse),
+            _ => Ok(value),
+        }
+    }
+
+    fn some(&mut self, uids: &UidSet) -> UidSet {
+        uids.iter().filter(|_| self.draw(4) > 0).collect()
+    }
+
+    fn verdict(&mut self, ask: Ask) -> Option<Answer> {
+        Some(match ask {
+            Ask::Unselect { .. } => {
+                self.messages = None;
+                return None;
+            }
+            Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.draw(8) {
+                0 => AuthVerdict::Denied,
+                1 => AuthVerdict::Temporary,
+                _ => AuthVerdict::Granted(account()),
+            })),
+            Ask::Select { ticket, read_only, .. } => {
+                let selected = Selected {
+                    selection: SelectionId(self.draw(9)),
+                    uid_validity: 1,
+                    uid_next: self.next + 1,
+                    view: self.there.iter().copied().collect(),
+                    recent: UidSet::new(),
+                    first_unseen: self.there.first().copied(),
+                    keywords: Arc::default(),
+                    new_keywords: true,
+                    read_only,
+                };
+                Answer::Select(ticket.answer(self.or_refused(selected)))
+            }
+            Ask::Changes { ticket, .. } => {
+                let there: UidSet = self.there.iter().copied().collect();
+                let expunged = there.difference(&self.some(&there));
+                self.there.retain(|uid| !expunged.contains(*uid));
+                let appended = self.there.iter().copied().collect();
+                Answer::Changes(ticket.answer(Changes { expunged, appended, ..Changes::default() }))
+            }
+            Ask::List { ticket } => {
+                let folder = |name: &str| Folder {
+                    name: name.into(),
+                    non_existent: name == "a",
+                    subscribed: name != "b",
+                    special_use: None,
+                };
+                let folders = ["INBOX", "a", "a.b", "b"].into_iter().map(folder).collect();
+                Answer::List(ticket.answer(self.or_refused(folders)))
+            }
+            Ask::Status { ticket, .. } => {
+                let (uid_next, size) = (self.next, Some(9));
+                let status =
+                    Status { messages: 1, recent: 0, uid_next, uid_validity: 1, unseen: 0, deleted: 0, size };
+                Answer::Status(ticket.answer(self.or_refused(status)))
+            }
+            Ask::Append { ticket, .. } => {
+                let verdict = self.or_refused(());
+                self.open = verdict.is_ok();
+                self.outcome.bodies.push(Vec::new());
+                Answer::Done(ticket.answer(verdict))
+            }
+            Ask::AppendCommit { ticket } => {
+                self.open = false;
+                Answer::Append(ticket.answer(self.or_refused(Appended { uid_validity: 1, uid: 3 })))
+            }
+            Ask::Folder { ticket, .. } | Ask::Expunge { ticket, .. } => {
+                Answer::Done(ticket.answer(self.or_refused(())))
+            }
+            Ask::Fetch { ticket, uids, .. } => {
+                let mut page = FetchPage::default();
+                for uid in self.some(&uids).iter().take(2) {
+                    page.bytes.extend_from_slice(b"UID 1");
+                    page.rows.push(FetchRow { uid, end: page.bytes.len() });
+                    page.next = Some(uid + 1);
+                }
+                page.gone = self.draw(4) == 0;
+                Answer::Fetch(ticket.answer(self.or_refused(page)))
+            }
+            Ask::Store { ticket, uids, .. } => {
+                let flags = self.some(&uids).iter().map(|uid| (uid, Default::default())).collect();
+                let stored = Stored { flags, keywords: Arc::default(), gone: self.draw(4) == 0 };
+                Answer::Store(ticket.answer(self.or_refused(stored)))
+            }
+            Ask::Copy { ticket, uids, .. } => {
+                let pairs = self.some(&uids).iter().map(|uid| (uid, uid + 7)).collect();
+                Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs })))
+            }
+            Ask::Search { ticket, within, .. } => {
+                let found = self.some(&within);
+                Answer::Search(ticket.answer(self.or_refused(found)))
+            }
+        })
+    }
+}
+
+fn account() -> Arc<Account> {
+    let account = Account::new(b"you", b"example.test", b"/m".to_vec(), Secret::new("{PLAIN}x"));
+    Arc::new(account.expect("a good name"))
+}
