@@ -200,13 +200,17 @@ impl World {
     }
 
     fn answer(&mut self, ask: Ask) {
+        if let Ask::Unselect { .. } = ask {
+            self.messages = None;
+            return;
+        }
         let asked = self.outcome.done.last().map(String::as_bytes).unwrap_or_default();
         self.lot = asked
             .iter()
             .fold(self.lot, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
         match self.draw(24) {
             // Silence, until the timer runs out.
-            0 if !matches!(ask, Ask::Unselect { .. }) => {
+            0 => {
                 let (deadline, _) = self.session.poll_timeout().expect("whoever waits has a timer");
                 self.now.instant = deadline;
                 self.open &= !matches!(ask, Ask::AppendCommit { .. });
@@ -223,9 +227,8 @@ impl World {
         if self.outcome.closed {
             return;
         }
-        if let Some(answer) = self.verdict(ask) {
-            self.input(Input::Answer(answer));
-        }
+        let answer = self.verdict(ask);
+        self.input(Input::Answer(answer));
     }
 
     fn or_refused<V>(&mut self, value: V) -> Result<V, Refusal> {
@@ -240,12 +243,9 @@ impl World {
         uids.iter().filter(|_| self.draw(4) > 0).collect()
     }
 
-    fn verdict(&mut self, ask: Ask) -> Option<Answer> {
-        Some(match ask {
-            Ask::Unselect { .. } => {
-                self.messages = None;
-                return None;
-            }
+    fn verdict(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Unselect { .. } => unreachable!("it has no answer"),
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.draw(8) {
                 0 => AuthVerdict::Denied,
                 1 => AuthVerdict::Temporary,
@@ -324,7 +324,7 @@ impl World {
                 let found = self.some(&within);
                 Answer::Search(ticket.answer(self.or_refused(found)))
             }
-        })
+        }
     }
 }
 

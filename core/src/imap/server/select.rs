@@ -14,6 +14,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// Up to so many numbers are looked up one by one; the map's own ranges begin with a walk through a chunk, which a
+/// set of many small ranges would do too often.
+const SMALL_RANGE: u64 = 32;
+
 /// The selected mailbox as this client has been told it is.
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -201,11 +205,9 @@ impl Mailbox {
     pub(super) fn known_uids(&self, set: &UidSet) -> UidSet {
         let mut known = UidSet::new();
         for range in set.ranges() {
-            if range.first == range.last {
-                // A set of many single UIDs costs a binary search each, not a walk through a chunk.
-                if self.view.sequence_of(range.first).is_some() {
-                    known.push(range.first);
-                }
+            if range.count() <= SMALL_RANGE {
+                let there = |uid: &u32| self.view.sequence_of(*uid).is_some();
+                (range.first..=range.last).filter(there).for_each(|uid| known.push(uid));
             } else {
                 self.view.uid_range(range.first, range.last).for_each(|uid| known.push(uid));
             }
@@ -213,14 +215,19 @@ impl Mailbox {
         known
     }
 
-    pub(super) fn uids_of_uid_set(&self, set: &SequenceSet) -> UidSet {
+    fn uids_of_uid_set(&self, set: &SequenceSet) -> UidSet {
         self.known_uids(&set.resolve(self.view.last().unwrap_or(0)))
     }
 
-    pub(super) fn uids_of_sequence_set(&self, set: &SequenceSet) -> UidSet {
+    fn uids_of_sequence_set(&self, set: &SequenceSet) -> UidSet {
         let mut uids = UidSet::new();
         for range in set.resolve(self.view.len()).ranges() {
-            self.view.range(range.first, range.last).for_each(|uid| uids.push(uid));
+            if range.count() <= SMALL_RANGE {
+                let numbers = range.first..=range.last;
+                numbers.filter_map(|number| self.view.uid_at(number)).for_each(|uid| uids.push(uid));
+            } else {
+                self.view.range(range.first, range.last).for_each(|uid| uids.push(uid));
+            }
         }
         uids
     }
@@ -238,5 +245,47 @@ impl Mailbox {
     /// All the client knows.
     pub(super) fn all_uids(&self) -> UidSet {
         self.view.iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mailbox(uids: &[u32]) -> Mailbox {
+        Mailbox {
+            id: SelectionId(1),
+            name: Vec::new(),
+            view: uids.iter().copied().collect(),
+            recent: UidSet::new(),
+            keywords: Arc::default(),
+            new_keywords: true,
+            read_only: false,
+            changed: false,
+            untold: UidSet::new(),
+        }
+    }
+
+    proptest! {
+        /// Small ranges and large ones name the same messages as one number after the other does.
+        #[test]
+        fn sets_name_what_is_there(
+            uids in proptest::collection::btree_set(1u32..300, 0..200),
+            ranges in proptest::collection::vec((1u32..320, 1u32..320), 1..6),
+        ) {
+            let uids: Vec<u32> = uids.into_iter().collect();
+            let set: UidSet = ranges.iter().map(|(a, b)| NumberRange::between(*a, *b)).collect();
+            let mailbox = mailbox(&uids);
+            let set = SequenceSet::from(set);
+            let by_uid: UidSet = uids.iter().copied().filter(|uid| set.contains(*uid, u32::MAX)).collect();
+            prop_assert_eq!(mailbox.uids_of_uid_set(&set), by_uid);
+            let numbered = (1u32..).zip(&uids).filter(|(number, _)| set.contains(*number, u32::MAX));
+            let by_number: UidSet = numbered.map(|(_, uid)| *uid).collect();
+            prop_assert_eq!(&mailbox.uids_of_sequence_set(&set), &by_number);
+            // A search key may name UIDs between those of the view, but none of the view that is not meant.
+            let ranges = mailbox.uid_ranges_of_sequence_set(&set);
+            prop_assert_eq!(ranges.intersect(&mailbox.all_uids()), by_number);
+        }
     }
 }
