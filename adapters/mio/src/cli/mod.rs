@@ -8,6 +8,8 @@ mod check;
 mod control;
 mod output;
 mod prompt;
+mod serve;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +39,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a server from nothing in a directory, and run it on this machine's loopback address
+    #[command(after_help = "\
+Examples:
+  postier try
+  postier try --user ann@example.test --password open-sesame
+  postier try --dir /tmp/second --smtp 0 --submission 0 --submissions 0 --imap 0 --imaps 0
+
+A second start finds the account and its mail again. Everything is in the directory, as an
+ordinary configuration: `postier serve --config postier-try/postier.toml` serves it as well.")]
+    Try(TryArgs),
+    /// Serve a configuration until SIGTERM; SIGHUP reads it again
+    #[command(after_help = "\
+Examples:
+  postier serve
+  postier serve --config ./postier.toml
+
+Started as root, the server binds its ports and becomes the configured `user`.
+Exit codes: 0 stopped in order, 1 it could not serve, 2 the configuration is wrong.")]
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
     /// Look at the configuration
     #[command(
         subcommand,
@@ -142,6 +166,34 @@ Examples:
 }
 
 #[derive(Args)]
+struct TryArgs {
+    /// Where everything is kept
+    #[arg(long, default_value = "./postier-try")]
+    dir: PathBuf,
+    /// The account
+    #[arg(long, value_name = "ADDRESS", default_value = "you@example.test")]
+    user: String,
+    /// Its password; one is generated for a new account
+    #[arg(long)]
+    password: Option<String>,
+    /// Port for mail from other servers, 0 for a free one [default: 2525]
+    #[arg(long, value_name = "PORT")]
+    smtp: Option<u16>,
+    /// Port for sending, with STARTTLS [default: 2587]
+    #[arg(long, value_name = "PORT")]
+    submission: Option<u16>,
+    /// Port for sending, with TLS [default: 2465]
+    #[arg(long, value_name = "PORT")]
+    submissions: Option<u16>,
+    /// Port for reading, with STARTTLS [default: 2143]
+    #[arg(long, value_name = "PORT")]
+    imap: Option<u16>,
+    /// Port for reading, with TLS [default: 2993]
+    #[arg(long, value_name = "PORT")]
+    imaps: Option<u16>,
+}
+
+#[derive(Args)]
 struct ConfigArg {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
@@ -180,6 +232,8 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Try(args) => trial::try_out(&args),
+        Command::Serve { config } => serve::serve(&config.config),
         Command::Config(ConfigCommand::Check { config, json }) => check::check(&config.config, json),
         Command::User(UserCommand::Add { user, password }) => account::add(&user, &password),
         Command::User(UserCommand::Passwd { user, password }) => account::change_password(&user, &password),
