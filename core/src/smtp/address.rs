@@ -315,7 +315,7 @@ fn local_part(text: &str) -> Result<(LocalPart<'_>, &str), AddressError> {
     let (local, rest) = match text.strip_prefix('"') {
         Some(inside) => quoted(inside)?,
         None => {
-            let (word, rest) = split_where(text, |c| !is_atext(c) && c != '.');
+            let (word, rest) = split_after(text, |octet| token::is(octet, Class::Atext) || octet == b'.');
             (LocalPart::Plain(word), rest)
         }
     };
@@ -350,19 +350,21 @@ fn domain(text: &str) -> Result<(Domain<'_>, &str), AddressError> {
         let (literal, rest) = inside.split_once(']').ok_or(AddressError::Domain)?;
         return Ok((address_literal(literal)?, rest));
     }
-    let (name, rest) = split_where(text, |c| !is_label_char(c) && c != '.');
+    let (name, rest) = split_after(text, |octet| octet.is_ascii_alphanumeric() || b".-_".contains(&octet));
     // "example.org." is the same name said in DNS words.
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.len() > DOMAIN_BYTES_MAX {
         return Err(AddressError::TooLong);
     }
-    let label_ok = |label: &str| {
-        !label.is_empty()
-            && label.len() <= LABEL_BYTES_MAX
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+    let label_ok = |label: &[u8]| match label {
+        [] | [b'-', ..] | [.., b'-'] => false,
+        _ => label.len() <= LABEL_BYTES_MAX,
     };
-    if name.split('.').all(label_ok) { Ok((Domain::Name(name), rest)) } else { Err(AddressError::Domain) }
+    if name.as_bytes().split(|&octet| octet == b'.').all(label_ok) {
+        Ok((Domain::Name(name), rest))
+    } else {
+        Err(AddressError::Domain)
+    }
 }
 
 /// What stands between the square brackets. RFC 5321 §4.1.3.
@@ -380,24 +382,17 @@ fn skip_blanks(text: &str) -> &str {
     text.trim_start_matches(BLANKS)
 }
 
-/// `text` in two, the second part starting with the first character that is `stop`.
-fn split_where(text: &str, stop: impl FnMut(char) -> bool) -> (&str, &str) {
-    text.find(stop).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
-}
-
-/// RFC 5322 §3.2.3 atext, RFC 6531 §3.3 UTF8-non-ascii (without its control characters).
-fn is_atext(c: char) -> bool {
-    match u8::try_from(c) {
-        Ok(octet) if octet.is_ascii() => token::is(octet, Class::Atext),
-        _ => !c.is_control() && !c.is_whitespace(),
-    }
-}
-
-fn is_label_char(c: char) -> bool {
-    c.is_ascii_alphanumeric()
-        || c == '-'
-        || c == '_'
-        || (!c.is_ascii() && !c.is_control() && !c.is_whitespace())
+/// `text` in two: as much as consists of the ASCII characters that are `allowed` and of RFC 6531 §3.3
+/// UTF8-non-ascii (without its control characters and blanks), and the rest.
+fn split_after(text: &str, allowed: impl Fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().position(|octet| octet.is_ascii() && !allowed(octet)).unwrap_or(text.len());
+    let end = match text.get(..end) {
+        Some(word) if !word.is_ascii() => {
+            word.find(|c: char| c.is_control() || c.is_whitespace()).unwrap_or(end)
+        }
+        Some(_) | None => end,
+    };
+    text.split_at_checked(end).unwrap_or((text, ""))
 }
 
 impl fmt::Display for ReversePath<'_> {
