@@ -51,6 +51,11 @@ pub struct Answered<V> {
 }
 
 impl<V> Answered<V> {
+    /// The number of the question.
+    pub fn id(&self) -> TicketId {
+        self.id
+    }
+
     /// Whether this answers that question.
     pub fn answers(&self, id: TicketId) -> bool {
         self.id == id

@@ -1,9 +1,9 @@
 //! Answers find their way back to the command that asked; an answer that does not come costs that command a NO.
 
-use super::Answer;
 use super::changes::After;
 use super::reply::LOST_ANSWER;
 use super::session::{Session, State, Then, Waiting};
+use super::{Answer, Ask, Refusal, Selected};
 use crate::imap::response::{Code, Status};
 use crate::send_queue::SendQueue;
 use crate::ticket::Answered;
@@ -16,6 +16,9 @@ impl Session {
                 if let Some((verdict, Then::Login(login))) = self.take_verdict(answered) {
                     self.handle_login(login, verdict, tx);
                 }
+            }
+            Answer::Select(answered) if self.lost_selects.contains(&answered.id()) => {
+                self.handle_late_select(answered);
             }
             Answer::Select(answered) => {
                 if let Some((verdict, Then::Select(selecting))) = self.take_verdict(answered) {
@@ -82,7 +85,7 @@ impl Session {
         }
     }
 
-    fn handle_done(&mut self, answered: Answered<Result<(), super::Refusal>>, tx: &mut SendQueue) {
+    fn handle_done(&mut self, answered: Answered<Result<(), Refusal>>, tx: &mut SendQueue) {
         let State::Waiting(Waiting { id, .. }) = self.state else { return };
         match self.take_verdict(answered) {
             Some((verdict, Then::Folder(done))) => match verdict {
@@ -95,6 +98,15 @@ impl Session {
             Some((verdict, Then::Expunge)) => self.handle_expunged(verdict, tx),
             Some((verdict, Then::Close)) => self.handle_closed(verdict, tx),
             Some(_) | None => {}
+        }
+    }
+
+    /// A SELECT that was given up has selected after all: nobody will ever ask about that selection.
+    fn handle_late_select(&mut self, answered: Answered<Result<Selected, Refusal>>) {
+        let id = answered.id();
+        self.lost_selects.retain(|lost| *lost != id);
+        if let Some(Ok(selected)) = answered.into_verdict(id) {
+            self.push_ask(Ask::Unselect { selection: selected.selection });
         }
     }
 
@@ -121,8 +133,11 @@ impl Session {
                 self.leave_mailbox();
                 self.end_lost(tx);
             }
+            Then::Select(_) => {
+                self.lost_selects.push(id);
+                self.end_lost(tx);
+            }
             Then::Login(_)
-            | Then::Select(_)
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)

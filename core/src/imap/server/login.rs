@@ -6,7 +6,7 @@ use super::{Ask, reply};
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
 use crate::imap::command::Secret;
-use crate::imap::response::{Code, Status, write_continuation};
+use crate::imap::response::{Code, Status, write_continuation, write_tagged};
 use crate::imap::scanner::{CommandScanner, Scan};
 use crate::machine::{CloseReason, StepOf, TlsInfo};
 use crate::send_queue::SendQueue;
@@ -71,8 +71,9 @@ impl Session {
             return self.end(Status::Bad, None, text, tx);
         }
         if behind {
-            self.end(Status::Bad, None, "Nothing may follow STARTTLS before TLS is on", tx);
-            return self.refuse_plaintext_behind();
+            self.refuse_plaintext_behind();
+            let text = "Nothing may follow STARTTLS before TLS is on";
+            return tx.write_with(|out| write_tagged(out, &self.command.tag, Status::Bad, None, text));
         }
         self.end(Status::Ok, None, "Begin TLS now", tx);
         if matches!(self.state, State::Command) {
@@ -185,9 +186,7 @@ impl Session {
                 self.push_event(Event::LoginFailed { login: login.shown, peer: self.setup.peer });
                 self.failed_logins += 1;
                 self.end(Status::No, Some(&Code::AuthenticationFailed), WRONG_PASSWORD, tx);
-                if self.failed_logins >= self.setup.limits.failed_logins_max
-                    && !matches!(self.state, State::Closed)
-                {
+                if self.failed_logins >= self.setup.limits.failed_logins_max {
                     self.bye("Too many failed logins", CloseReason::Abuse, tx);
                 }
             }

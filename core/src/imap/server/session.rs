@@ -45,6 +45,8 @@ pub struct Session {
     pub(super) command: Running,
     pub(super) account: Option<Arc<Account>>,
     pub(super) mailbox: Option<Mailbox>,
+    /// SELECTs whose answers may still come, though nobody waits for them any more.
+    pub(super) lost_selects: Vec<TicketId>,
     pub(super) failed_logins: usize,
     pub(super) tls: bool,
     /// Errors without a good command in between.
@@ -157,6 +159,7 @@ impl Session {
             command: Running::default(),
             account: None,
             mailbox: None,
+            lost_selects: Vec::new(),
             failed_logins: 0,
             errors: 0,
             shutdown: false,
@@ -394,8 +397,11 @@ impl Session {
         }
     }
 
-    /// Says BYE and closes.
+    /// Says BYE and closes, if that has not been done by the end of the command.
     pub(super) fn bye(&mut self, text: &str, reason: CloseReason, tx: &mut SendQueue) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
         tx.write_with(|out| write_untagged(out, Status::Bye, None, text));
         self.close(reason);
     }
@@ -405,17 +411,13 @@ impl Session {
         self.bye(what, CloseReason::Abuse, tx);
     }
 
-    /// Closes without a word.
+    /// Closes without a word; once.
     pub(super) fn close(&mut self, reason: CloseReason) {
         match &self.state {
+            State::Closed => return,
             State::Message(message) => self.push_cancel(message.id),
             State::Waiting(waiting) => self.push_cancel(waiting.id),
-            State::Command
-            | State::Sasl
-            | State::Fetch(_)
-            | State::Idle
-            | State::Handshake
-            | State::Closed => {}
+            State::Command | State::Sasl | State::Fetch(_) | State::Idle | State::Handshake => {}
         }
         self.leave_mailbox();
         self.actions.push_back(Action::Close(reason));
