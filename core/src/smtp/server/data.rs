@@ -251,15 +251,11 @@ impl Session {
                 self.forgive();
                 tx.write_with(|out| write_accepted(out, id));
             }
-            CommitVerdict::NoSpace => self.apologize(id, Reply::StorageFull, tx),
-            CommitVerdict::Temporary => self.apologize(id, Reply::LocalError, tx),
+            // Whoever says so has reported why.
+            CommitVerdict::NoSpace => self.say(Reply::StorageFull, tx),
+            CommitVerdict::Temporary => self.say(Reply::LocalError, tx),
         }
         self.stop_if_wanted(tx);
-    }
-
-    fn apologize(&mut self, id: &Arc<str>, reply: Reply, tx: &mut SendQueue) {
-        self.report_lost(id, reply);
-        self.say(reply, tx);
     }
 }
 

@@ -9,7 +9,8 @@ use std::vec::Vec;
 use super::harness::{Answering, Harness, Show};
 use super::transcripts::plain_setup;
 use super::*;
-use crate::machine::Input;
+use crate::machine::{Input, Machine, Now};
+use crate::send_queue::{SendQueue, Transmit};
 use crate::wire::segments::{cut, cuts};
 
 /// Pieces of dialogues, good and bad; without STARTTLS, behind which segmentation does count.
@@ -84,6 +85,28 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         let start = if good { GOOD_START } else { "" };
         format!("{start}{}", pieces.concat()).into_bytes()
     })
+}
+
+/// A client that sends and does not read costs no more than the queue may hold and one reply.
+#[test]
+fn a_client_that_does_not_read_is_not_served() {
+    let (now, mut tx) = (Now::default(), SendQueue::new(200));
+    let mut session = Session::new(plain_setup(Role::Exchange), now, &mut tx);
+    let client = "NOOP\r\n".repeat(19);
+    let (mut rest, mut replies) = (client.as_bytes(), Vec::new());
+    for _ in 0..20 {
+        while let Some(step) = session.handle_input(now, Input::Bytes(rest), &mut tx) {
+            rest = &rest[step.consumed..];
+        }
+        assert!(tx.pending() < 220);
+        while let Some(Transmit::Bytes(bytes)) = tx.poll_transmit() {
+            replies.extend_from_slice(bytes);
+            let count = bytes.len();
+            tx.handle_sent(count);
+        }
+    }
+    let replies = String::from_utf8(replies).unwrap();
+    assert_eq!((rest.len(), replies.matches("250 2.0.0 Ok").count()), (0, 19));
 }
 
 proptest! {

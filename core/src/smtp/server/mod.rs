@@ -228,7 +228,8 @@ pub enum BeginVerdict {
     Temporary,
 }
 
-/// The answer to [`Ask::Commit`].
+/// The answer to [`Ask::Commit`]. Whoever gives it reports the delivery, or why there was none; all other
+/// reports of a message that was not taken are the session's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitVerdict {
     /// Durable for all recipients.
