@@ -14,7 +14,7 @@ pub(super) const LIST_NAME: &[u8] = b"dovecot-uidlist";
 const LIST_TEMPORARY: &[u8] = b"dovecot-uidlist.tmp";
 
 /// The largest file that is read, in octets: some two million messages.
-pub(super) const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(super) const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A list shorter than this is not rewritten for its dead records alone.
 const RECORDS_WORTH_REWRITING: u32 = 32;
@@ -53,7 +53,11 @@ pub(super) async fn add(
         push_record(&mut bytes, *uid, b"", base);
     }
     disk.write(file, bytes).await.at(LIST_NAME)?;
-    disk.sync(file).await.at(LIST_NAME)?;
+    if disk.sync(file).await.is_err() {
+        // What was written to this file may never reach the disk, whatever a second sync says.
+        scope.close(file).await;
+        return rewrite(scope, mailbox, state, records).await;
+    }
     let stat = disk.stat_handle(file).await.at(LIST_NAME)?;
     scope.close(file).await;
     state.uidlist_stamp = Stamp::of(&stat);
@@ -70,7 +74,7 @@ pub(super) async fn rewrite(
     added: &[(u32, &[u8])],
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
-    let old = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX).await {
+    let old = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX as usize).await {
         Ok((old, _)) => old,
         Err(Errno::NotFound) => Vec::new(),
         Err(errno) => return Err(errno).at(LIST_NAME),

@@ -4,7 +4,7 @@
 //! names. So a base name that comes twice is one message (the name in `cur/` counts), and what is missing
 //! proves nothing unless the listing is [`Listing::stable`].
 
-use super::context::{At, StoreError, wall_ns};
+use super::context::{At, StoreContext, StoreError, wall_ns};
 use super::mailbox::Stamp;
 use super::name::FileName;
 use crate::disk::{Disk, Handle, Kind, Name};
@@ -55,6 +55,8 @@ impl DirStamps {
 pub(super) struct Listing {
     /// In byte order of base names, each once.
     pub(super) entries: Vec<Entry>,
+    /// Pairs of names with one base, the one that counts first.
+    pub(super) doubles: Vec<(Entry, Entry)>,
     /// Whether `cur/` was scanned, or `new/` alone.
     pub(super) with_cur: bool,
     /// Nothing changed while it was made: what is not here does not exist.
@@ -85,8 +87,8 @@ impl Listing {
             scanned_at_ns.saturating_sub(stamp.mtime_ns) >= tick
         };
         let stable = unchanged && old(stamps.new) && (!with_cur || old(stamps.cur));
-        let entries = collect(in_cur, in_new);
-        Ok(Listing { entries, with_cur, stable, stamps, scanned_at_ns })
+        let (entries, doubles) = collect(in_cur, in_new);
+        Ok(Listing { entries, doubles, with_cur, stable, stamps, scanned_at_ns })
     }
 
     /// The index of the entry with this base name.
@@ -95,7 +97,7 @@ impl Listing {
     }
 }
 
-fn collect(in_cur: Vec<Name>, in_new: Vec<Name>) -> Vec<Entry> {
+fn collect(in_cur: Vec<Name>, in_new: Vec<Name>) -> (Vec<Entry>, Vec<(Entry, Entry)>) {
     let entry = |in_new: bool| {
         move |name: Name| {
             let message = match name.kind {
@@ -112,6 +114,37 @@ fn collect(in_cur: Vec<Name>, in_new: Vec<Name>) -> Vec<Entry> {
         .collect();
     // Of equal bases the one in `cur/` comes first and stays.
     entries.sort_unstable_by(|a, b| a.base().cmp(b.base()).then(a.in_new.cmp(&b.in_new)));
-    entries.dedup_by(|later, kept| later.base() == kept.base());
-    entries
+    let mut doubles = Vec::new();
+    entries.dedup_by(|later, kept| {
+        let same = later.base() == kept.base();
+        if same {
+            doubles.push((kept.clone(), later.clone()));
+        }
+        same
+    });
+    (entries, doubles)
+}
+
+/// Gives each message one name again, under the lock. Two names of one file are what a crash left of a move,
+/// and the one that does not count goes. Two files of one name are two messages after all, and the second
+/// gets a name of its own. What is found otherwise by now is left to the next look.
+pub(super) async fn undouble(
+    disk: &Disk,
+    context: &StoreContext,
+    cur: Handle,
+    new: Handle,
+    doubles: &[(Entry, Entry)],
+) {
+    let dir = |entry: &Entry| if entry.in_new { new } else { cur };
+    for (kept, other) in doubles {
+        let Ok(first) = disk.stat(dir(kept), &kept.file).await else { continue };
+        let Ok(second) = disk.stat(dir(other), &other.file).await else { continue };
+        if (first.inode, first.device) == (second.inode, second.device) {
+            let _ = disk.unlink(dir(other), &other.file).await;
+        } else {
+            let mut name = context.unique_name(disk.now().await).base(context.host());
+            name.extend_from_slice(other.file.get(other.base().len()..).unwrap_or(&[]));
+            let _ = disk.rename(dir(other), &other.file, dir(other), &name).await;
+        }
+    }
 }

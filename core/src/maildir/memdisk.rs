@@ -464,6 +464,14 @@ impl MemDisk {
         self.inodes[target].durable = self.inodes[target].content.clone();
     }
 
+    /// Gives a file a second name, durably.
+    pub(super) fn link_file(&mut self, path: &str, to: &str) {
+        let inode = self.resolve(path).expect("the file exists");
+        let (target, to_name) = self.parent(to);
+        self.entries_mut(target).expect("a directory").insert(to_name.to_vec(), inode);
+        self.inodes[target].durable = self.inodes[target].content.clone();
+    }
+
     /// Sets a modification time, durably.
     pub(super) fn set_mtime(&mut self, path: &str, mtime_ns: i64) {
         let inode = self.resolve(path).expect("the file exists");

@@ -46,6 +46,8 @@ pub(super) struct Merge {
     pub(super) missing: Vec<u32>,
     /// The uidlist has records without a file; the listing must be stable before that is believed.
     pub(super) absent: bool,
+    /// Some file has two names.
+    pub(super) doubled: bool,
     /// There is no usable uidlist: UIDVALIDITY is to be chosen.
     pub(super) creates: bool,
 }
@@ -53,7 +55,7 @@ pub(super) struct Merge {
 impl Merge {
     /// Whether what is left to do needs the lock.
     pub(super) fn wants_lock(&self) -> bool {
-        self.creates || !self.unknown.is_empty() || !self.missing.is_empty()
+        self.creates || self.doubled || !self.unknown.is_empty() || !self.missing.is_empty()
     }
 
     /// Whether something hangs on a file not being there.
@@ -103,23 +105,30 @@ pub(super) fn merge(
         None => {
             let before = previous.map_or(0, |previous| previous.highest_modseq.saturating_add(1));
             merge.state.highest_modseq = first_modseq.max(before);
-            merge.changes.extend(previous.map(|_| Change::Reset));
         }
     }
+    merge.doubled = !listing.doubles.is_empty();
     take_header(&mut merge, list);
     take_keywords(&mut merge, keywords);
     let mut claimed = Vec::from_iter(core::iter::repeat_n(false, listing.entries.len()));
     let appended = take_records(&mut merge, list, known, listing, &mut claimed);
-    take_files(&mut merge, listing, &mut claimed);
+    let superseded = take_files(&mut merge, listing, &mut claimed);
+    for uid in superseded {
+        merge.state.messages.remove(uid);
+        merge.changes.push(Change::Expunged(uid));
+    }
     for message in appended {
         let uid = message.uid;
-        if merge.state.messages.push(message) && known.is_some() {
+        if merge.state.messages.push(message) {
             merge.changes.push(Change::Appended(uid));
         }
     }
     merge.unknown = (0..listing.entries.len()).filter(|index| claimed.get(*index) == Some(&false)).collect();
-    if let Some(previous) = known.filter(|_| merge.changes.is_empty()) {
-        merge.state.highest_modseq = previous.highest_modseq;
+    match known {
+        Some(previous) if merge.changes.is_empty() => merge.state.highest_modseq = previous.highest_modseq,
+        Some(_) => {}
+        // Of a mailbox that is new to us nothing has changed; of one that is another now, everything.
+        None => merge.changes = previous.map(|_| Change::Reset).into_iter().collect(),
     }
     merge
 }
@@ -203,14 +212,19 @@ fn take_records(
     messages
 }
 
-/// Looks for the file of each known message, and takes over what another program has changed.
-fn take_files(merge: &mut Merge, listing: &Listing, claimed: &mut [bool]) {
+/// Looks for the file of each known message, and takes over what another program has changed. Returns the
+/// messages whose file is another's now: a later record has the same name.
+fn take_files(merge: &mut Merge, listing: &Listing, claimed: &mut [bool]) -> Vec<u32> {
     let named = named_flags(&merge.state.keywords);
     let modseq = merge.state.highest_modseq;
-    let mut moved = Vec::new();
+    let (mut moved, mut superseded) = (Vec::new(), Vec::new());
     for message in merge.state.messages.iter() {
-        let found = listing.find(message.base()).filter(|index| claimed.get(*index) == Some(&false));
+        let found = listing.find(message.base());
         if let Some(claimed) = found.and_then(|index| claimed.get_mut(index)) {
+            if *claimed {
+                superseded.push(message.uid);
+                continue;
+            }
             *claimed = true;
         }
         let entry = found.and_then(|index| listing.entries.get(index));
@@ -239,4 +253,5 @@ fn take_files(merge: &mut Merge, listing: &Listing, claimed: &mut [bool]) {
         (message.file, message.base_len) = (now.file, now.base_len);
         (message.in_new, message.flags) = (now.in_new, now.flags);
     }
+    superseded
 }

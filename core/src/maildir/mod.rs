@@ -42,6 +42,8 @@ pub mod mailbox;
 #[cfg(test)]
 mod memdisk;
 mod merge;
+#[cfg(test)]
+mod model_tests;
 pub mod name;
 mod place;
 mod reader;

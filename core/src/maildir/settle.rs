@@ -15,7 +15,7 @@
 use super::context::{At, StoreContext, StoreError, StoreErrorKind};
 use super::keywords::Keywords;
 use super::list_file::{self, LIST_BYTES_MAX, LIST_NAME};
-use super::listing::{DirStamps, Listing, YOUNG_NS};
+use super::listing::{DirStamps, Listing, YOUNG_NS, undouble};
 use super::mailbox::{Change, MailboxState, Message, Stamp};
 use super::merge::{KeywordsSeen, ListSeen, Merge, merge, named_flags};
 use super::name::FileName;
@@ -95,8 +95,12 @@ pub(super) async fn settle(
             if let Err(error) = place.lock(&disk, context, wait).await {
                 return without_lock(merge, error);
             }
+            if merge.doubled {
+                let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
+                undouble(&disk, context, cur, new, &look.listing.doubles).await;
+            }
             let unchanged = list_stamp(&disk, place.mailbox).await? == merge.state.uidlist_stamp;
-            if unchanged && !merge.creates && merge.missing.is_empty() {
+            if unchanged && !merge.creates && !merge.doubled && merge.missing.is_empty() {
                 break;
             }
         } else if merge.needs_proof() && !look.is_proof() && proofs < PROOFS_MAX {
@@ -177,7 +181,7 @@ async fn look_again(
     let stamp = list_stamp(&disk, place.mailbox).await?;
     let list_unchanged =
         previous.is_some_and(|known| stamp == known.uidlist_stamp && stamp != Stamp::default());
-    let list = if list_unchanged { None } else { read_list(&disk, place.mailbox).await? };
+    let list = if list_unchanged { None } else { read_list(scope, place.mailbox).await? };
     let stamp = stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await?;
     let keywords = match previous {
         Some(known) if known.keywords_stamp == stamp => KeywordsSeen::Unchanged,
@@ -186,6 +190,10 @@ async fn look_again(
             KeywordsSeen::Read(Box::new(keywords), stamp)
         }
     };
+    if list.is_some() || matches!(keywords, KeywordsSeen::Read(..)) {
+        // Both files are replaced by renames, which have to be durable too before what they say is shown.
+        or_read_only(disk.sync_dir(place.mailbox).await).at(LIST_NAME)?;
+    }
     let listing = Listing::scan(&disk, place.mailbox, cur, new, true).await?;
     let first_modseq = first_modseq(&disk).await;
     Ok(Look { list, list_unchanged, keywords, listing, first_modseq })
@@ -212,12 +220,37 @@ pub(super) async fn list_stamp(disk: &Disk, mailbox: Handle) -> Result<Stamp, St
     stamp_of(disk, mailbox, LIST_NAME).await
 }
 
-async fn read_list(disk: &Disk, mailbox: Handle) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
-    match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX).await {
-        Ok((bytes, stat)) => Ok(Some((bytes, Stamp::of(&stat)))),
-        Err(Errno::NotFound) => Ok(None),
-        Err(errno) => Err(errno).at(LIST_NAME),
+/// Reads the uidlist, and makes durable what another program may have appended without that: its UIDs will be
+/// shown.
+async fn read_list(scope: &mut Scope, mailbox: Handle) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
+    let disk = scope.disk.clone();
+    let (file, stat) = match disk.open_file(mailbox, LIST_NAME).await {
+        Ok(opened) => opened,
+        Err(Errno::NotFound) => return Ok(None),
+        Err(errno) => return Err(errno).at(LIST_NAME),
+    };
+    let file = scope.hold(file);
+    if stat.size > LIST_BYTES_MAX {
+        return Err(StoreError::new(StoreErrorKind::Cannot, LIST_NAME));
     }
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < stat.size {
+        let offset = bytes.len() as u64;
+        let rest = usize::try_from(stat.size - offset).unwrap_or(usize::MAX);
+        let more = disk.read(file, offset, rest).await.at(LIST_NAME)?;
+        if more.is_empty() {
+            break;
+        }
+        if bytes.is_empty() { bytes = more } else { bytes.extend_from_slice(&more) }
+    }
+    or_read_only(disk.sync(file).await).at(LIST_NAME)?;
+    scope.close(file).await;
+    Ok(Some((bytes, Stamp::of(&stat))))
+}
+
+/// What cannot be written cannot be lost either.
+fn or_read_only(result: Result<(), Errno>) -> Result<(), Errno> {
+    if result == Err(Errno::ReadOnly) { Ok(()) } else { result }
 }
 
 /// The keyword table with its stamp; an absent file is an empty table.
@@ -274,11 +307,15 @@ async fn finish(
     if state.guid == [0; 16] {
         state.guid = context.guid(scope.disk.now().await);
     }
+    let continues = previous.is_some() && !changes.contains(&Change::Reset);
     let proven = look.is_proof();
     if !missing.is_empty() && !proven {
         forget_scan(&mut state);
     }
-    let modseq = state.highest_modseq;
+    let modseq = match previous {
+        Some(previous) if continues => previous.highest_modseq.saturating_add(1),
+        Some(_) | None => state.highest_modseq,
+    };
     for uid in missing.into_iter().filter(|_| proven) {
         state.messages.remove(uid);
         changes.push(Change::Expunged(uid));
@@ -301,14 +338,12 @@ async fn finish(
     }
     for (uid, message) in added {
         state.messages.push(message);
-        // Of a mailbox that is new to us nothing has changed.
-        if previous.is_some() {
+        if continues {
             changes.push(Change::Appended(uid));
         }
     }
-    if previous.is_some() && !changes.is_empty() {
-        let before = previous.map_or(0, |previous| previous.highest_modseq);
-        state.highest_modseq = modseq.max(before.saturating_add(1));
+    if !changes.is_empty() {
+        state.highest_modseq = modseq;
     }
     Ok(Settled { state, changes })
 }

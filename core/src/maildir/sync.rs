@@ -338,7 +338,7 @@ mod tests {
             let first = synced(&mut disk, None, PEEK);
             disk.put_file(LIST, &bad);
             let second = synced(&mut disk, Some(&first.state), PEEK);
-            assert_eq!(second.changes[0], Change::Reset);
+            assert_eq!(second.changes, [Change::Reset]);
             assert!(second.state.uid_validity > 77);
             assert_eq!(shown(&second.state), ["1 1.a "]);
             assert!(second.state.highest_modseq > first.state.highest_modseq);
@@ -359,12 +359,24 @@ mod tests {
     }
 
     #[test]
-    fn a_message_seen_in_both_directories_is_one() {
+    fn a_file_seen_in_both_directories_is_one_message_and_loses_a_name() {
         let mut disk = MemDisk::with_maildir();
         disk.put_file("/m/new/1.a", b"");
-        disk.put_file("/m/cur/1.a:2,S", b"");
+        disk.link_file("/m/new/1.a", "/m/cur/1.a:2,S");
         disk.advance(10_000_000);
         assert_eq!(shown(&synced(&mut disk, None, SELECT).state), ["1 1.a S"]);
+        assert!(disk.names("/m/new").is_empty());
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_two_messages() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/new/1.a", b"one");
+        disk.put_file("/m/cur/1.a:2,S", b"two");
+        disk.advance(10_000_000);
+        let state = synced(&mut disk, None, PEEK).state;
+        assert_eq!((shown(&state).len(), shown(&state)[0].as_str()), (2, "1 1.a S"));
+        assert_eq!(disk.contents("/m/new"), [b"one"]);
     }
 
     #[test]
