@@ -20,14 +20,27 @@ fn play_in_pieces(name: &str, script: &str) {
     }
 }
 
+/// A transcript that nobody plays proves nothing.
+#[test]
+fn every_transcript_is_played() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/imap/server/transcripts");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(NAMES.contains(&path.file_stem().unwrap().to_str().unwrap()), "{}", path.display());
+    }
+}
+
 macro_rules! transcripts {
-    ($($name:ident)*) => {$(
+    ($($name:ident)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        $(
         #[test]
         fn $name() {
             let script = include_str!(concat!("../transcripts/", stringify!($name), ".txt"));
             play_in_pieces(stringify!($name), script);
         }
-    )*};
+        )*
+    };
 }
 
 transcripts! {
