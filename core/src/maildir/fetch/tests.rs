@@ -342,13 +342,13 @@ fn a_large_message_is_sent_from_its_file() {
 fn a_name_that_lies_about_its_size_is_not_believed() {
     let stored = large_text(200_000);
     let mut disk = MemDisk::with_maildir();
-    disk.put_file("/m/cur/1.a,S=7,W=9", &stored);
+    disk.put_file("/m/cur/1.a,S=7,W=300000", &stored);
     disk.put_file("/m/cur/2.a", &stored);
     disk.put_file("/m/cur/3.a,S=3,W=3", b"A: b\n\n");
-    for name in ["1.a,S=7,W=9", "2.a"] {
+    for name in ["1.a,S=7,W=300000", "2.a"] {
         assert!(section(&mut disk, &message(7, name), "BODY[]", 1) == literal(&crlf(&stored)));
     }
-    let asked = wanted(&[message(7, "1.a,S=7,W=9")], "BODY[]");
+    let asked = wanted(&[message(7, "1.a,S=7,W=300000")], "BODY[]");
     let (_, _, learned) = page(&mut disk, asked, 1).unwrap();
     let (size, wire_size) = (Some(stored.len() as u64), Some(crlf(&stored).len() as u64));
     assert_eq!((learned[0].size, learned[0].wire_size), (size, wire_size));
@@ -383,6 +383,21 @@ fn a_header_without_an_end() {
         row(&mut disk, &message, "ENVELOPE", 0),
         b"ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
     );
+}
+
+#[test]
+fn a_piece_may_begin_around_a_line_end_between_two_reads() {
+    let chunk = source::CHUNK_BYTES;
+    for line_end in [&b"\r\n"[..], b"\n", b"\r\r\n"] {
+        let stored = [&vec![b'x'; chunk - 1], line_end, &large_text(200_000)].concat();
+        let (wire, (mut disk, message)) = (crlf(&stored), disk_with(&stored));
+        for offset in chunk - 3..chunk + 6 {
+            let short = section(&mut disk, &message, &format!("BODY[]<{offset}.9>"), 0);
+            assert_eq!(short, literal(&wire[offset..offset + 9]), "{offset}");
+            let long = section(&mut disk, &message, &format!("BODY[]<{offset}.90000>"), 1);
+            assert!(long == literal(&wire[offset..offset + 90_000]), "{offset}");
+        }
+    }
 }
 
 #[test]
