@@ -9,9 +9,9 @@
 //! | FLAGS, UID, sizes and dates that are known | nothing ([`render_known`]) |
 //! | INTERNALDATE | a stat |
 //! | ENVELOPE, `BODY[HEADER…]` | the header |
-//! | anything else of a message of at most [`SMALL_BYTES`] | the file, once |
+//! | anything else of a message of at most 64 KiB | the file, once |
 //! | the parts of a larger message | the file, in chunks, none of which is kept |
-//! | a text of more than [`SMALL_BYTES`] | nothing: it becomes a [`FileRange`](crate::send_queue::FileRange) |
+//! | a text of more than 64 KiB | nothing: it becomes a [`FileRange`](crate::send_queue::FileRange) |
 //!
 //! Literals have the size the octets have. Where a file is sent as it lies on the disk that size is the one in
 //! its name (`,W=`), unless the name is wrong about the size of the file; then it is counted.
@@ -41,8 +41,6 @@ use source::Source;
 
 /// A page with so many octets is full.
 pub const PAGE_BYTES: usize = 256 * 1024;
-/// The largest message, and the largest text of a message, that is read into memory whole, in octets.
-pub const SMALL_BYTES: usize = 64 * 1024;
 /// The most octets one message may have in a page, not counting parts of files. Only a request that names
 /// very many sections comes near.
 pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -130,7 +128,10 @@ pub async fn fetch(
     folder: FolderName,
     wanted: Wanted,
 ) -> Result<(FetchPage, Vec<Learned>), StoreError> {
-    let mut reader = Reader::new(disk, root, folder);
+    fetch_with(Reader::new(disk, root, folder), wanted).await
+}
+
+async fn fetch_with(mut reader: Reader, wanted: Wanted) -> Result<(FetchPage, Vec<Learned>), StoreError> {
     let (mut page, mut learned) = (FetchPage::default(), Vec::new());
     let result = fill(&mut reader, &wanted, &mut page, &mut learned).await;
     reader.finish().await;

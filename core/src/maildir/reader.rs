@@ -19,6 +19,24 @@ use alloc::vec::Vec;
 /// How often one reader lists the directories.
 const LISTINGS_MAX: usize = 3;
 
+/// How much is read at once, and kept, in octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// The largest text that is read into memory whole.
+    pub(super) small: usize,
+    /// What is read first when only the header of a message is wanted.
+    pub(super) head: usize,
+    /// What is read at once of what is too large to be kept.
+    pub(super) chunk: usize,
+    /// The most that is looked at of one header.
+    pub(super) header_max: usize,
+}
+
+impl Sizes {
+    const USUAL: Sizes =
+        Sizes { small: 64 * 1024, head: 16 * 1024, chunk: 256 * 1024, header_max: 1024 * 1024 };
+}
+
 /// Why a message could not be read.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -37,6 +55,8 @@ impl From<StoreError> for Failure {
 /// The way to the files of one mailbox.
 #[derive(Debug)]
 pub(super) struct Reader {
+    /// How much to read; tests read less.
+    pub(super) sizes: Sizes,
     scope: Scope,
     root: Root,
     folder: FolderName,
@@ -80,6 +100,7 @@ impl Reader {
     /// Nothing is opened yet.
     pub(super) fn new(disk: Disk, root: Root, folder: FolderName) -> Reader {
         Reader {
+            sizes: Sizes::USUAL,
             scope: Scope::new(disk),
             root,
             folder,

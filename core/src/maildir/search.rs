@@ -22,8 +22,7 @@ mod program;
 mod text;
 
 use super::context::{Root, StoreError};
-use super::fetch::SMALL_BYTES;
-use super::fetch::source::{CHUNK_BYTES, HEAD_BYTES, HEADER_BYTES_MAX, Source};
+use super::fetch::source::Source;
 use super::folder::FolderName;
 use super::mailbox::Messages;
 use super::reader::{Failure, Reader};
@@ -130,7 +129,7 @@ async fn look(
     facts: &mut Facts,
 ) -> Result<bool, Failure> {
     let message = source.message;
-    let wants = program.wants;
+    let (wants, sizes) = (program.wants, reader.sizes);
     if wants.date && facts.internal_date.is_none() {
         let stat = reader.stat(message).await?;
         facts.internal_date = Some(stat.mtime_ns.div_euclid(1_000_000_000));
@@ -139,7 +138,7 @@ async fn look(
         }
     }
     if wants.header || wants.text || wants.sent {
-        source.load_head(reader, if wants.text { SMALL_BYTES } else { HEAD_BYTES }).await?;
+        source.load_head(reader, if wants.text { sizes.small } else { sizes.head }).await?;
         source.load_header(reader).await?;
         if wants.sent {
             facts.sent = Some(text::sent_day(source.header()));
@@ -176,7 +175,7 @@ async fn look_into_parts(
         }
         if index > 0 {
             let range = part.header.file_range();
-            let end = range.end.min(range.start.saturating_add(HEADER_BYTES_MAX as u64));
+            let end = range.end.min(range.start.saturating_add(reader.sizes.header_max as u64));
             let header = source.octets(reader, range.start, end).await?;
             let place = if part.envelope.is_some() { Where::Body } else { Where::Header };
             needles.look_into_fields(&header, place, facts);
@@ -202,7 +201,7 @@ async fn look_into_text(
     let range = part.body.file_range();
     let mut at = range.start;
     while at < range.end && !needles.all_found(facts) {
-        let end = range.end.min(at.saturating_add(CHUNK_BYTES as u64));
+        let end = range.end.min(at.saturating_add(reader.sizes.chunk as u64));
         let chunk = source.octets(reader, at, end).await?;
         if chunk.is_empty() {
             break;

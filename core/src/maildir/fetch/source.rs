@@ -1,7 +1,7 @@
 //! One message as it is being read: its first octets in memory, its parts, and the way to the rest.
 
+use super::Learned;
 use super::item::{Known, Needs};
-use super::{Learned, SMALL_BYTES};
 use crate::disk::{Handle, Stat};
 use crate::maildir::context::{StoreError, StoreErrorKind};
 use crate::maildir::mailbox::Message;
@@ -12,13 +12,6 @@ use crate::mime::structure_parser::StructureParser;
 use crate::wire::eol::{CrlfLen, crlf_len};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-
-/// How much is read first when only the header is wanted, in octets.
-pub(in crate::maildir) const HEAD_BYTES: usize = 16 * 1024;
-/// The most octets of a header that are looked at.
-pub(in crate::maildir) const HEADER_BYTES_MAX: usize = 1024 * 1024;
-/// How much is read at once of what is too large to be kept, in octets.
-pub(in crate::maildir) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A message that is being read.
 #[derive(Debug)]
@@ -42,7 +35,7 @@ enum Header {
     Unknown,
     /// So many octets of `head`, with the empty line.
     Ends(usize),
-    /// It is longer than [`HEADER_BYTES_MAX`].
+    /// It is longer than what is looked at.
     Endless,
 }
 
@@ -86,9 +79,9 @@ impl<'m> Source<'m> {
     pub(super) async fn load(&mut self, reader: &mut Reader, needs: &Needs) -> Result<(), Failure> {
         let count = needs.size && self.message.wire_size.is_none();
         if needs.text || count {
-            self.load_head(reader, SMALL_BYTES).await?;
+            self.load_head(reader, reader.sizes.small).await?;
         } else if needs.header {
-            self.load_head(reader, HEAD_BYTES).await?;
+            self.load_head(reader, reader.sizes.head).await?;
         } else if needs.date && self.message.internal_date.is_none() {
             let stat = reader.stat(self.message).await?;
             self.take_stat(&stat);
@@ -145,13 +138,13 @@ impl<'m> Source<'m> {
             return Ok(counted);
         }
         if self.size.is_none() {
-            self.load_head(reader, SMALL_BYTES).await?;
+            self.load_head(reader, reader.sizes.small).await?;
         }
         let mut length = CrlfLen::new();
         length.feed(&self.head);
         let mut at = self.head.len() as u64;
         while !self.is_end(at) {
-            let chunk = self.read_range(reader, at, at.saturating_add(CHUNK_BYTES as u64)).await?;
+            let chunk = self.read_range(reader, at, at.saturating_add(reader.sizes.chunk as u64)).await?;
             if chunk.is_empty() {
                 break;
             }
@@ -169,10 +162,10 @@ impl<'m> Source<'m> {
             let at = self.head.len() as u64;
             if self.is_end(at) || ends_in_empty_line(self.head.get(..bytes).unwrap_or_default()) {
                 self.header = Header::Ends(bytes);
-            } else if self.head.len() >= HEADER_BYTES_MAX {
+            } else if self.head.len() >= reader.sizes.header_max {
                 self.header = Header::Endless;
             } else {
-                let chunk = self.read_range(reader, at, at.saturating_add(CHUNK_BYTES as u64)).await?;
+                let chunk = self.read_range(reader, at, at.saturating_add(reader.sizes.chunk as u64)).await?;
                 if chunk.is_empty() {
                     self.header = Header::Ends(bytes);
                 }
@@ -197,7 +190,7 @@ impl<'m> Source<'m> {
             parser.feed(&self.head);
             let mut at = self.head.len() as u64;
             while !self.is_end(at) {
-                let chunk = self.read_range(reader, at, at.saturating_add(CHUNK_BYTES as u64)).await?;
+                let chunk = self.read_range(reader, at, at.saturating_add(reader.sizes.chunk as u64)).await?;
                 if chunk.is_empty() {
                     break;
                 }
@@ -266,7 +259,7 @@ impl<'m> Source<'m> {
         reader: &mut Reader,
         extent: &Extent,
     ) -> Result<Cow<'_, [u8]>, Failure> {
-        let end = extent.end.min(extent.start.saturating_add(HEADER_BYTES_MAX as u64));
+        let end = extent.end.min(extent.start.saturating_add(reader.sizes.header_max as u64));
         self.octets(reader, extent.start, end).await
     }
 
@@ -300,7 +293,7 @@ impl<'m> Source<'m> {
         let mut place = Place { offset: extent.start, skip: offset };
         let (mut at, mut length) = (extent.start, CrlfLen::new());
         while offset > 0 && at < extent.end {
-            let end = extent.end.min(at.saturating_add(CHUNK_BYTES as u64));
+            let end = extent.end.min(at.saturating_add(reader.sizes.chunk as u64));
             let chunk = self.read_range(reader, at, end).await?;
             length.feed(&chunk);
             if chunk.is_empty() || length.len() > offset {

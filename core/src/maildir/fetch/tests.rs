@@ -2,6 +2,7 @@ use super::*;
 use crate::imap::command::{CommandBody, parse};
 use crate::imap::flag::FlagSet;
 use crate::maildir::memdisk::{MemDisk, root};
+use crate::maildir::reader::Sizes;
 use crate::send_queue::{SendQueue, Transmit};
 use crate::wire::eol::ToCrlf;
 use alloc::vec;
@@ -11,6 +12,9 @@ use std::format;
 const MAIL: &[u8] = b"From: Joe <joe@x.test>\nSubject: Hi\nDATE: Tue, 24 Nov 2026 04:19:24 +0000\n\
     MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nHello\nyou\n--b\n\
     Content-Type: message/rfc822\n\nSubject: inner\n\ninside\n--b--\n";
+
+/// Texts above are sent from their files.
+const SMALL: usize = 64 * 1024;
 
 fn all_named() -> FlagSet {
     FlagSet::from_bits(u32::MAX)
@@ -43,11 +47,16 @@ fn page(
     wanted: Wanted,
     files: usize,
 ) -> Result<(FetchPage, Rows, Vec<Learned>), StoreError> {
-    disk.handed_out = files;
+    disk.handed_out = Some(files);
     let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), wanted)).unwrap();
-    disk.handed_out = 0;
+    disk.handed_out = Some(0);
     let (page, learned) = fetched?;
     assert_eq!(page.files.len(), files);
+    let rows = send(disk, &page);
+    Ok((page, rows, learned))
+}
+
+fn send(disk: &mut MemDisk, page: &FetchPage) -> Rows {
     let (mut rows, mut at, mut sent) = (Vec::new(), 0, 0);
     for row in &page.rows {
         let mut tx = SendQueue::default();
@@ -62,8 +71,8 @@ fn page(
         at = row.end;
         rows.push((row.uid, drain(disk, &mut tx)));
     }
-    assert_eq!((at, sent), (page.bytes.len(), files));
-    Ok((page, rows, learned))
+    assert_eq!((at, sent), (page.bytes.len(), page.files.len()));
+    rows
 }
 
 fn drain(disk: &mut MemDisk, tx: &mut SendQueue) -> Vec<u8> {
@@ -81,6 +90,7 @@ fn drain(disk: &mut MemDisk, tx: &mut SendQueue) -> Vec<u8> {
         };
         tx.handle_read(&read);
     }
+    assert_eq!(tx.poll_mismatch(), 0);
     while let Some(file) = tx.poll_release() {
         disk.close_handle(file);
     }
@@ -374,6 +384,17 @@ fn a_header_longer_than_what_is_read_first() {
 }
 
 #[test]
+fn many_field_names() {
+    let (mut disk, message) = disk_with(MAIL);
+    let names: Vec<_> = (0..40).map(|n| format!("X-{n}")).collect();
+    let got = section(&mut disk, &message, &format!("BODY[HEADER.FIELDS (SUBJECT {})]", names.join(" ")), 0);
+    assert!(got.ends_with(b"{15}\r\nSubject: Hi\r\n\r\n"));
+    let not = format!("BODY[HEADER.FIELDS.NOT (subject date mime-version {} FROM)]", names.join(" "));
+    let got = section(&mut disk, &message, &not, 0);
+    assert!(got.ends_with(b"{45}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"));
+}
+
+#[test]
 fn a_header_without_an_end() {
     let stored = b"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n".repeat(40_000);
     let (mut disk, message) = disk_with(&stored);
@@ -387,7 +408,7 @@ fn a_header_without_an_end() {
 
 #[test]
 fn a_piece_may_begin_around_a_line_end_between_two_reads() {
-    let chunk = source::CHUNK_BYTES;
+    let chunk = 256 * 1024;
     for line_end in [&b"\r\n"[..], b"\n", b"\r\r\n"] {
         let stored = [&vec![b'x'; chunk - 1], line_end, &large_text(200_000)].concat();
         let (wire, (mut disk, message)) = (crlf(&stored), disk_with(&stored));
@@ -440,11 +461,74 @@ proptest! {
         let offset = (all.len() as f64 * from) as usize;
         let start = offset.min(all.len());
         let end = offset.saturating_add(length).clamp(start, all.len());
-        let is_file = is_large && length > SMALL_BYTES && end > start;
+        let is_file = is_large && length > SMALL && end > start;
         let got = section(&mut disk, &message, &format!("BODY[{part}]<{offset}.{length}>"), usize::from(is_file));
         if got != b"NIL" {
             prop_assert!(got == literal(&all[start..end]), "{} {} {}", part, offset, length);
         }
+    }
+}
+
+/// Pieces of which messages are made.
+const PIECES: [&str; 22] = [
+    "Subject: =?utf-8?q?x?=\n",
+    "From: joe@x.test, kim\r\n",
+    "MIME-Version: 1.0\n",
+    "Content-Type: text/plain\n",
+    "Content-Type: multipart/mixed; boundary=b\n",
+    "Content-Type: multipart/digest; boundary=c\r\n",
+    "Content-Type: message/rfc822\n",
+    " folded\n",
+    "\n",
+    "\r\n",
+    "\n\n",
+    "--b\n",
+    "--b\r\n",
+    "--b--\n",
+    "--c\n",
+    "--c--\n",
+    "text",
+    "more text\n",
+    "a long line, longer than what is read at once\r\n",
+    "\r",
+    "\0",
+    "--b",
+];
+
+const ITEMS: &str = "UID ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE RFC822 RFC822.HEADER RFC822.TEXT BODY[1] BODY[2] BODY[1.1] \
+    BODY[2.1] BODY[1.HEADER] BODY[2.TEXT] BODY[1.MIME] BODY[2.1.MIME] BODY[HEADER.FIELDS (Subject)] \
+    BODY[HEADER.FIELDS.NOT (subject from)] BODY[2.HEADER.FIELDS.NOT (from)] FLAGS";
+
+proptest! {
+    #[test]
+    fn how_much_is_read_at_once_does_not_matter(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..40),
+        small in 0usize..40, head in 0usize..20, chunk in 1usize..20, offset in 0usize..60, length in 1usize..60,
+        named: bool,
+    ) {
+        let stored = pieces.concat();
+        let (mut disk, mut message) = disk_with(stored.as_bytes());
+        if !named {
+            (message.size, message.wire_size) = (None, None);
+        }
+        let items = format!("{ITEMS} BODY[]<{offset}.{length}> BODY[TEXT]<{offset}.{length}> BODY[1]<{offset}.{length}>");
+        let wanted = wanted(&[message], &items);
+        let usual = page(&mut disk, wanted.clone(), 0).unwrap().1;
+        let sizes = Sizes { small, head, chunk, header_max: 1 << 20 };
+        disk.handed_out = None;
+        let (page, _) = disk
+            .run(vec![], |disk| {
+                let mut reader = Reader::new(disk, root(), FolderName::inbox());
+                reader.sizes = sizes;
+                fetch_with(reader, wanted)
+            })
+            .unwrap()
+            .unwrap();
+        prop_assert_eq!(disk.open_handles(), page.files.len());
+        let text = |rows: &Rows| String::from_utf8_lossy(&rows[0].1).into_owned();
+        let rows = send(&mut disk, &page);
+        prop_assert_eq!(text(&rows), text(&usual));
+        prop_assert_eq!(disk.open_handles(), 0);
     }
 }
 

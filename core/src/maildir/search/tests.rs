@@ -228,6 +228,23 @@ proptest! {
     }
 
     #[test]
+    fn how_much_is_read_at_once_does_not_matter(small in 0usize..40, head in 0usize..20, chunk in 1usize..20) {
+        let (mut disk, scope) = world();
+        for text in ["FROM kim", "TEXT \"the label\"", "BODY \"CAFÉ longLINE\"", "BODY inside", "BODY GIF", "LARGER 300"] {
+            let usual = run(&mut disk, &scope, query(text)).unwrap();
+            let (scope, query) = (scope.clone(), query(text));
+            let found = disk.run(vec![], |disk| async move {
+                let mut reader = Reader::new(disk, root(), FolderName::inbox());
+                reader.sizes = crate::maildir::reader::Sizes { small, head, chunk, header_max: 1 << 20 };
+                let found = search_with(&mut reader, &scope, &query).await;
+                reader.finish().await;
+                found
+            });
+            prop_assert_eq!(found.unwrap().unwrap().iter().collect::<Vec<_>>(), usual, "{}", text);
+        }
+    }
+
+    #[test]
     fn encodings_do_not_matter(text in "[aAbéÉ=\n ]{0,60}", needle in "[abé]{1,3}") {
         let head = "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: ";
         let expected = text.to_lowercase().contains(&needle);
