@@ -19,6 +19,7 @@ use core::net::IpAddr;
 use super::address::AddressError;
 use super::command::Verb;
 use super::parameter::Parameter;
+use crate::machine::CloseReason;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,13 @@ struct Row {
     enhanced: &'static str,
     /// Lines separated by `\n`.
     text: &'static str,
-    closes: bool,
+    closes: Option<CloseReason>,
 }
 
-/// `Name(payload) => code, "enhanced", text [, closes];` makes the enum and its table at once.
+/// `Name(payload) => code, "enhanced", text [, closes Reason];` makes the enum and its table at once.
 macro_rules! replies {
     ($($(#[$doc:meta])+ $name:ident $(($arg:ident: $ty:ty))? => $code:literal, $enhanced:literal, $text:expr
-       $(, $closes:ident)?;)+) => {
+       $(, closes $reason:ident)?;)+) => {
         /// Everything the server says, but for the replies with a name in them (see the module).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reply { $($(#[$doc])+ $name $(($ty))?,)+ }
@@ -43,7 +44,7 @@ macro_rules! replies {
             const fn row(self) -> Row {
                 match self {
                     $(Self::$name $(($arg))? =>
-                        Row { code: $code, enhanced: $enhanced, text: $text, closes: replies!(@closes $($closes)?) },)+
+                        Row { code: $code, enhanced: $enhanced, text: $text, closes: replies!(@closes $($reason)?) },)+
                 }
             }
 
@@ -56,8 +57,8 @@ macro_rules! replies {
     };
     (@all $name:ident) => { Vec::from([Self::$name]) };
     (@all $name:ident $ty:ty) => { <$ty as tests::All>::all().into_iter().map(Self::$name).collect::<Vec<_>>() };
-    (@closes) => { false };
-    (@closes closes) => { true };
+    (@closes) => { None };
+    (@closes $reason:ident) => { Some(CloseReason::$reason) };
 }
 
 replies! {
@@ -80,7 +81,7 @@ replies! {
     /// To the last step of AUTH.
     Authenticated => 235, "2.7.0", "Authentication succeeded";
     /// To QUIT.
-    Bye => 221, "2.0.0", "Bye", closes;
+    Bye => 221, "2.0.0", "Bye", closes Goodbye;
     /// To HELP.
     Help => 214, "2.0.0", "This server speaks SMTP: RFC 5321\n\
         EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH\n\
@@ -101,13 +102,13 @@ replies! {
     /// Not a verb of SMTP.
     UnknownCommand => 500, "5.5.1", "Command not recognized; HELP lists what this server understands";
     /// HTTP or TLS. What follows is not SMTP either, so none of it is read.
-    WrongProtocol => 500, "5.5.1", "This port speaks SMTP and nothing else", closes;
+    WrongProtocol => 500, "5.5.1", "This port speaks SMTP and nothing else", closes Abuse;
     /// EXPN shows who reads a list.
     ExpnNotOffered => 502, "5.5.1", "Lists are not shown here";
     /// The verb is known, its arguments are not of its shape.
     Usage(verb: Verb) => 501, "5.5.4", usage_text(verb);
     /// The size of the chunk cannot be read, so the chunk cannot be skipped.
-    BadChunkSize => 501, "5.5.4", "Syntax: BDAT size [LAST]; the chunk cannot be told from commands", closes;
+    BadChunkSize => 501, "5.5.4", "Syntax: BDAT size [LAST]; the chunk cannot be told from commands", closes ProtocolViolation;
     /// MAIL.
     BadReversePath(why: AddressError) => 501, "5.1.7", why.advice();
     /// RCPT.
@@ -151,7 +152,7 @@ replies! {
     /// No certificate.
     TlsNotOffered => 502, "5.5.1", "STARTTLS is not offered here";
     /// Octets behind STARTTLS in the clear: an attack (RFC 3207 §4.2) or a client that must not go on.
-    TlsInjected => 501, "5.5.4", "STARTTLS must be the last command before TLS; wait for the reply", closes;
+    TlsInjected => 501, "5.5.4", "STARTTLS must be the last command before TLS; wait for the reply", closes ProtocolViolation;
     /// MAIL before AUTH on a submission port (RFC 4954 §6).
     AuthFirst => 530, "5.7.0", "Must issue an AUTH command first";
     /// AUTH on a port for mail from outside.
@@ -173,7 +174,7 @@ replies! {
     /// The accounts cannot be asked now.
     AuthUnavailable => 454, "4.7.0", "Temporary authentication failure; try again later";
     /// Guessing.
-    AuthTooOften => 421, "4.7.0", "Too many failed logins; wait and try again", closes;
+    AuthTooOften => 421, "4.7.0", "Too many failed logins; wait and try again", closes Abuse;
 
     // Whom and for whom.
 
@@ -208,19 +209,19 @@ replies! {
     // Good bye.
 
     /// The server stops.
-    ShuttingDown => 421, "4.3.2", "Service is shutting down; try again in a moment", closes;
+    ShuttingDown => 421, "4.3.2", "Service is shutting down; try again in a moment", closes Shutdown;
     /// RFC 5321 §4.5.3.2.7.
-    IdleTooLong => 421, "4.4.2", "Nothing was said for too long; connect again", closes;
+    IdleTooLong => 421, "4.4.2", "Nothing was said for too long; connect again", closes IdleTimeout;
     /// However much is said.
-    SessionTooLong => 421, "4.4.2", "The session has lasted too long; connect again", closes;
+    SessionTooLong => 421, "4.4.2", "The session has lasted too long; connect again", closes IdleTimeout;
     /// All in all.
-    TooManyConnections => 421, "4.3.2", "Too many connections; try again later", closes;
+    TooManyConnections => 421, "4.3.2", "Too many connections; try again later", closes Abuse;
     /// From one address.
-    TooManyFromYou => 421, "4.7.0", "Too many connections from your address; try again later", closes;
+    TooManyFromYou => 421, "4.7.0", "Too many connections from your address; try again later", closes Abuse;
     /// Commands that lead to nothing.
-    TooManyMistakes => 421, "4.7.0", "Too many mistakes; connect again when the client is mended", closes;
+    TooManyMistakes => 421, "4.7.0", "Too many mistakes; connect again when the client is mended", closes Abuse;
     /// Mails in one session (RFC 9422 MAILMAX).
-    TooManyMails => 421, "4.7.0", "Enough mails for one session; connect again for the next", closes;
+    TooManyMails => 421, "4.7.0", "Enough mails for one session; connect again for the next", closes Abuse;
 }
 
 impl Reply {
@@ -241,6 +242,11 @@ impl Reply {
 
     /// Whether the connection closes after it.
     pub const fn closes(self) -> bool {
+        self.row().closes.is_some()
+    }
+
+    /// Why the connection closes after it, if it does.
+    pub const fn close_reason(self) -> Option<CloseReason> {
         self.row().closes
     }
 

@@ -204,9 +204,10 @@ impl Session {
         match self.lines.find(bytes, self.setup.limits.smtp_line_bytes_max) {
             Found::Line { end, next } => {
                 let line = bytes.get(..end).unwrap_or_default();
-                match mem::replace(&mut self.state, State::Command) {
-                    State::Auth(step) => self.handle_response(now, step, line, tx),
-                    _ => self.handle_command(now, line, bytes.len() > next, tx),
+                if let State::Auth(step) = mem::replace(&mut self.state, State::Command) {
+                    self.handle_response(now, step, line, tx);
+                } else {
+                    self.handle_command(now, line, bytes.len() > next, tx);
                 }
                 Some(Step::consumed(next))
             }
@@ -219,12 +220,9 @@ impl Session {
             }
             Found::Incomplete => None,
             Found::TooLong => {
-                let reply = match mem::replace(&mut self.state, State::SkipLine) {
-                    // RFC 4954 §4 has its own code for it.
-                    State::Auth(_) => Reply::AuthTooLong,
-                    _ => Reply::LineTooLong,
-                };
-                self.refuse(reply, tx);
+                // RFC 4954 §4 has its own code for a response.
+                let in_auth = matches!(mem::replace(&mut self.state, State::SkipLine), State::Auth(_));
+                self.refuse(if in_auth { Reply::AuthTooLong } else { Reply::LineTooLong }, tx);
                 Some(Step::consumed(0))
             }
         }
@@ -308,8 +306,8 @@ impl Session {
     /// Says it, and closes if the table says so.
     pub(super) fn say(&mut self, reply: Reply, tx: &mut SendQueue) {
         tx.write_with(|out| reply.write(out));
-        if reply.closes() {
-            self.close(close_reason(reply));
+        if let Some(reason) = reply.close_reason() {
+            self.close(reason);
         }
     }
 
@@ -405,16 +403,5 @@ impl Session {
             | State::Closed => {}
         }
         self.outbox.push_back(Action::Close(reason));
-    }
-}
-
-/// What a closing reply means to the layer below.
-fn close_reason(reply: Reply) -> CloseReason {
-    match reply {
-        Reply::Bye => CloseReason::Goodbye,
-        Reply::ShuttingDown => CloseReason::Shutdown,
-        Reply::IdleTooLong | Reply::SessionTooLong => CloseReason::IdleTimeout,
-        Reply::TlsInjected | Reply::BadChunkSize => CloseReason::ProtocolViolation,
-        _ => CloseReason::Abuse,
     }
 }
