@@ -4,6 +4,7 @@
 //! on; then the octets go out as [`Action::Body`], never gathered here; the line end behind them leads to
 //! [`Ask::AppendCommit`]. A message that is refused while the client sends it is swallowed by the scanner.
 
+use super::reply::of_refusal;
 use super::session::{Session, State, Then};
 use super::{Appended, Ask, Refusal};
 use crate::imap::command;
@@ -34,21 +35,8 @@ pub(super) struct Message {
 
 impl Session {
     pub(super) fn start_append(&mut self, append: command::Append<'_>, tx: &mut SendQueue) {
-        let command::LiteralHead { size, sync, binary } = append.literal;
-        let too_big = size > self.setup.limits.message_bytes_max;
-        let refused = match () {
-            // RFC 3516 §4.4: literal8 belongs to BINARY, which is not offered.
-            () if binary => Some((Status::Bad, None, "A binary literal cannot be taken")),
-            () if size == 0 => {
-                Some((Status::No, Some(Code::Cannot), "A message of no octets cannot be kept"))
-            }
-            () if too_big => {
-                let (code, text) = super::reply::of_refusal(&Refusal::TooBig);
-                Some((Status::No, Some(code), text))
-            }
-            () => None,
-        };
-        if let Some((status, code, text)) = refused {
+        let command::LiteralHead { size, sync, .. } = append.literal;
+        if let Some((status, code, text)) = self.refusal_of(append.literal) {
             self.skip_message(Some((size, sync)));
             return self.end(status, code.as_ref(), text, tx);
         }
@@ -58,6 +46,23 @@ impl Session {
         let (flags, date) = (append.flags.into_owned(), append.date.map(|date| date.unix_seconds));
         let announced = Announced { size, sync };
         self.ask(Then::Append(announced), |ticket| Ask::Append { ticket, mailbox, flags, date, size });
+    }
+
+    /// Why a message cannot be taken, whatever the mailbox.
+    fn refusal_of(
+        &self,
+        literal: command::LiteralHead,
+    ) -> Option<(Status, Option<Code<'static>>, &'static str)> {
+        if literal.binary {
+            // RFC 3516 §4.4: literal8 belongs to BINARY, which is not offered.
+            return Some((Status::Bad, None, "A binary literal cannot be taken"));
+        }
+        if literal.size == 0 {
+            return Some((Status::No, Some(Code::Cannot), "A message of no octets cannot be kept"));
+        }
+        let (code, text) = of_refusal(&Refusal::TooBig);
+        let too_big = literal.size > self.setup.limits.message_bytes_max;
+        too_big.then_some((Status::No, Some(code), text))
     }
 
     /// The mailbox takes the message, or does not.
