@@ -1,7 +1,7 @@
 //! FETCH: what a client asks of messages, read from their files and written as IMAP has it.
 //!
 //! A [`fetch`] makes one page: it goes through the messages it is given until the page holds [`PAGE_BYTES`],
-//! or a part of a file is to be sent as it lies on the disk, and says where to go on. It reads no more of a
+//! or a part of a file is to be sent as it lies on the disk, or 16 MiB have been read, and says where to go on. It reads no more of a
 //! message than is asked for:
 //!
 //! | asked for | read |
@@ -186,7 +186,7 @@ async fn fill(
     let mut output = Output::default();
     for message in &wanted.messages {
         let start = output.bytes.len();
-        if start >= PAGE_BYTES || !output.files.is_empty() {
+        if start >= PAGE_BYTES || !output.files.is_empty() || reader.spent >= reader.sizes.page {
             page.next = Some(message.uid);
             break;
         }

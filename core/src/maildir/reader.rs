@@ -5,6 +5,9 @@
 //! a listing of both directories. One listing may miss a name that is being renamed, so a message is
 //! [`Failure::Gone`] only after a listing made for it did not show it either; but a reader makes at most
 //! [`LISTINGS_MAX`] listings, however many messages are gone.
+//!
+//! Reading much takes long. So that others get their turn, a reader gives its worker back now and then: it waits for
+//! no time at all ([`Sizes::turn`]).
 
 use super::context::{At, Root, StoreError};
 use super::folder::FolderName;
@@ -15,6 +18,10 @@ use crate::disk::{Disk, Errno, Handle, Stat};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What a file operation costs besides what it reads, in octets read at the same expense.
+const OPERATION_BYTES: usize = 4096;
 
 /// How often one reader lists the directories.
 const LISTINGS_MAX: usize = 3;
@@ -30,11 +37,21 @@ pub(super) struct Sizes {
     pub(super) chunk: usize,
     /// The most that is looked at of one header.
     pub(super) header_max: usize,
+    /// After so much others have their turn.
+    pub(super) turn: usize,
+    /// A page for which so much was read ends.
+    pub(super) page: usize,
 }
 
 impl Sizes {
-    const USUAL: Sizes =
-        Sizes { small: 64 * 1024, head: 16 * 1024, chunk: 256 * 1024, header_max: 1024 * 1024 };
+    pub(super) const USUAL: Sizes = Sizes {
+        small: 64 * 1024,
+        head: 16 * 1024,
+        chunk: 256 * 1024,
+        header_max: 1024 * 1024,
+        turn: 8 * 1024 * 1024,
+        page: 16 * 1024 * 1024,
+    };
 }
 
 /// Why a message could not be read.
@@ -57,6 +74,10 @@ impl From<StoreError> for Failure {
 pub(super) struct Reader {
     /// How much to read; tests read less.
     pub(super) sizes: Sizes,
+    /// What has been read so far, in octets.
+    pub(super) spent: usize,
+    /// What has been read in this turn.
+    turn: usize,
     scope: Scope,
     root: Root,
     folder: FolderName,
@@ -101,6 +122,8 @@ impl Reader {
     pub(super) fn new(disk: Disk, root: Root, folder: FolderName) -> Reader {
         Reader {
             sizes: Sizes::USUAL,
+            spent: 0,
+            turn: 0,
             scope: Scope::new(disk),
             root,
             folder,
@@ -123,7 +146,11 @@ impl Reader {
         while let Some((dir, name)) = self.candidate(message, &mut search).await? {
             match self.scope.disk.read_file(dir, &name, max).await {
                 Err(Errno::NotFound) => {}
-                result => return Ok(result.at(&name)?),
+                result => {
+                    let file = result.at(&name)?;
+                    self.spend(file.0.len().saturating_add(OPERATION_BYTES)).await;
+                    return Ok(file);
+                }
             }
         }
         Err(Failure::Gone)
@@ -135,7 +162,10 @@ impl Reader {
         while let Some((dir, name)) = self.candidate(message, &mut search).await? {
             match self.scope.disk.stat(dir, &name).await {
                 Err(Errno::NotFound) => {}
-                result => return Ok(result.at(&name)?),
+                result => {
+                    self.spend(OPERATION_BYTES).await;
+                    return Ok(result.at(&name)?);
+                }
             }
         }
         Err(Failure::Gone)
@@ -155,13 +185,25 @@ impl Reader {
 
     /// Octets of a message that is open.
     pub(super) async fn read_at(
-        &self,
+        &mut self,
         message: &Message,
         file: Handle,
         offset: u64,
         len: usize,
     ) -> Result<Vec<u8>, Failure> {
-        Ok(self.scope.disk.read(file, offset, len).await.at(&message.file)?)
+        let octets = self.scope.disk.read(file, offset, len).await.at(&message.file)?;
+        self.spend(octets.len().saturating_add(OPERATION_BYTES)).await;
+        Ok(octets)
+    }
+
+    /// Something was done that costs as much as reading so many octets.
+    pub(super) async fn spend(&mut self, octets: usize) {
+        self.spent = self.spent.saturating_add(octets);
+        self.turn = self.turn.saturating_add(octets);
+        if self.turn >= self.sizes.turn {
+            self.turn = 0;
+            self.scope.disk.wait(Duration::ZERO).await;
+        }
     }
 
     /// Closes a file.

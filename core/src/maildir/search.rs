@@ -101,6 +101,7 @@ async fn search_with(reader: &mut Reader, scope: &Scope, query: &SearchQuery) ->
     for range in scope.within.ranges() {
         for message in scope.messages.range(range.first, range.last) {
             facts.start(message);
+            reader.spend(program.cost).await;
             let verdict = match program.judge(message, &facts) {
                 Some(verdict) => Ok(verdict),
                 None => {

@@ -302,6 +302,23 @@ fn a_page_ends_when_it_is_full() {
 }
 
 #[test]
+fn a_page_ends_when_much_was_read_for_it() {
+    let mut disk = MemDisk::with_maildir();
+    disk.put_file("/m/cur/1.a", &large_text(100_000));
+    let all: Vec<_> = (1..=5).map(|uid| message(uid, "1.a")).collect();
+    let wanted = wanted(&all, "BODYSTRUCTURE");
+    let (page, _) = disk
+        .run(vec![], |disk| {
+            let mut reader = Reader::new(disk, root(), FolderName::inbox());
+            reader.sizes = Sizes { page: 300_000, ..Sizes::USUAL };
+            fetch_with(reader, wanted)
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!((page.rows.len(), page.next), (3, Some(4)));
+}
+
+#[test]
 fn no_nul_is_sent() {
     let (mut disk, message) = disk_with(b"A: \0b\n\n\0c");
     assert_eq!(section(&mut disk, &message, "BODY[]", 0), b"{11}\r\nA: \x80b\r\n\r\n\x80c");
@@ -514,7 +531,7 @@ proptest! {
         let items = format!("{ITEMS} BODY[]<{offset}.{length}> BODY[TEXT]<{offset}.{length}> BODY[1]<{offset}.{length}>");
         let wanted = wanted(&[message], &items);
         let usual = page(&mut disk, wanted.clone(), 0).unwrap().1;
-        let sizes = Sizes { small, head, chunk, header_max: 1 << 20 };
+        let sizes = Sizes { small, head, chunk, turn: 99, ..Sizes::USUAL };
         disk.handed_out = None;
         let (page, _) = disk
             .run(vec![], |disk| {

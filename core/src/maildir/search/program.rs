@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 const DAY_SECONDS: i64 = 86_400;
+/// What it costs to judge by one key, in octets read at the same expense.
+const KEY_BYTES: usize = 16;
 
 /// The query.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Program {
     pub(super) texts: Vec<Text>,
     /// What messages may have to be asked for.
     pub(super) wants: Wants,
+    /// What it costs to judge a message by what is known, in octets read at the same expense.
+    pub(super) cost: usize,
 }
 
 /// What a query asks that a snapshot may not know.
@@ -83,9 +87,10 @@ impl Facts {
 
 impl Program {
     pub(super) fn new(query: &SearchQuery, scope: &Scope) -> Program {
-        let mut compiler = Compiler { scope, texts: Vec::new(), wants: Wants::default() };
+        let mut compiler = Compiler { scope, texts: Vec::new(), wants: Wants::default(), keys: 0 };
         let root = compiler.node(&query.key);
-        Program { root, recent: query.recent.clone(), texts: compiler.texts, wants: compiler.wants }
+        let Compiler { texts, wants, keys, .. } = compiler;
+        Program { root, recent: query.recent.clone(), texts, wants, cost: keys.saturating_mul(KEY_BYTES) }
     }
 
     /// Whether the message matches; `None` if what is known does not decide it.
@@ -132,11 +137,13 @@ struct Compiler<'s> {
     scope: &'s Scope,
     texts: Vec<Text>,
     wants: Wants,
+    keys: usize,
 }
 
 impl Compiler<'_> {
     /// Recursion is bounded by the parser's `SEARCH_DEPTH_MAX`.
     fn node(&mut self, key: &SearchKey) -> Node {
+        self.keys += 1;
         let not = |node| Node::Not(Box::new(node));
         match key {
             SearchKey::All => Node::Always(true),

@@ -4,6 +4,7 @@ use crate::imap::flag::FlagSet;
 use crate::maildir::context::StoreErrorKind;
 use crate::maildir::mailbox::Message;
 use crate::maildir::memdisk::{MemDisk, root};
+use crate::maildir::reader::Sizes;
 use crate::wire::base64;
 use alloc::vec;
 use proptest::prelude::*;
@@ -199,6 +200,32 @@ fn large_messages_are_searched_in_chunks() {
 }
 
 #[test]
+fn case_is_that_of_unicode() {
+    let stored = "Subject: ΟΔΟΣ\n\nοδος, Ёлка, STRAẞE\n".as_bytes();
+    for key in ["SUBJECT \"οδος\"", "BODY \"ΟΔΟΣ\"", "BODY \"ёЛКА\"", "BODY \"straße\""] {
+        assert!(finds(stored, key), "{key}");
+    }
+    assert!(!finds(stored, "BODY \"Елка\""));
+}
+
+#[test]
+fn a_long_search_lets_others_have_their_turn() {
+    let (_, scope) = world();
+    let key = query("OR SEEN UID 30");
+    let mut task = crate::disk::Task::new(|disk| async move {
+        let mut reader = Reader::new(disk, root(), FolderName::inbox());
+        // Each message costs three keys.
+        reader.sizes = Sizes { turn: 3 * 16 * 2, ..Sizes::USUAL };
+        let found = search_with(&mut reader, &scope, &key).await;
+        reader.finish().await;
+        found
+    });
+    use crate::disk::{Resume, TaskStep};
+    assert!(matches!(task.resume(Resume::Start), TaskStep::Wait(core::time::Duration::ZERO)));
+    assert!(matches!(task.resume(Resume::Start), TaskStep::Done(Ok(_))));
+}
+
+#[test]
 fn the_last_date_counts() {
     let stored = b"Date: 1 Jan 2001 00:00:00 +0000\nDate: 2 Feb\n 2002 00:00:00 +0000\n\n";
     assert!(finds(stored, "SENTON 2-Feb-2002") && !finds(stored, "SENTON 1-Jan-2001"));
@@ -235,7 +262,7 @@ proptest! {
             let (scope, query) = (scope.clone(), query(text));
             let found = disk.run(vec![], |disk| async move {
                 let mut reader = Reader::new(disk, root(), FolderName::inbox());
-                reader.sizes = crate::maildir::reader::Sizes { small, head, chunk, header_max: 1 << 20 };
+                reader.sizes = Sizes { small, head, chunk, turn: 99, ..Sizes::USUAL };
                 let found = search_with(&mut reader, &scope, &query).await;
                 reader.finish().await;
                 found

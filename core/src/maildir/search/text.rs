@@ -170,6 +170,8 @@ fn fold(text: &str, out: &mut Vec<u8>) {
             continue;
         }
         for lower in character.to_lowercase() {
+            // The sigma at the end of a word is a sigma.
+            let lower = if lower == 'ς' { 'σ' } else { lower };
             out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
