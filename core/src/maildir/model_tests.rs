@@ -284,7 +284,7 @@ impl World {
             }
             Step::ForeignFlag(pick, flag) => {
                 if let Some(file) = self.foreign_file(pick) {
-                    let name = FileName::parse(file[7..].as_bytes());
+                    let name = FileName::parse(&file.as_bytes()[7..]);
                     let letters = ["", "S", "Fz"].get(usize::from(flag)).copied().unwrap_or_default();
                     let to = format!("/m/cur/{}:2,{letters}", String::from_utf8_lossy(name.base()));
                     self.disk.move_file(&file, &to);
@@ -293,7 +293,7 @@ impl World {
             Step::ForeignRemoval(pick) => {
                 if let Some(file) = self.foreign_file(pick) {
                     self.disk.remove_file(&file);
-                    let base = FileName::parse(file[7..].as_bytes()).base();
+                    let base = FileName::parse(&file.as_bytes()[7..]).base();
                     self.acknowledged.remove(&String::from_utf8_lossy(base).into_owned());
                 }
             }
