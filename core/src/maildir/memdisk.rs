@@ -51,6 +51,8 @@ pub(super) struct MemDisk {
     pub(super) crash_at: Option<usize>,
     /// Another program does something before this operation.
     pub(super) before: Option<(usize, Intruder)>,
+    /// Another program does something before every operation.
+    pub(super) always: Option<Intruder>,
     /// Processes that live.
     pub(super) alive: Vec<u32>,
     /// Names of all operations, for tests that count them.
@@ -81,6 +83,7 @@ impl MemDisk {
             fail_at: None,
             crash_at: None,
             before: None,
+            always: None,
             alive: Vec::new(),
             log: Vec::new(),
             handed_out: Some(0),
@@ -176,6 +179,9 @@ impl MemDisk {
                         && let Some((at, act)) = self.before
                         && at == index
                     {
+                        act(self);
+                    }
+                    if let Some(act) = self.always {
                         act(self);
                     }
                     let outcome = match self.fail_at {
@@ -476,6 +482,20 @@ impl MemDisk {
         let (target, to_name) = self.parent(to);
         self.entries_mut(target).expect("a directory").insert(to_name.to_vec(), inode);
         self.inodes[target].durable = self.inodes[target].content.clone();
+    }
+
+    /// Appends to a file as another program that does not sync.
+    pub(super) fn append_unsynced(&mut self, path: &str, bytes: &[u8]) {
+        let inode = self.resolve(path).expect("the file exists");
+        self.bytes_mut(inode).expect("a file").extend_from_slice(bytes);
+    }
+
+    /// Renames a new file over another as another program that does not sync the directory.
+    pub(super) fn replace_unsynced(&mut self, path: &str, bytes: &[u8]) {
+        let (parent, name) = self.parent(path);
+        let inode = self.new_inode(Content::File(bytes.to_vec()));
+        self.inodes[inode].durable = self.inodes[inode].content.clone();
+        self.entries_mut(parent).expect("a directory").insert(name.to_vec(), inode);
     }
 
     /// Sets a modification time, durably.

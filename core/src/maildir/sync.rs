@@ -396,6 +396,46 @@ mod tests {
     }
 
     #[test]
+    fn in_a_directory_that_never_rests_nothing_is_believed_gone() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file(LIST, &list("3 :1.a\n4 :2.b\n"));
+        disk.put_file("/m/cur/1.a:2,", b"");
+        disk.put_file("/m/cur/2.b:2,", b"");
+        disk.advance(10_000_000);
+        let first = synced(&mut disk, None, PEEK);
+        disk.remove_file("/m/cur/2.b:2,");
+        disk.always = Some(|disk| {
+            disk.advance(5000);
+            disk.put_file("/m/cur/.busy", b"");
+        });
+        let second = synced(&mut disk, Some(&first.state), PEEK);
+        assert_eq!((second.changes.len(), shown(&second.state).len()), (0, 2));
+        disk.always = None;
+        let third = synced(&mut disk, Some(&second.state), PEEK);
+        assert_eq!(third.changes, [Change::Expunged(4)]);
+    }
+
+    #[test]
+    fn uids_that_another_program_did_not_sync_are_synced_before_they_are_shown() {
+        for replaced in [false, true] {
+            let mut disk = MemDisk::with_maildir();
+            disk.put_file(LIST, &list("3 :1.a\n"));
+            disk.put_file("/m/cur/1.a:2,", b"");
+            disk.put_file("/m/cur/2.b:2,", b"");
+            disk.settle();
+            if replaced {
+                disk.replace_unsynced(LIST, &list("3 :1.a\n20 :2.b\n"));
+            } else {
+                disk.append_unsynced(LIST, b"20 :2.b\n");
+            }
+            let first = synced(&mut disk, None, PEEK);
+            assert_eq!(shown(&first.state)[1], "20 2.b ");
+            disk.restart();
+            assert_eq!(shown(&synced(&mut disk, None, PEEK).state)[1], "20 2.b ");
+        }
+    }
+
+    #[test]
     fn while_somebody_has_the_lock_what_has_uids_is_shown() {
         let mut disk = MemDisk::with_maildir();
         disk.alive.push(99);

@@ -258,6 +258,19 @@ fn a_twenty_seventh_keyword_is_passed_over() {
 }
 
 #[test]
+fn the_time_of_the_keyword_table_grows_by_a_second_at_least() {
+    let (mut disk, mut state) = disk_with_four();
+    let seconds = |disk: &MemDisk| disk.stat("/m/dovecot-keywords").unwrap().mtime_ns / 1_000_000_000;
+    let mut last = seconds(&disk);
+    for word in ["one", "two", "three"] {
+        let flagged = store(&mut disk, &state, "1", StoreAction::Add, flags(FlagSet::EMPTY, &[word]));
+        state = flagged.unwrap().unwrap().state;
+        assert!(seconds(&disk) > last);
+        last = seconds(&disk);
+    }
+}
+
+#[test]
 fn flags_survive_failures_and_crashes() {
     let (disk, state) = disk_with_four();
     let change = |disk: &mut MemDisk| store(disk, &state, "1:4", StoreAction::Add, flags(seen(), &["new"]));
