@@ -1,5 +1,11 @@
 //! Reading the files a configuration names, by one door: directly, or through the
 //! [`PrivilegedReader`](crate::privileged::PrivilegedReader) when only root may.
+//!
+//! ```
+//! use postier_host::files::{DirectFiles, ReadFiles};
+//! let missing = DirectFiles.read("/no/such/file".as_ref()).unwrap_err();
+//! assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+//! ```
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

@@ -1,4 +1,10 @@
 //! Who the server is: looking up a system user, and becoming it for good.
+//!
+//! ```
+//! use postier_host::identity::Identity;
+//! let root = Identity::lookup("root").unwrap().unwrap();
+//! assert_eq!(root.uid, 0);
+//! ```
 
 use std::ffi::{CStr, CString};
 use std::io;

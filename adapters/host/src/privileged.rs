@@ -5,8 +5,19 @@
 //! their socket closes. A request is the number of a path; the answer is an error number, the mode, the
 //! length, and the octets.
 //!
-//! It trusts nobody but root with those paths: a file is read only if its path is absolute and every directory above it belongs to root and nobody
-//! else may rename in it. Otherwise the server's user could put a link to another file there.
+//! It trusts nobody but root with those paths: a file is read only if its path is absolute, and every directory
+//! above it belongs to root and nobody else may rename in it. Otherwise the server's user could put a link to
+//! another file there.
+//!
+//! ```no_run
+//! use postier_host::{files::ReadFiles, identity::Identity, privileged::PrivilegedReader};
+//! // As root, with one thread:
+//! let key = std::path::PathBuf::from("/etc/ssl/private/mail.key");
+//! let reader = PrivilegedReader::start(vec![key.clone()])?;
+//! Identity::lookup("postier")?.expect("the package made it").assume()?;
+//! let renewed = reader.read(&key)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 use std::fs;
 use std::io::{self, Read, Write};

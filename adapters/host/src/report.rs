@@ -2,6 +2,15 @@
 //!
 //! A [`Problem`] owns the one line it points at, so that it outlives the file's text. Lines that hold secrets
 //! are masked by whoever makes the problem.
+//!
+//! ```
+//! use postier_host::report::Problem;
+//! let problem = Problem::error("`colour` is not a key")
+//!     .at("postier.toml".as_ref(), b"user = \"vmail\"\ncolour = 1\n", 15..21, "")
+//!     .advise("take it out");
+//! assert_eq!(problem.position(), Some((2, 1)));
+//! assert!(problem.to_string().contains("2 | colour = 1\n  | ^^^^^^\n"));
+//! ```
 
 use std::fmt;
 use std::ops::Range;

@@ -16,6 +16,15 @@
 //!
 //! [`Settings`] is what the file says; [`Config`] is that with users, aliases and certificate read and found
 //! to fit together. All mistakes are reported at once, each with file, line, caret and what to do.
+//!
+//! ```
+//! use postier_host::config::Settings;
+//! let errors = Settings::parse("postier.toml".as_ref(), "hostnmae = \"mail.example.org\"\n").unwrap_err();
+//! let first = &errors.problems[0];
+//! assert_eq!(first.title, "unknown key `hostnmae`");
+//! assert_eq!(first.position(), Some((1, 1)));
+//! assert_eq!(first.advice, ["did you mean `hostname`?"]);
+//! ```
 
 mod identity;
 mod mail_root;

@@ -5,6 +5,17 @@
 //! (the key is random and dies with the process), and the same login costs microseconds afterwards. A changed
 //! stored hash makes the memory of the old password unreachable. Failures are never remembered, and an unknown user
 //! costs what a wrong password costs.
+//!
+//! ```
+//! use postier_core::site::{Account, Secret};
+//! use postier_host::password::{PasswordChecker, hash_password};
+//! let secret = Secret::new(hash_password(b"open sesame"));
+//! let you = Account::new(b"you", b"example.org", b"/var/mail/you".to_vec(), secret).unwrap();
+//! let checker = PasswordChecker::new();
+//! assert!(checker.check(Some(&you), b"open sesame"));
+//! assert!(!checker.check(Some(&you), b"close sesame"));
+//! assert!(!checker.check(None, b"open sesame"));
+//! ```
 
 mod argon;
 mod scheme;

@@ -2,6 +2,15 @@
 //!
 //! [`provider`] is the one place that chooses the cryptography. [`TlsIdentity::load`] checks what can be checked
 //! before a client does: that there is a certificate, that the key is its key, which names it has and until when.
+//!
+//! ```
+//! use postier_host::tls::{Tickets, TlsIdentity, self_signed, server_config};
+//! let made = self_signed(&["mail.example.org"]).unwrap();
+//! let identity = TlsIdentity::load(made.certificate.as_bytes(), made.key.as_bytes()).unwrap();
+//! assert!(identity.covers("mail.example.org") && !identity.covers("example.org"));
+//! let for_port_25 = server_config(&[identity], Tickets::Off);
+//! assert_eq!(for_port_25.send_tls13_tickets, 0);
+//! ```
 
 mod validity;
 

@@ -10,6 +10,16 @@
 //! to change stays as it is.
 //!
 //! This module edits text; [`UsersFileLock`] puts it on disk.
+//!
+//! ```
+//! use postier_host::users::UsersFile;
+//! let (mut file, errors) = UsersFile::parse(b"# people\nann@example.org:{PLAIN}x\n".to_vec());
+//! assert!(errors.is_empty());
+//! file.add("bob@example.org", "{PLAIN}y", None);
+//! let ann = file.find("Ann", "example.org", "example.org").unwrap().clone();
+//! file.remove(&ann);
+//! assert_eq!(file.text(), b"# people\nbob@example.org:{PLAIN}y\n");
+//! ```
 
 mod disk;
 
