@@ -145,18 +145,17 @@ fn a_client_that_reads_slowly_holds_nobody_up_and_loses_nothing() {
 
 #[test]
 fn without_descriptors_clients_wait_and_are_served_later() {
-    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
     let server = Server::start();
     let pid = Pid::from_child(&server.child);
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count() as u64;
-    let before =
-        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + 5), maximum: Some(65_536) });
-    let before = before.unwrap();
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + 5), maximum }).unwrap();
     let clients: Vec<TcpStream> = (0..30).map(|_| connect(server.exchange)).collect();
     let mut clients = clients.into_iter();
     let first = line(&mut BufReader::new(clients.next().unwrap()));
     assert!(first.starts_with("220 "), "{first}");
-    prlimit(Some(pid), Resource::Nofile, Rlimit { maximum: Some(65_536), ..before }).unwrap();
+    prlimit(Some(pid), Resource::Nofile, before).unwrap();
     for client in clients {
         let greeting = line(&mut BufReader::new(client));
         assert!(greeting.starts_with("220 "), "{greeting}");
