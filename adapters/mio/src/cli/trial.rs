@@ -11,9 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use postier_core::event::Event;
-use postier_core::mime::encoded_word;
+use postier_core::mime::{date, encoded_word};
 use postier_core::server::Service;
 use postier_core::site::check_user;
+use postier_host::clock;
 use postier_host::config::{Config, LogFormat, LogLevel, LogSettings, Settings, reason};
 use postier_host::files::DirectFiles;
 use postier_host::identity::Identity;
@@ -24,7 +25,7 @@ use postier_host::users::{UsersFile, UsersFileLock};
 use super::TryArgs;
 use super::output::{Failure, complain, complain_of, say};
 use super::serve::{listeners, start};
-use crate::server::log;
+use crate::server::{check_ports, log};
 
 /// Files of the directory.
 const CONFIG: &str = "postier.toml";
@@ -43,6 +44,9 @@ pub(super) fn try_out(args: &TryArgs) -> Result<(), Failure> {
         furnish(args, user, domain).map_err(|error| Failure::io(args.dir.display(), &error))?;
     }
     let settings = Settings::read(&path, &DirectFiles)?;
+    let listeners = with_ports(listeners(&settings), args);
+    // A start that fails later than this would keep the generated password to itself.
+    check_ports(&listeners).map_err(|error| Failure::Failed(error.to_string()))?;
     let login = Login::settle(args, &settings)?;
     let (config, warnings) = Config::load(&path)?;
     complain_of(&warnings);
@@ -64,7 +68,6 @@ pub(super) fn try_out(args: &TryArgs) -> Result<(), Failure> {
             });
         }
     });
-    let listeners = with_ports(listeners(&settings), args);
     start(config, listeners, Box::new(say_arrival), on_ready)?;
     say(&format!("stopped; the mail stays in {}\n", args.dir.display()));
     Ok(())
@@ -277,10 +280,12 @@ fn send_welcome(exchange: SocketAddr, address: &str) -> io::Result<()> {
 }
 
 fn welcome_text(address: &str) -> String {
+    let date = date::format_rfc5322(clock::now().wall.secs, 0);
     format!(
         "From: postier <{address}>\n\
          To: {address}\n\
          Subject: Welcome to postier\n\
+         Date: {date}\n\
          MIME-Version: 1.0\n\
          Content-Type: text/plain; charset=utf-8\n\
          \n\

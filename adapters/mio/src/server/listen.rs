@@ -81,6 +81,16 @@ impl Listener {
     }
 }
 
+/// Whether these addresses can be had now, for a command that has something to lose when they cannot.
+///
+/// # Errors
+/// The first that cannot.
+pub(crate) fn check_ports(wanted: &[(Service, SocketAddr)]) -> Result<(), ListenError> {
+    let bound: Result<Vec<_>, _> =
+        wanted.iter().map(|&(service, address)| Listener::bind(service, address, false)).collect();
+    bound.map(|_| ())
+}
+
 /// What an attempt to accept brought.
 pub(super) enum Accepted {
     /// A connection.

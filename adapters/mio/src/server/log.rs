@@ -1,6 +1,7 @@
 //! The log: one line for each event that a person would look for, and the hook for whoever wants to see them.
 //!
 //! Text for people and files, JSON for collectors; both go to the standard error, where systemd's journal takes them.
+//! The same lines go to our own journal in the state directory.
 //! Addresses and subjects come from strangers: they are written with their control characters escaped. The core's
 //! events hold no passwords and no message texts.
 
@@ -15,6 +16,8 @@ use tracing::{info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
+use super::journal::ToJournal;
+
 /// Starts the log of this process. A second call changes nothing.
 pub(crate) fn start(settings: LogSettings) {
     use std::io::IsTerminal;
@@ -27,12 +30,24 @@ pub(crate) fn start(settings: LogSettings) {
     };
     // What the libraries say below a warning helps nobody who runs a mail server.
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("postier", level);
-    let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(journal_layer());
     let _ = match settings.format {
-        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            let layer = layer.with_ansi(std::io::stderr().is_terminal());
+            registry.with(layer.with_filter(targets)).try_init()
+        }
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(targets)).try_init(),
     };
+}
+
+fn journal_layer<S>() -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'s> tracing_subscriber::registry::LookupSpan<'s>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(ToJournal);
+    let targets = Targets::new().with_target("postier", LevelFilter::INFO);
+    layer.json().flatten_event(true).with_filter(targets)
 }
 
 /// Somebody who wants to see the events as they come, on the thread they come from.

@@ -12,6 +12,7 @@
 mod connection;
 mod control;
 mod event_loop;
+mod journal;
 mod listen;
 pub(crate) mod log;
 mod mailroom;
@@ -41,7 +42,7 @@ use postier_host::identity::Identity;
 use postier_host::password::PasswordChecker;
 use rustls::ServerConfig;
 
-pub(crate) use listen::ListenError;
+pub(crate) use listen::{ListenError, check_ports};
 
 use control::{Control, Parties, Signals, sd_notify_quietly};
 use event_loop::{EventLoop, Shared};
@@ -171,6 +172,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     if let Some(identity) = &identity {
         identity.assume().map_err(|error| RunError::Identity(identity.name.clone(), error))?;
     }
+    journal::start(&state).map_err(|error| RunError::State(state.clone(), error))?;
     let signals = Signals::catch().map_err(|error| RunError::System("cannot catch signals", error))?;
     let limits = fit_descriptors(site.limits);
 

@@ -198,7 +198,7 @@ impl Office {
             }
             return;
         };
-        self.upload_of.remove(&caller);
+        self.release_upload(caller, job);
         let verdict = match result {
             Ok(delivered) => {
                 self.tell_delivered(transaction, core::mem::take(subject), delivered, desk);
@@ -231,7 +231,7 @@ impl Office {
             }
             return;
         };
-        self.upload_of.remove(&caller);
+        self.release_upload(caller, job);
         match result {
             Ok(staged) => {
                 let AppendTarget { mailbox, flags, .. } = &mut **target;
@@ -264,6 +264,13 @@ impl Office {
         acknowledge(caller, upload.inputs.drain(..), desk);
         upload.failed = Some(error);
         self.uploads.insert(job, upload);
+    }
+
+    /// The connection may upload again. It may have begun to: a session that lost patience does not wait.
+    fn release_upload(&mut self, caller: Caller, job: JobId) {
+        if self.upload_of.get(&caller) == Some(&job) {
+            self.upload_of.remove(&caller);
+        }
     }
 
     fn forget_upload(&mut self, caller: Caller) {
