@@ -2,6 +2,19 @@
 //!
 //! Every step may find its work done already, by an earlier attempt or another program, so that a creation
 //! which a crash cut short is completed by the next.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use postier_core::disk::{Op, Resume, Task, TaskStep};
+//! use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! use postier_core::maildir::account::create_account;
+//!
+//! let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! let context = Arc::new(StoreContext::new(facts));
+//! let mut task = Task::new(|disk| create_account(disk, context, Root::new(b"/mail/you")));
+//! let makes = Op::OpenRoot { path: b"/mail/you".to_vec(), create: true };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == makes));
+//! ```
 
 use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::SpecialUse;

@@ -10,6 +10,24 @@
 //! A message without flags goes to `new/` and so is `\Recent` for the session that looks next, as RFC 3501
 //! §6.3.11 has it. A commit that fails takes everything back; of a crash in its middle some UIDs without
 //! messages may remain, which is allowed.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::append::stage_append;
+//!
+//! let sent = FolderName::new(b"Sent").unwrap();
+//! let mut task = Task::new(|disk| stage_append(disk, context, root, sent, Some(1_700_000_000)));
+//! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
+//! task.push_input(TaskInput::Commit);
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::body::Body;
 pub use super::body::Staged;

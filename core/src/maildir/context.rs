@@ -1,5 +1,13 @@
 //! What all store operations share: who we are, how long to wait, how to make unique names, and how they
 //! fail.
+//!
+//! ```
+//! use postier_core::maildir::context::{HostFacts, StoreContext};
+//!
+//! let facts = HostFacts { host: b"mx.example.org".to_vec(), pid: 7, ..HostFacts::default() };
+//! let context = StoreContext::new(facts);
+//! assert_eq!(context.lock_wait.as_secs(), 15);
+//! ```
 
 use crate::disk::Errno;
 use crate::machine::{Now, WallTime};
@@ -28,7 +36,7 @@ impl Root {
 }
 
 /// Facts about this process and its machine, given at the start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     /// The host name, as Dovecot would write it into a lock.
     pub host: Vec<u8>,

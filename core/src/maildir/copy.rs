@@ -9,6 +9,26 @@
 //! A copy keeps its base name, as Dovecot does it, unless the target has a message of that name already.
 //! Keywords are copied by name, for the letters of two mailboxes mean different things. All messages are
 //! copied or none; a message whose file is gone from the source is left out, and said so.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::copy::{CopySource, copy};
+//! use postier_core::maildir::mailbox::MailboxState;
+//!
+//! let inbox = MailboxState::default(); // what the last operation on INBOX returned
+//! let messages = inbox.messages.range(1, 9).cloned().collect();
+//! let source = CopySource { folder: FolderName::inbox(), messages, keywords: inbox.keywords };
+//! let archive = FolderName::new(b"Archive").unwrap();
+//! let mut task = Task::new(|disk| copy(disk, context, root, source, archive, None));
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::append::{arrival, receive, sync_dirs, take_out};
 use super::body::link_or_copy;

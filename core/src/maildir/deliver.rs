@@ -10,6 +10,24 @@
 //!
 //! If anything fails, the copies that are visible already are removed again, and those in `tmp/` too. After a
 //! crash, what is left in `tmp/` is debris that a later look cleans away. No lock is needed to deliver.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::deliver::{DeliveryTarget, deliver};
+//!
+//! let inbox = DeliveryTarget { root, folder: FolderName::inbox() };
+//! let mut task = Task::new(|disk| deliver(disk, context, vec![inbox]));
+//! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
+//! task.push_input(TaskInput::Commit);
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::account;
 use super::body::{Body, Staged, link_or_copy};

@@ -8,6 +8,24 @@
 //! A file that is not where it was has been renamed by another program: one scan tells its flags now, and
 //! only what is still to be removed is. A record of a message that is gone does no harm: its UID is never
 //! given again.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::expunge::{Victims, expunge};
+//! use postier_core::maildir::mailbox::MailboxState;
+//!
+//! let state = MailboxState::default(); // what the last operation returned
+//! let inbox = FolderName::inbox();
+//! let mut task = Task::new(|disk| expunge(disk, context, root, inbox, state, Victims::Deleted));
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::append::sync_dirs;
 use super::context::{At, Root, StoreContext, StoreError};

@@ -8,6 +8,29 @@
 //! A file that is not where it was has been renamed by another program: one scan tells where it is, and what
 //! flags it has now; the change is made on top of those. A failure in the middle leaves the messages before
 //! it changed: the next look tells.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::imap::flag::{FlagList, FlagSet, SystemFlag};
+//! use postier_core::imap::sequence::SequenceSet;
+//! use postier_core::imap::server::StoreAction;
+//! use postier_core::maildir::flags::{FlagRequest, store_flags};
+//! use postier_core::maildir::mailbox::MailboxState;
+//!
+//! let state = MailboxState::default(); // what the last operation returned
+//! let uids = SequenceSet::parse(b"1:3").unwrap().resolve(u32::MAX);
+//! let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: vec![] };
+//! let request = FlagRequest { uids, action: StoreAction::Add, flags };
+//! let mut task = Task::new(|disk| store_flags(disk, context, root, FolderName::inbox(), state, request));
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::folder::FolderName;

@@ -10,6 +10,22 @@
 //! | rename | rename `.X` and all `.X.…`; sync the root; if one rename fails, those before are renamed back |
 //! | rename INBOX | create the target, copy all messages there, remove them from INBOX (RFC 9051 §6.3.6) |
 //! | subscribe | write `subscriptions.lock`, created exclusively; rename it over `subscriptions`; sync the root |
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::folders::create;
+//!
+//! let folder = FolderName::new(b"Projects.Boat").unwrap();
+//! let mut task = Task::new(|disk| create(disk, context, root, folder));
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::account;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind, wall_ns};

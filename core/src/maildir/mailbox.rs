@@ -3,6 +3,16 @@
 //! A [`MailboxState`] is a value. A store operation takes one, works on the disk, and returns the next one
 //! with the [`Change`]s between the two; the office adopts it only then, so nothing is shown before it is
 //! durable. Copies are cheap: messages live in shared chunks ([`Messages`]), copied when written to.
+//!
+//! ```
+//! use postier_core::imap::flag::FlagSet;
+//! use postier_core::maildir::mailbox::{Message, Messages};
+//!
+//! let mut messages = Messages::default();
+//! let named = FlagSet::from_bits(u32::MAX);
+//! messages.push(Message::new(3, Box::from(&b"1700000000.M1P7.mx,S=9,W=11:2,S"[..]), false, named, 1));
+//! assert_eq!(messages.find(3).and_then(|message| message.wire_size), Some(11));
+//! ```
 
 use alloc::boxed::Box;
 use alloc::string::String;

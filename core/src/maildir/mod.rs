@@ -13,6 +13,24 @@
 //! | `subscriptions` | [`subscriptions`] | what LSUB answers |
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
 //!
+//! What is done with these files is told as coroutines of single file operations ([`crate::disk`]), each in a
+//! module that begins with the states on disk and the moves between them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`deliver`] | one message into the mailboxes of any number of users, all or none |
+//! | [`sync`] | opens a mailbox, or looks what has changed in it |
+//! | [`append`], [`copy`] | new messages, and copies of old ones, with their UIDs |
+//! | [`flags`], [`expunge`] | other flags; messages gone for good |
+//! | [`folders`], [`account`] | the tree of mailboxes; a new user's |
+//! | [`fetch`], [`search`] | reading messages |
+//! | [`mailbox`], [`context`] | what is known of a mailbox; what all operations share |
+//!
+//! Three rules hold for all of them. Nothing is told before it is durable. One operation at a time changes a
+//! mailbox in this process, and holds its uidlist lock against other programs. What other programs do without
+//! the lock is expected at every step: a file that is not where it was is looked for once more before it is
+//! gone.
+//!
 //! ```
 //! use postier_core::imap::flag::SystemFlag;
 //! use postier_core::maildir::name::FileName;

@@ -5,6 +5,22 @@
 //! session that selected the mailbox: each file moves to `cur/` with `:2,` and its flags, and is `\Recent`
 //! for that session alone (RFC 3501 §2.3.2). A crash in between loses nothing: a message is found in either
 //! directory under the same base name.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! # use postier_core::maildir::folder::FolderName;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! # let root = Root::new(b"/mail/you");
+//! use postier_core::maildir::sync::{SyncMode, sync};
+//!
+//! let mode = SyncMode { move_new: true };
+//! let mut task = Task::new(|disk| sync(disk, context, root, FolderName::inbox(), None, mode));
+//! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
+//! ```
 
 use super::context::{Root, StoreContext, StoreError, wall_ns};
 use super::folder::FolderName;
