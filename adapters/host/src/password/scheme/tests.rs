@@ -1,4 +1,4 @@
-//! Vectors made by crypt(3) of glibc's libcrypt, by Python's hashlib and by the argon2 reference library,
+//! Vectors made by crypt(3) of glibc's libcrypt, by Python's hashlib, by the argon2 reference library and by Dovecot 2.3,
 //! all of the password "correct horse".
 
 use super::*;
@@ -23,6 +23,11 @@ const VECTORS: &[&str] = &[
     "{SSHA512}MObRFvUHqU5pLIXjc0HkeJH+PKVdEQk34oSyXkDftCxTU6Fk9rWjilWA553MtCFyazGhAOPiDyO1Rv1hndA96XNhbHQ=",
     "{PLAIN}correct horse",
     "{CLEARTEXT.base64}Y29ycmVjdCBob3JzZQ==",
+    // By `doveadm pw`:
+    "{ARGON2ID}$argon2id$v=19$m=65536,t=3,p=1$B+2qExwejtlc7w/4CleGHw$dP6vBQ+dIliaRicD8S2p7u35//nYYNXE2E6qq2IyWkk",
+    "{BLF-CRYPT}$2y$05$qpXbtgpCU782Q1qmtwC3qObLlfTmM3If442SjC5IJYEicAP719DcS",
+    "{SSHA512.HEX}114122bae2db8d50584225d6f42b309f00fe9391e149df29db8a4ab6641b59a7e8956d3c83e5d3340e68c6e79fbbc9e53516f913a3967aac1f0ff6fbcc934644028b0da7",
+    "{SCRAM-SHA-256}4096,rs+dPE+pp3dBeWqVYurwHw==,tW2IbOGw620BntR+3dvGstsbl5CgMVF02UCGbCfrl9c=,UdiWugQIIwfhVq2xTvdWLCxA2UHRNnDWR+os5WZ2qzE=",
     "{PLAIN.HEX}636f727265637420686f727365",
 ];
 
