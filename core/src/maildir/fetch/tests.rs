@@ -291,6 +291,26 @@ fn an_error_ends_the_page_before_the_message() {
 }
 
 #[test]
+fn no_handle_leaks_whatever_fails() {
+    let (mut disk, message) = disk_with(&large_mail());
+    let whole =
+        wanted(core::slice::from_ref(&message), "ENVELOPE BODY[1] BODY[2] BODY[TEXT]<9.5> BODYSTRUCTURE");
+    disk.handed_out = None;
+    for failing in 0.. {
+        disk.fail_at = Some((failing, crate::disk::Errno::Io));
+        let asked = whole.clone();
+        let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap();
+        if failing >= disk.ops {
+            let (page, _) = fetched.unwrap();
+            assert_eq!((page.files.len(), disk.open_handles()), (2, 2));
+            return;
+        }
+        fetched.unwrap_err();
+        assert_eq!(disk.open_handles(), 0, "operation {failing} failed");
+    }
+}
+
+#[test]
 fn a_page_ends_when_it_is_full() {
     let mut disk = MemDisk::with_maildir();
     let text = "x".repeat(60_000);
