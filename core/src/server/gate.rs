@@ -14,7 +14,47 @@
 //! ```
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
+
+use super::Service;
+use crate::imap::response::{Status, write_untagged};
+use crate::smtp::reply::Reply;
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// There are as many connections as there may be.
+    InAll,
+    /// This address has as many as it may have.
+    FromAddress,
+}
+
+impl Full {
+    /// For the log: which limit it is.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Full::InAll => "too many connections in all ([limits] connections)",
+            Full::FromAddress => "too many connections from one address ([limits] per_address)",
+        }
+    }
+
+    /// What to say before closing; nothing where only TLS would be understood.
+    pub fn farewell(self, service: Service) -> Vec<u8> {
+        let reply = match self {
+            Full::InAll => Reply::TooManyConnections,
+            Full::FromAddress => Reply::TooManyFromYou,
+        };
+        let mut out = Vec::new();
+        match service {
+            Service::Smtp | Service::Submission => reply.write(&mut out),
+            // RFC 9051 §7.1.5: a greeting may be BYE.
+            Service::Imap => write_untagged(&mut out, Status::Bye, None, reply.text()),
+            Service::Submissions | Service::Imaps => {}
+        }
+        out
+    }
+}
 
 /// Counts connections.
 #[derive(Debug)]
@@ -44,14 +84,14 @@ impl Gate {
     /// Counts a connection in.
     ///
     /// # Errors
-    /// Why not, for the log; nothing is counted then.
-    pub fn admit(&mut self, peer: IpAddr) -> Result<(), &'static str> {
+    /// Why not; nothing is counted then.
+    pub fn admit(&mut self, peer: IpAddr) -> Result<(), Full> {
         if self.connections >= self.connections_max {
-            return Err("too many connections in all ([limits] connections)");
+            return Err(Full::InAll);
         }
         let count = self.by_address.entry(network(peer)).or_default();
         if *count >= self.per_address_max {
-            return Err("too many connections from one address ([limits] per_address)");
+            return Err(Full::FromAddress);
         }
         *count += 1;
         self.connections += 1;
@@ -84,6 +124,13 @@ fn network(peer: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_turned_away_hears_why() {
+        assert!(Full::FromAddress.farewell(Service::Smtp).starts_with(b"421 4.7.0 Too many connections"));
+        assert!(Full::InAll.farewell(Service::Imap).starts_with(b"* BYE Too many connections"));
+        assert!(Full::InAll.farewell(Service::Imaps).is_empty());
+    }
 
     #[test]
     fn one_slash_64_is_one_client_and_mapped_ipv4_is_ipv4() {

@@ -229,8 +229,10 @@ impl EventLoop {
 
     fn admit(&mut self, now: Now, service: Service, mut socket: TcpStream, peer: IpAddr) {
         let admitted = self.shared.gate().admit(peer);
-        if let Err(why) = admitted {
-            self.shared.log.event(None, &Event::Refused { peer, why });
+        if let Err(full) = admitted {
+            // A new socket takes one line without blocking; if it does not, the close says enough.
+            let _ = std::io::Write::write(&mut socket, &full.farewell(service));
+            self.shared.log.event(None, &Event::Refused { peer, why: full.why() });
             return;
         }
         let id = ConnId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
