@@ -245,6 +245,7 @@ fn changes_take_effect_without_a_restart_and_mistakes_do_not() {
     };
     is("bob@one.example", "550");
     user_command(dir.path(), &["add", "bob", "--generate"]);
+    server.hear("reloaded");
     is("bob@one.example", "250");
 
     fs::write(dir.path().join("aliases"), "postmaster: ann\nhelp: bob\n").unwrap();
