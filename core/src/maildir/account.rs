@@ -21,6 +21,7 @@ use super::folder::SpecialUse;
 use super::scope::Scope;
 use super::subscriptions::{self, Subscriptions};
 use crate::disk::{Disk, Errno, Handle};
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -94,6 +95,11 @@ async fn make_parts(scope: &mut Scope, mailbox: Handle) -> Result<(), StoreError
     disk.sync_dir(mailbox).await.at(b"cur")
 }
 
+/// Subscribes to the mailboxes with a special use, unless there are subscriptions already.
+///
+/// Several mails for a new account may make it at the same time, so the file is written under a name of its own
+/// (no other operation of this process has the handle of this root, no other process this moment), and the first
+/// one that is whole stays. The lock of the subscriptions would be in the way of all others after a crash here.
 async fn subscribe_special(scope: &mut Scope, root: Handle) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
     let mut wanted = Subscriptions::default();
@@ -107,7 +113,22 @@ async fn subscribe_special(scope: &mut Scope, root: Handle) -> Result<(), StoreE
     }
     let mut content = Vec::new();
     wanted.push(&mut content);
-    scope.replace_file(root, subscriptions::LOCK_NAME, subscriptions::FILE_NAME, content).await
+    or_exists(disk.make_dir(root, b"tmp").await).at(b"tmp")?;
+    let tmp = scope.open_dir(root, b"tmp").await.at(b"tmp")?;
+    let wall = disk.now().await.wall;
+    let temporary = format!("{}.M{}.{}.subscriptions", wall.secs, wall.micros, root.0).into_bytes();
+    let file = scope.hold(disk.create(tmp, &temporary).await.at(&temporary)?);
+    let result = async {
+        disk.write(file, content).await?;
+        disk.sync(file).await?;
+        disk.rename(tmp, &temporary, root, subscriptions::FILE_NAME).await
+    };
+    let result = result.await;
+    if result.is_err() {
+        let _ = disk.unlink(tmp, &temporary).await;
+    }
+    scope.close(file).await;
+    or_exists(result).at(subscriptions::FILE_NAME)
 }
 
 fn or_exists(result: Result<(), Errno>) -> Result<(), Errno> {
@@ -167,6 +188,24 @@ mod tests {
                     assert_whole(&disk);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn two_mails_for_a_new_account_make_it_at_the_same_time() {
+        let mut whole = MemDisk::empty();
+        create_on(&mut whole);
+        for at in 0..whole.ops {
+            let mut disk = MemDisk::empty();
+            disk.handed_out = None;
+            disk.before = Some((at, |disk| {
+                disk.before = None;
+                assert_eq!(create_on(disk), Some(Ok(())));
+            }));
+            assert_eq!(create_on(&mut disk), Some(Ok(())), "before operation {at}");
+            disk.restart();
+            assert_whole(&disk);
+            assert!(disk.names("/m/tmp").is_empty());
         }
     }
 
