@@ -149,6 +149,10 @@ impl Front {
             self.feed(now, conn, Plain::Eof, out);
         }
         let mut connection = self.connections.remove(&conn)?;
+        if !connection.closing {
+            // The session had no turn to say so itself.
+            out.push(FrontAction::Event(conn, Event::Disconnected { reason: CloseReason::PeerClosed }));
+        }
         if let Some(timer) = connection.timer {
             self.timers.remove(&(timer, conn));
         }
@@ -397,5 +401,55 @@ fn settle<M: Machine>(
     while let Some(current) = action.take() {
         let Some(answer) = clerk.handle(current, closing) else { return };
         action = session.handle_input(now, Input::Answer(answer), tx).and_then(|step| step.action);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::WallTime;
+    use crate::site::{Account, Aliases, Secret, SiteParts};
+
+    fn front() -> Front {
+        let secret = Secret::new("{PLAIN}x");
+        let ann =
+            Account::new(b"ann".as_slice(), b"example.test".as_slice(), b"/m".to_vec(), secret).unwrap();
+        let (aliases, _) = Aliases::parse(b"postmaster: ann\n");
+        let parts =
+            SiteParts { accounts: [ann].into(), aliases, ..SiteParts::new("localhost", ["example.test"]) };
+        Front::new(FrontIndex(0), Arc::new(Site::build(parts).unwrap().0), 1)
+    }
+
+    fn ends(said: &[u8], service: Service, client_closes: bool) -> Vec<CloseReason> {
+        let (mut front, mut out, conn) = (front(), Vec::new(), ConnId(7));
+        let now = Now { instant: Instant::default(), wall: WallTime { secs: 1_700_000_000, micros: 0 } };
+        let peer = [192, 0, 2, 1].into();
+        front.open(now, conn, Opening { service, peer, starttls: true, tls: None }, &mut out);
+        front.handle_bytes(now, conn, said, &mut out);
+        if client_closes {
+            front.handle_eof(now, conn, &mut out);
+            front.handle_bytes(now, conn, b"", &mut out);
+        }
+        front.close(now, conn, &mut out);
+        assert!(front.is_empty() && front.poll_timeout().is_none());
+        let reasons = out.iter().filter_map(|action| match action {
+            FrontAction::Event(_, Event::Disconnected { reason }) => Some(*reason),
+            _ => None,
+        });
+        reasons.collect()
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_told_once_with_its_reason() {
+        for service in [Service::Smtp, Service::Imap] {
+            assert_eq!(ends(b"", service, true), [CloseReason::PeerClosed]);
+            assert_eq!(ends(b"", service, false), [CloseReason::PeerClosed]);
+        }
+        assert_eq!(ends(b"QUIT\r\n", Service::Smtp, true), [CloseReason::Goodbye]);
+        assert_eq!(ends(b"a LOGOUT\r\n", Service::Imap, false), [CloseReason::Goodbye]);
+        let within_data = b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\nDATA\r\nhalf";
+        assert_eq!(ends(within_data, Service::Smtp, false), [CloseReason::PeerClosed]);
+        assert_eq!(ends(within_data, Service::Smtp, true), [CloseReason::PeerClosed]);
+        assert_eq!(ends(b"STARTTLS\r\nNOOP\r\n", Service::Smtp, true), [CloseReason::ProtocolViolation]);
     }
 }

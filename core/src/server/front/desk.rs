@@ -8,7 +8,7 @@ use super::super::{Caller, Password, ToOffice};
 use super::{Clerk, FrontAction};
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
-use crate::machine::Action;
+use crate::machine::{Action, CloseReason};
 use crate::site::{Account, AccountId, Resolution, Site};
 use crate::ticket::{Answered, Ticket, TicketId};
 use crate::wire::eol::ToLf;
@@ -82,6 +82,12 @@ impl Desk {
 
     fn event(&self, event: Event, out: &mut Vec<FrontAction>) {
         out.push(FrontAction::Event(self.caller.conn, event));
+    }
+
+    /// The session is over.
+    fn end(&self, reason: CloseReason, out: &mut Vec<FrontAction>) {
+        self.event(Event::Disconnected { reason }, out);
+        out.push(FrontAction::Close(self.caller.conn, reason));
     }
 
     fn authenticate(
@@ -193,7 +199,7 @@ impl Clerk<smtp::server::Session> for SmtpClerk<'_> {
             Action::StartTls => self.out.push(FrontAction::StartTls(self.desk.caller.conn)),
             Action::Close(reason) => {
                 *closing = true;
-                self.out.push(FrontAction::Close(self.desk.caller.conn, reason));
+                self.desk.end(reason, self.out);
             }
         }
         None
@@ -258,7 +264,7 @@ impl Clerk<imap::server::Session> for ImapClerk<'_> {
             Action::StartTls => self.out.push(FrontAction::StartTls(self.desk.caller.conn)),
             Action::Close(reason) => {
                 *closing = true;
-                self.out.push(FrontAction::Close(self.desk.caller.conn, reason));
+                self.desk.end(reason, self.out);
             }
         }
         None
