@@ -96,6 +96,7 @@ pub(super) struct Connection {
     /// For STARTTLS, or for the first octet where the service wants it.
     tls: Option<Arc<ServerConfig>>,
     deadline: Option<Instant>,
+    close_reason: CloseReason,
     /// It stands in the loop's queue.
     pub(super) queued: bool,
     /// The deadline that the loop knows of.
@@ -123,6 +124,7 @@ impl Connection {
             used: 0,
             tls,
             deadline: None,
+            close_reason: CloseReason::PeerClosed,
             queued: false,
             armed: None,
         }
@@ -139,6 +141,11 @@ impl Connection {
     /// The session exists: the peer has been, or is being, greeted.
     pub(super) fn has_session(&self) -> bool {
         !matches!(self.stage, Stage::Handshake { first: true })
+    }
+
+    /// Why it ended; a session that did not end it was left by its peer.
+    pub(super) fn close_reason(&self) -> CloseReason {
+        self.close_reason
     }
 
     /// When the adapter itself loses patience.
@@ -171,7 +178,7 @@ impl Connection {
         self.stage = Stage::Closing;
         self.rx = Vec::new();
         self.deadline = Some(now.instant.plus(CLOSING));
-        tracing::debug!(conn = self.id.0, ?reason, "closing");
+        self.close_reason = reason;
     }
 
     /// Says for the log what was not done in time.

@@ -31,7 +31,7 @@ use super::wire::Buffers;
 
 const BELL: Token = Token(usize::MAX);
 /// Tokens below this are listeners; above, connections.
-const FIRST_CONNECTION: u64 = 1 << 16;
+const FIRST_CONNECTION: usize = 1 << 16;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Connections accepted in one round by one listener.
@@ -50,7 +50,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(gate: Gate, log: Arc<EventLog>) -> Self {
-        Shared { gate: Mutex::new(gate), log, next_connection: AtomicU64::new(FIRST_CONNECTION) }
+        Shared { gate: Mutex::new(gate), log, next_connection: AtomicU64::new(1) }
     }
 
     pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -132,10 +132,12 @@ impl EventLoop {
             for event in &events {
                 match event.token() {
                     BELL => self.receiver.answer_bell(),
-                    Token(number) if (number as u64) < FIRST_CONNECTION => {
-                        self.accepting.insert(number);
-                    }
-                    Token(number) => self.note_event(ConnId(number as u64), event),
+                    Token(number) => match number.checked_sub(FIRST_CONNECTION) {
+                        None => {
+                            self.accepting.insert(number);
+                        }
+                        Some(number) => self.note_event(ConnId(number as u64), event),
+                    },
                 }
             }
             self.take_messages(now);
@@ -236,7 +238,7 @@ impl EventLoop {
             return;
         }
         let id = ConnId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
-        let token = Token(usize::try_from(id.0).unwrap_or(usize::MAX - 1));
+        let token = Token(FIRST_CONNECTION.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)));
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
             tracing::warn!(%error, "cannot watch a connection");
@@ -339,6 +341,10 @@ impl EventLoop {
             self.deadlines.remove(&(deadline, id));
         }
         let peer = connection.peer();
+        if connection.has_session() {
+            let reason = connection.close_reason();
+            self.shared.log.event(Some(id), &Event::Disconnected { reason });
+        }
         // Closing the socket takes it out of the poll.
         connection.end(&mut self.desk(now));
         self.carry_out(now);

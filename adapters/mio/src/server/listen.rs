@@ -24,6 +24,14 @@ pub(crate) struct ListenError {
     error: io::Error,
 }
 
+impl ListenError {
+    /// The machine does not have this kind of address at all.
+    pub(super) fn is_without_family(&self) -> bool {
+        let errno = rustix::io::Errno::from_io_error(&self.error);
+        matches!(errno, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+    }
+}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError { service, address, error } = self;

@@ -288,18 +288,37 @@ fn loop_count() -> usize {
 
 /// The listeners of each loop.
 fn bind_all(wanted: &[(Service, SocketAddr)], loops: usize) -> Result<Vec<Vec<Listener>>, ListenError> {
-    let mut all: Vec<Vec<Listener>> = Vec::new();
-    for index in 0..loops {
-        let mut listeners: Vec<Listener> = Vec::new();
-        for (number, &(service, address)) in wanted.iter().enumerate() {
-            // Where the first loop was given a free port, the others share it.
-            let chosen = all.first().and_then(|first| first.get(number)).map(|listener| listener.address);
-            let address = if index == 0 { address } else { chosen.unwrap_or(address) };
-            listeners.push(Listener::bind(service, address, loops > 1)?);
+    let mut all: Vec<Vec<Listener>> = (0..loops).map(|_| Vec::new()).collect();
+    for &(service, address) in wanted {
+        if loops > 1 && address.port() != 0 {
+            // Sockets that share an address do not notice another server that shares it; this one does.
+            drop(bind_unless_foreign(service, address, false)?);
         }
-        all.push(listeners);
+        let mut address = address;
+        for listeners in &mut all {
+            if let Some(listener) = bind_unless_foreign(service, address, loops > 1)? {
+                // Where the first loop was given a free port, the others share it.
+                address = listener.address;
+                listeners.push(listener);
+            }
+        }
     }
     Ok(all)
+}
+
+/// Binds; `None` where the address is all of IPv6 and the machine has none.
+fn bind_unless_foreign(
+    service: Service,
+    address: SocketAddr,
+    shared: bool,
+) -> Result<Option<Listener>, ListenError> {
+    match Listener::bind(service, address, shared) {
+        Err(error) if error.is_without_family() && address.ip().is_unspecified() && address.is_ipv6() => {
+            tracing::info!(service = service.name(), "no IPv6 on this machine");
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
 /// Makes the state directory, for nobody but the server's user.
