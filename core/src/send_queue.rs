@@ -196,6 +196,11 @@ impl SendQueue {
         progress.range.emit -= self.ready.len() as u64;
     }
 
+    /// A file that will not be sent after all, to be closed.
+    pub fn release(&mut self, file: Handle) {
+        self.released.push(file);
+    }
+
     /// A file the queue is done with, to be closed.
     pub fn poll_release(&mut self) -> Option<Handle> {
         self.released.pop()

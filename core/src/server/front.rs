@@ -19,6 +19,7 @@ use core::net::IpAddr;
 
 use self::desk::Desk;
 use super::{Caller, ConnId, FromOffice, FrontIndex, Service, ToOffice};
+use crate::disk::Handle;
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, TlsInfo};
 use crate::send_queue::SendQueue;
@@ -36,6 +37,8 @@ pub enum FrontAction {
     Close(ConnId, CloseReason),
     /// Log this.
     Event(ConnId, Event),
+    /// Close this file: the connection it was opened for is gone.
+    CloseFile(Handle),
     /// Pump and send: something happened to this connection outside of a call that names it.
     Pump(ConnId),
 }
@@ -164,10 +167,11 @@ impl Front {
     /// An answer or a notice of the office. Pump its connection afterwards.
     pub fn handle_office(&mut self, now: Now, message: FromOffice, out: &mut Vec<FrontAction>) -> ConnId {
         let conn = message.conn();
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.handle_office(&self.site, now, message, out);
-            self.arm(conn);
+        match self.connections.get_mut(&conn) {
+            Some(connection) => connection.handle_office(&self.site, now, message, out),
+            None => close_files(message, out),
         }
+        self.arm(conn);
         conn
     }
 
@@ -257,6 +261,15 @@ impl Front {
     }
 }
 
+/// Gives back the files of an answer that comes too late.
+fn close_files(message: FromOffice, out: &mut Vec<FrontAction>) {
+    if let FromOffice::Imap { answer, .. } = message
+        && let imap::server::Answer::Fetch(answered) = *answer
+    {
+        out.extend(answered.into_files().map(FrontAction::CloseFile));
+    }
+}
+
 /// Inputs that are the same for both protocols.
 enum Plain {
     TlsStarted(TlsInfo),
@@ -317,7 +330,7 @@ impl Connection {
             return;
         }
         if *closing {
-            return;
+            return close_files(message, out);
         }
         match session {
             Session::Smtp(session) => {
@@ -407,8 +420,11 @@ fn settle<M: Machine>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imap::server::{Answer, FetchPage};
     use crate::machine::WallTime;
+    use crate::send_queue::FileRange;
     use crate::site::{Account, Aliases, Secret, SiteParts};
+    use crate::ticket::TicketSource;
 
     fn front() -> Front {
         let secret = Secret::new("{PLAIN}x");
@@ -451,5 +467,52 @@ mod tests {
         assert_eq!(ends(within_data, Service::Smtp, false), [CloseReason::PeerClosed]);
         assert_eq!(ends(within_data, Service::Smtp, true), [CloseReason::PeerClosed]);
         assert_eq!(ends(b"STARTTLS\r\nNOOP\r\n", Service::Smtp, true), [CloseReason::ProtocolViolation]);
+    }
+
+    fn page_with_a_file() -> Box<Answer> {
+        let range = FileRange { file: Handle(9), offset: 0, skip: 0, emit: 1 };
+        let page = FetchPage { files: Vec::from([(0, range)]), ..FetchPage::default() };
+        Box::new(Answer::Fetch(TicketSource::default().issue().answer(Ok(page))))
+    }
+
+    fn opened(service: Service) -> (Front, ConnId) {
+        let (mut front, conn) = (front(), ConnId(1));
+        let opening = Opening { service, peer: [192, 0, 2, 1].into(), starttls: false, tls: None };
+        front.open(Now::default(), conn, opening, &mut Vec::new());
+        (front, conn)
+    }
+
+    #[test]
+    fn files_of_a_page_that_comes_too_late_are_closed() {
+        let (mut front, conn) = opened(Service::Imap);
+        let mut out = Vec::new();
+        // The session waits for no such answer.
+        let message = || FromOffice::Imap { conn, answer: page_with_a_file() };
+        front.handle_office(Now::default(), message(), &mut out);
+        assert_eq!(front.tx(conn).unwrap().poll_release(), Some(Handle(9)));
+        front.close(Now::default(), conn, &mut out);
+        out.clear();
+        front.handle_office(Now::default(), message(), &mut out);
+        assert!(matches!(out[..], [FrontAction::CloseFile(Handle(9))]));
+    }
+
+    #[test]
+    fn a_small_mail_travels_in_one_piece_and_a_recipient_is_asked_of_the_site() {
+        let (mut front, conn) = opened(Service::Smtp);
+        let mut out = Vec::new();
+        let rx = b"EHLO me\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<nobody@example.test>\r\nRCPT TO:<ann@example.test>\r\n\
+            DATA\r\nSubject: x\r\n\r\n..\r\n.\r\nNOOP\r\n";
+        let consumed = front.handle_bytes(Now::default(), conn, rx, &mut out);
+        assert_eq!(&rx[consumed..], b"NOOP\r\n", "what follows waits for the commit");
+        let deliver = out.iter().find_map(|action| match action {
+            FrontAction::Office(ToOffice::Deliver { body, commit: Some(_), transaction, .. }) => {
+                Some((body, transaction))
+            }
+            _ => None,
+        });
+        let (body, transaction) = deliver.expect("one message to the office");
+        assert!(body.starts_with(b"Return-Path: <a@b.test>\nReceived: ") && body.ends_with(b"\n\n.\n"));
+        assert_eq!(transaction.recipients.len(), 1);
+        assert!(front.wants_bytes(conn));
     }
 }

@@ -392,7 +392,7 @@ fn enqueue(queue: &mut VecDeque<ConnId>, id: ConnId, connection: &mut Connection
 fn named(action: &FrontAction) -> Option<ConnId> {
     match action {
         FrontAction::StartTls(id) | FrontAction::Close(id, _) | FrontAction::Pump(id) => Some(*id),
-        FrontAction::Office(_) | FrontAction::Event(..) => None,
+        FrontAction::Office(_) | FrontAction::Event(..) | FrontAction::CloseFile(_) => None,
     }
 }
 
@@ -409,6 +409,7 @@ fn apply(
             // The office outlives the loops.
             let _ = office.send(ToOfficeThread::Input(OfficeInput::Front(message)));
         }
+        (FrontAction::CloseFile(file), _) => postier_host::disk::close(file),
         (FrontAction::Event(id, event), _) => shared.log.event(Some(id), &event),
         (FrontAction::StartTls(_), Some(connection)) => connection.handle_start_tls(),
         (FrontAction::Close(_, reason), Some(connection)) => connection.handle_close(now, reason),

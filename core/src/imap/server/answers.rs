@@ -6,7 +6,7 @@ use super::session::{Session, State, Then, Waiting};
 use super::{Answer, Ask, Refusal, Selected};
 use crate::imap::response::{Code, Status};
 use crate::send_queue::SendQueue;
-use crate::ticket::Answered;
+use crate::ticket::{Answered, TicketId};
 
 impl Session {
     /// An answer that nobody waits for any more changes nothing.
@@ -47,6 +47,9 @@ impl Session {
                 }
             }
             Answer::Fetch(answered) => {
+                if !self.waits_for(answered.id()) {
+                    return answered.into_files().for_each(|file| tx.release(file));
+                }
                 if let Some((verdict, Then::Fetch(fetching))) = self.take_verdict(answered) {
                     self.handle_page(fetching, verdict, tx);
                 }
@@ -67,6 +70,10 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn waits_for(&self, id: TicketId) -> bool {
+        matches!(&self.state, State::Waiting(waiting) if waiting.id == id)
     }
 
     /// The verdict and what to do with it, if the answer is the one that is waited for.

@@ -75,6 +75,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::auth::{AuthVerdict, Credentials};
+use crate::disk::Handle;
 use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::search::SearchKey;
@@ -375,6 +376,15 @@ pub struct FetchPage {
     pub next: Option<u32>,
     /// Some message was gone when its turn came: end with `NO [EXPUNGEISSUED]`.
     pub gone: bool,
+}
+
+impl Answered<Result<FetchPage, Refusal>> {
+    /// The opened files of a page that nobody waits for: they are to be closed.
+    pub fn into_files(self) -> impl Iterator<Item = Handle> {
+        let id = self.id();
+        let files = self.into_verdict(id).and_then(Result::ok).map(|page| page.files).unwrap_or_default();
+        files.into_iter().map(|(_, range)| range.file)
+    }
 }
 
 /// One message of a page.

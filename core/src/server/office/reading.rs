@@ -225,9 +225,10 @@ impl Office {
         };
         for fact in learned {
             if let Some(message) = state.messages.find_mut(fact.uid) {
-                message.size = message.size.or(fact.size);
-                message.wire_size = message.wire_size.or(fact.wire_size);
-                message.internal_date = message.internal_date.or(fact.internal_date);
+                // What was counted is true even where the name says otherwise.
+                message.size = fact.size.or(message.size);
+                message.wire_size = fact.wire_size.or(message.wire_size);
+                message.internal_date = fact.internal_date.or(message.internal_date);
             }
         }
     }
