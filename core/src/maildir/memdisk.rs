@@ -3,7 +3,7 @@
 //!
 //! Crash model, harsher than most file systems: a directory keeps its entries as of its last sync, a file its
 //! octets and time as of its last sync (none if there was no sync). So a rename whose target directory alone
-//! was synced leaves both names.
+//! was synced leaves both names; but it never leaves none, as it does on no journaling file system.
 
 use super::context::{HostFacts, Root, StoreContext, wall_ns};
 use crate::disk::{
@@ -351,9 +351,7 @@ impl MemDisk {
                 Ok(Outcome::Unit)
             }
             Op::Sync { file } | Op::SyncDir { dir: file } => {
-                let inode = self.inode(file);
-                let node = &mut self.inodes[inode];
-                (node.durable, node.durable_mtime_ns) = (node.content.clone(), node.mtime_ns);
+                self.sync(self.inode(file));
                 Ok(Outcome::Unit)
             }
             Op::Close { handle } => {
@@ -420,6 +418,25 @@ impl MemDisk {
             Op::ProcessAlive { pid } => Ok(Outcome::Flag(self.alive.contains(&pid))),
             Op::Clock => Ok(Outcome::Now(self.now())),
             other => panic!("an operation of the other half: {other:?}"),
+        }
+    }
+
+    fn sync(&mut self, inode: usize) {
+        let node = &mut self.inodes[inode];
+        let before = core::mem::replace(&mut node.durable, node.content.clone());
+        node.durable_mtime_ns = node.mtime_ns;
+        let (Content::Directory(before), Content::Directory(after)) = (before, node.content.clone()) else {
+            return;
+        };
+        // A rename is one step: what has gone from here for good is for good where it went to.
+        let gone: Vec<usize> =
+            before.values().filter(|file| !after.values().any(|kept| kept == *file)).copied().collect();
+        for node in &mut self.inodes {
+            if let (Content::Directory(now), Content::Directory(durable)) = (&node.content, &mut node.durable)
+            {
+                let arrived = now.iter().filter(|(_, file)| gone.contains(file));
+                durable.extend(arrived.map(|(name, file)| (name.clone(), *file)));
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 use super::append::{Append, commit_append, stage_append};
 use super::context::{HostFacts, StoreContext};
+use super::copy::{CopySource, copy};
 use super::deliver::{DeliveryTarget, deliver};
 use super::expunge::{Victims, expunge};
 use super::flags::{FlagRequest, store_flags};
@@ -55,6 +56,11 @@ enum Step {
         process: usize,
         pick: u8,
     },
+    /// Into the same mailbox.
+    Copy {
+        process: usize,
+        pick: u8,
+    },
     /// Seconds.
     Pass(u8),
     /// The power goes during the next step, after this many operations.
@@ -74,7 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (process.clone(), any::<bool>()).prop_map(|(process, seen)| Step::Append { process, seen }),
         3 => (process.clone(), any::<u8>(), any::<bool>(), 0..4u8)
             .prop_map(|(process, pick, add, flag)| Step::Store { process, pick, add, flag }),
-        2 => (process, any::<u8>()).prop_map(|(process, pick)| Step::Expunge { process, pick }),
+        2 => (process.clone(), any::<u8>()).prop_map(|(process, pick)| Step::Expunge { process, pick }),
+        1 => (process, any::<u8>()).prop_map(|(process, pick)| Step::Copy { process, pick }),
         2 => (0..5u8).prop_map(Step::Pass),
         1 => (0..40u8).prop_map(Step::Crash),
         1 => (0..40u8).prop_map(Step::Fail),
@@ -273,6 +280,26 @@ impl World {
         self.adopt(process, done.map(|result| result.ok().map(|gone| (gone.state, gone.changes))));
     }
 
+    fn copy(&mut self, process: usize, pick: u8) {
+        let Some(previous) = self.states[process].clone() else { return };
+        let uids = self.pick(process, pick);
+        let messages =
+            previous.messages.iter().filter(|message| uids.contains(message.uid)).cloned().collect();
+        let source =
+            CopySource { folder: FolderName::inbox(), messages, keywords: previous.keywords.clone() };
+        let context = self.context.clone();
+        let done = self.disk.run(Vec::new(), move |disk| {
+            copy(disk, context, root(), source, FolderName::inbox(), Some(previous))
+        });
+        if let Some(Ok(copied)) = &done {
+            for (_, uid) in &copied.pairs {
+                let base = copied.state.messages.find(*uid).map(|message| message.base().to_vec());
+                self.acknowledged.insert(String::from_utf8_lossy(&base.expect("it was copied")).into_owned());
+            }
+        }
+        self.adopt(process, done.map(|result| result.ok().map(|copied| (copied.state, copied.changes))));
+    }
+
     fn carry_out(&mut self, step: Step) {
         match step {
             Step::Deliver => self.deliver(),
@@ -301,9 +328,12 @@ impl World {
             Step::Append { process, seen } => self.append(process, seen),
             Step::Store { process, pick, add, flag } => self.store(process, pick, add, flag),
             Step::Expunge { process, pick } => self.expunge(process, pick),
+            Step::Copy { process, pick } => self.copy(process, pick),
             Step::Pass(seconds) => self.disk.advance(u64::from(seconds) * 1_000_000),
             Step::Crash(at) => self.disk.crash_at = Some(at.into()),
-            Step::Fail(at) => self.disk.fail_at = Some((at.into(), Errno::Io)),
+            Step::Fail(at) => {
+                self.disk.fail_at = Some((at.into(), if at % 2 == 0 { Errno::Io } else { Errno::NoSpace }))
+            }
         }
     }
 
