@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use postier_core::machine::{CloseReason, Instant, Now};
+use postier_core::machine::{Instant, Now};
 use postier_core::send_queue::SendQueue;
 use postier_core::server::front::{Front, FrontAction, Opening};
 use postier_core::server::{ConnId, Service};
@@ -96,7 +96,6 @@ pub(super) struct Connection {
     /// For STARTTLS, or for the first octet where the service wants it.
     tls: Option<Arc<ServerConfig>>,
     deadline: Option<Instant>,
-    close_reason: CloseReason,
     /// It stands in the loop's queue.
     pub(super) queued: bool,
     /// The deadline that the loop knows of.
@@ -124,7 +123,6 @@ impl Connection {
             used: 0,
             tls,
             deadline: None,
-            close_reason: CloseReason::PeerClosed,
             queued: false,
             armed: None,
         }
@@ -141,11 +139,6 @@ impl Connection {
     /// The session exists: the peer has been, or is being, greeted.
     pub(super) fn has_session(&self) -> bool {
         !matches!(self.stage, Stage::Handshake { first: true })
-    }
-
-    /// Why it ended; a session that did not end it was left by its peer.
-    pub(super) fn close_reason(&self) -> CloseReason {
-        self.close_reason
     }
 
     /// When the adapter itself loses patience.
@@ -174,11 +167,10 @@ impl Connection {
     }
 
     /// The session wants to end. The peer's silence ends it, too.
-    pub(super) fn handle_close(&mut self, now: Now, reason: CloseReason) {
+    pub(super) fn handle_close(&mut self, now: Now) {
         self.stage = Stage::Closing;
         self.rx = Vec::new();
         self.deadline = Some(now.instant.plus(CLOSING));
-        self.close_reason = reason;
     }
 
     /// Says for the log what was not done in time.

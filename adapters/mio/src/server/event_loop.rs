@@ -341,10 +341,6 @@ impl EventLoop {
             self.deadlines.remove(&(deadline, id));
         }
         let peer = connection.peer();
-        if connection.has_session() {
-            let reason = connection.close_reason();
-            self.shared.log.event(Some(id), &Event::Disconnected { reason });
-        }
         // Closing the socket takes it out of the poll.
         connection.end(&mut self.desk(now));
         self.carry_out(now);
@@ -412,7 +408,7 @@ fn apply(
         (FrontAction::CloseFile(file), _) => postier_host::disk::close(file),
         (FrontAction::Event(id, event), _) => shared.log.event(Some(id), &event),
         (FrontAction::StartTls(_), Some(connection)) => connection.handle_start_tls(),
-        (FrontAction::Close(_, reason), Some(connection)) => connection.handle_close(now, reason),
+        (FrontAction::Close(..), Some(connection)) => connection.handle_close(now),
         (FrontAction::Pump(_), Some(connection)) => connection.wake(),
         (FrontAction::StartTls(_) | FrontAction::Close(..) | FrontAction::Pump(_), None) => {}
     }
