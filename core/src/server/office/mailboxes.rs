@@ -110,6 +110,13 @@ impl Mailbox {
         }
     }
 
+    /// Its directory is gone, or holds other messages under other UIDs than before.
+    fn forget(&mut self) {
+        self.state = self.state.take().filter(|_| self.busy);
+        self.log.extend(&[Change::Reset], None);
+        (self.recent_from, self.recent) = (0, UidSet::default());
+    }
+
     /// Takes the next work, together with what can be done in the same task.
     fn next_work(&mut self) -> Option<Work> {
         let mut work = self.queue.pop_front()?;
@@ -171,8 +178,7 @@ impl Office {
         let keys: Vec<MailboxKey> = self.mailboxes.keys().filter(|key| gone(key)).cloned().collect();
         for key in keys {
             if let Some(mailbox) = self.mailboxes.get_mut(&key) {
-                mailbox.state = mailbox.state.take().filter(|_| mailbox.busy);
-                mailbox.log.extend(&[Change::Reset], None);
+                mailbox.forget();
             }
             self.notify(&key, desk);
         }
@@ -246,5 +252,22 @@ impl Office {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn nothing_of_a_forgotten_mailbox_is_recent_and_the_next_one_begins_anew() {
+        let mut mailbox = Mailbox { recent_from: 20, ..Mailbox::default() };
+        mailbox.note_recent([19, 20, 21].into_iter());
+        assert_eq!(mailbox.recent.to_string(), "20:21");
+        mailbox.forget();
+        assert!(mailbox.recent.is_empty());
+        mailbox.note_recent([1].into_iter());
+        assert_eq!(mailbox.claim_recent().to_string(), "1");
     }
 }
