@@ -12,6 +12,8 @@ use crate::send_queue::SendQueue;
 #[derive(Debug)]
 pub(super) struct Copying {
     remove: bool,
+    /// The messages were named by UID.
+    uid: bool,
 }
 
 impl Session {
@@ -34,7 +36,7 @@ impl Session {
             return self.end(Status::Ok, None, "There was nothing to do", tx);
         }
         let selection = mailbox.id;
-        self.ask(Then::Copy(Copying { remove }), |ticket| Ask::Copy {
+        self.ask(Then::Copy(Copying { remove, uid }), |ticket| Ask::Copy {
             ticket,
             selection,
             uids,
@@ -54,6 +56,10 @@ impl Session {
             Err(Refusal::NonExistent) => return self.end_refused(&Refusal::TryCreate, tx),
             Err(refusal) => return self.end_refused(&refusal, tx),
         };
+        if copied.pairs.is_empty() && !copying.uid {
+            // RFC 2180 §4.4.1: their EXPUNGE is told with this.
+            return self.end(Status::No, Some(&Code::ExpungeIssued), "The messages are gone", tx);
+        }
         let from: UidSet = copied.pairs.iter().map(|(from, _)| *from).collect();
         let to: UidSet = copied.pairs.iter().map(|(_, to)| *to).collect();
         // RFC 4315 §3: nothing was copied, so there is no code. Sets that pair up wrongly would mislead.
