@@ -18,6 +18,9 @@ pub const TOUCH_SECONDS: u64 = 10;
 pub const STALE_AFTER: Duration = Duration::from_secs(120);
 /// A lock younger than this is held: its content may not be written yet.
 pub const PID_CHECK_AFTER: Duration = Duration::from_secs(2);
+/// A lock that is empty for longer than this is stale: whoever creates one writes its name into it at once, so
+/// its creator died in between. Well below the time that a writer waits.
+pub const EMPTY_STALE_AFTER: Duration = Duration::from_secs(5);
 /// The most bytes of a lock file that say something; what is longer names nobody.
 pub const CONTENT_BYTES_MAX: usize = 512;
 
@@ -111,6 +114,7 @@ const RECHECK_MAX: Duration = Duration::from_secs(3);
 /// - By our own process number but older than our process: the process before us left it. (A container has
 ///   the same
 ///   number and host name in each life.)
+/// - Empty, and older than [`EMPTY_STALE_AFTER`]: stale.
 /// - By a process of this machine that does not exist, and older than [`PID_CHECK_AFTER`]: stale.
 /// - Neither it nor the protected file changed for [`STALE_AFTER`]: stale.
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -119,6 +123,12 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     let before_boot = facts.boot_age.is_some_and(|boot| facts.lock_age > boot);
     if before_boot && (ours || holder.is_none()) {
         return Verdict::Stale;
+    }
+    if facts.content.is_empty() {
+        return match EMPTY_STALE_AFTER.checked_sub(facts.lock_age) {
+            Some(left) => Verdict::Held { recheck: (left + Duration::from_millis(1)).min(RECHECK_MAX) },
+            None => Verdict::Stale,
+        };
     }
     let unchanged = facts.protected_age.map_or(facts.lock_age, |age| age.min(facts.lock_age));
     if unchanged > STALE_AFTER {
@@ -177,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_foreign_holder_or_none_is_judged_by_time_alone() {
-        for content in [&b"99:other"[..], b"", b"garbage", b"0:mx"] {
+        for content in [&b"99:other"[..], b"garbage", b"0:mx"] {
             let facts = Facts { content, holder_alive: Some(false), ..FACTS };
             assert_eq!(verdict(&facts), HELD);
             assert_eq!(verdict(&Facts { lock_age: seconds(121), ..facts }), Verdict::Stale);
@@ -194,6 +204,15 @@ mod tests {
         assert_eq!(verdict(&before), Verdict::Stale);
         assert_eq!(verdict(&Facts { content: b"", ..before }), Verdict::Stale);
         assert_eq!(verdict(&Facts { content: b"99:other", ..before }), HELD);
+    }
+
+    #[test]
+    fn an_empty_lock_is_held_for_as_long_as_its_creator_may_take_to_write() {
+        let empty = Facts { content: b"", ..FACTS };
+        assert_eq!(verdict(&Facts { lock_age: seconds(1), ..empty }), HELD);
+        let soon = Facts { lock_age: seconds(4), protected_age: Some(seconds(0)), ..empty };
+        assert_eq!(verdict(&soon), Verdict::Held { recheck: Duration::from_millis(1001) });
+        assert_eq!(verdict(&Facts { lock_age: Duration::from_millis(5001), ..soon }), Verdict::Stale);
     }
 
     #[test]

@@ -205,6 +205,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_whose_creator_died_before_it_wrote_its_name_is_taken_over() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/dovecot-uidlist.lock", b"");
+        let start = disk.now().instant;
+        assert_eq!(take_and_release(&mut disk), Ok(()));
+        let waited = disk.now().instant.since(start);
+        assert!((5000..5200).contains(&waited.as_millis()), "{waited:?}");
+    }
+
+    #[test]
     fn a_living_holder_is_waited_for_but_not_for_ever() {
         let mut disk = MemDisk::with_maildir();
         disk.alive.push(99);
