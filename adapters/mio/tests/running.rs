@@ -188,7 +188,7 @@ fn a_trial_explains_what_it_cannot_do() {
     arguments[1] = &port;
     let (code, err) = run(&arguments);
     assert!(code == 1 && err.contains(&port), "{code} {err}");
-    let (code, err) = run(&["--user", "ann@other.test"]);
+    let (code, err) = run(&[&FREE_PORTS[..], &["--user", "ann@other.test"]].concat());
     assert!(code == 2 && err.contains("is for example.test"), "{code} {err}");
 }
 
