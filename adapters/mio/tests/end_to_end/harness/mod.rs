@@ -1,0 +1,32 @@
+//! A site in a directory of its own, the server that serves it, and clients that say exactly what a test says.
+
+mod imap;
+mod maildir;
+mod server;
+mod site;
+mod smtp;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use imap::Imap;
+pub(crate) use maildir::mail_in;
+pub(crate) use server::{Server, postier};
+pub(crate) use site::{PASSWORD, Site};
+pub(crate) use smtp::Smtp;
+pub(crate) use wire::Wire;
+
+/// What a working server never reaches, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again until there is an answer.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

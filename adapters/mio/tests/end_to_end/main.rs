@@ -1,0 +1,13 @@
+//! The built server from outside: over its sockets, its Maildirs, its signals and its log.
+//!
+//! Nothing here waits for a fixed time: everything is waited for by what can be seen, up to a bound that only a broken
+//! server reaches. Tests that want a foreign program are ignored, with its name; `.ci/run` installs all of them and
+//! runs exactly those.
+
+mod clients;
+mod crash;
+mod delivery;
+mod harness;
+mod mailboxes;
+mod operation;
+mod submission;
