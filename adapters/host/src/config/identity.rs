@@ -83,15 +83,20 @@ pub(super) fn check_tls(
     let hostname = &settings.hostname.value;
     if !tls.covers(hostname) {
         let title = format!("the certificate is not for {hostname}");
-        let names = if tls.names().is_empty() { "no name".to_owned() } else { tls.names().join(", ") };
+        let names = tls.names().join(", ");
         let problem = settings.point(
             Problem::error(title),
             settings.hostname.span.clone(),
             "clients connect to this name",
         );
-        problems.push(problem.advise(format!(
-            "the certificate is for {names}: name one of them as `hostname`, or get a certificate for {hostname}"
-        )));
+        let advice = if names.is_empty() {
+            format!("it names no host (a subject's common name does not count): get one for {hostname}")
+        } else {
+            format!(
+                "the certificate is for {names}: name one of them as `hostname`, or get a certificate for {hostname}"
+            )
+        };
+        problems.push(problem.advise(advice));
     }
     check_dates(settings, &tls, problems);
     Some(tls)

@@ -177,7 +177,11 @@ impl Settings {
         for error in errors {
             let span = error.span().unwrap_or(0..0);
             let problem = source.error(format!("this is not TOML: {}", error.message()), span, "");
-            source.report(problem.advise("write `key = \"value\"` under `[section]` lines"));
+            let advice = match error.message() {
+                "duplicate key" => "take one of them out",
+                _ => "write `key = \"value\"` under `[section]` lines",
+            };
+            source.report(problem.advise(advice));
         }
         // Values that a syntax error has eaten would be reported as missing.
         let settings =
@@ -244,7 +248,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let bare_newline = inbound.choice("bare_newline", &bare_newline).unwrap_or_default();
     let (listen_section, limits_section, log_section) =
         (root.section("listen"), root.section("limits"), root.section("log"));
-    let listen = listen(&listen_section);
+    let listen = listen(source, &listen_section);
     let limits = limits(&limits_section);
     let log = log(&log_section);
     for section in
@@ -284,8 +288,8 @@ fn domains(source: &Source<'_>, root: &Table<'_, '_>) -> Option<Vec<Located<Stri
         return None;
     };
     if found.is_empty() && source.problems.borrow().len() == before {
-        let problem =
-            Problem::error("`domains` is empty: mail for nobody would be accepted").in_file(source.path);
+        let title = "`domains` is empty: mail for nobody would be accepted";
+        let problem = source.error(title, root.span_of("domains"), "");
         source.report(problem.advise(format!("write `{EXAMPLE}`")));
         return None;
     }
@@ -340,7 +344,8 @@ fn layout(source: &Source<'_>, maildir: &Located<PathBuf>) -> Option<MaildirTemp
     None
 }
 
-fn listen(section: &Table<'_, '_>) -> Listen {
+fn listen(source: &Source<'_>, section: &Table<'_, '_>) -> Listen {
+    let mut taken: Vec<(SocketAddr, Service)> = Vec::new();
     Listen(Service::ALL.map(|service| {
         let port = standard_port(service);
         let everywhere = || {
@@ -349,7 +354,18 @@ fn listen(section: &Table<'_, '_>) -> Listen {
                 SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
             ]
         };
-        (service, section.listeners(service.name(), port).unwrap_or_else(everywhere))
+        let Some(found) = section.listeners(service.name(), port) else { return (service, everywhere()) };
+        for Located { value: address, span } in &found {
+            // Port 0 is another one each time.
+            let other = taken.iter().find(|(other, _)| other == address && address.port() != 0);
+            if let Some((_, other)) = other {
+                let title = format!("{address} is for `{}` already", other.name());
+                let problem = source.error(title, span.clone(), "");
+                source.report(problem.advise("give each service a port of its own"));
+            }
+            taken.push((*address, service));
+        }
+        (service, found.into_iter().map(|address| address.value).collect())
     }))
 }
 

@@ -85,6 +85,12 @@ impl<'t, 's> Table<'t, 's> {
         self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// Where the value of a key is.
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+        let found = self.table.into_iter().flatten().find(|(name, _)| name.get_ref() == key);
+        found.map_or(self.span.clone(), |(_, value)| value.span())
+    }
+
     pub(super) fn string(&self, key: &'static str) -> Option<Located<String>> {
         let value = self.take(key)?;
         match value.get_ref() {
@@ -163,11 +169,16 @@ impl<'t, 's> Table<'t, 's> {
 
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
-        let Located { value, span } = self.string(key)?;
-        let found = words.iter().find(|(word, _)| *word == value).map(|&(_, choice)| choice);
+        let value = self.take(key)?;
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.as_ref(),
+            _ => "",
+        };
+        let found = words.iter().find(|(word, _)| *word == text).map(|&(_, choice)| choice);
         if found.is_none() {
-            let list: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-            let problem = self.source.error(format!("`{key}` cannot be \"{value}\""), span, "");
+            let list: Vec<_> = words.iter().map(|(word, _)| format!("`{key} = \"{word}\"`")).collect();
+            let written = self.source.text.get(value.span()).unwrap_or_default();
+            let problem = self.source.error(format!("`{key}` cannot be {written}"), value.span(), "");
             self.source.report(problem.advise(format!("write {}", list.join(" or "))));
         }
         found
@@ -192,7 +203,7 @@ impl<'t, 's> Table<'t, 's> {
     }
 
     /// Addresses to listen on: `address:port`, or an address alone for the service's own port.
-    pub(super) fn listeners(&self, key: &'static str, port: u16) -> Option<Vec<SocketAddr>> {
+    pub(super) fn listeners(&self, key: &'static str, port: u16) -> Option<Vec<Located<SocketAddr>>> {
         let strings = self.strings(key)?;
         let mut addresses = Vec::new();
         for Located { value, span } in strings {
@@ -200,7 +211,7 @@ impl<'t, 's> Table<'t, 's> {
             let parsed =
                 value.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)));
             match parsed {
-                Ok(address) => addresses.push(address),
+                Ok(address) => addresses.push(Located { value: address, span }),
                 Err(_) => {
                     let problem =
                         self.source.error(format!("\"{value}\" is not an address to listen on"), span, "");

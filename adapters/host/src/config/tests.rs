@@ -131,7 +131,7 @@ fn every_key_is_read() {
         + r#"[login]
 without_tls = "loopback"
 [listen]
-smtp = ["127.0.0.1:2525", "::1", "[::1]", "[::1]:0"]
+smtp = ["127.0.0.1:2525", "::1", "[::2]", "[::1]:0"]
 imap = []
 [limits]
 connections = 10
@@ -151,7 +151,7 @@ format = "json"
     assert_eq!(settings.state, Path::new("/etc/postier/state"));
     assert_eq!(settings.user.value, "root");
     let smtp = settings.listen.addresses(postier_core::server::Service::Smtp);
-    assert_eq!(format!("{smtp:?}"), "[127.0.0.1:2525, [::1]:25, [::1]:25, [::1]:0]");
+    assert_eq!(format!("{smtp:?}"), "[127.0.0.1:2525, [::1]:25, [::2]:25, [::1]:0]");
     assert_eq!(settings.listen.addresses(postier_core::server::Service::Imap), []);
     let limits = settings.limits;
     assert_eq!((limits.connections_max, limits.connections_per_address_max), (10, 16));
