@@ -28,9 +28,11 @@ use super::wire::{Buffers, Received, Sent, Wire, WireError};
 
 /// Octets received, and octets sent, by one connection in one turn.
 const TURN_BYTES: usize = 256 * 1024;
+/// What one call to the socket counts at least, however little it brought.
+const CALL_BYTES: usize = 8 * 1024;
 /// A TLS handshake takes no longer.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-/// The last replies of a closing connection may take this long.
+/// A closing connection whose last replies do not move for this long is closed without them.
 const CLOSING: Duration = Duration::from_secs(30);
 /// After the end is sent, the peer's end is waited for this long …
 const LINGER: Duration = Duration::from_secs(2);
@@ -257,7 +259,7 @@ impl Connection {
         match self.wire.receive(desk.buffers)? {
             Received::Octets(count) => {
                 // A fast client's first octets come with the end of its handshake.
-                self.used += count.max(1);
+                self.used += count.max(CALL_BYTES);
                 self.rx.extend_from_slice(desk.buffers.received(count));
                 Ok(Step::Moved)
             }
@@ -271,14 +273,10 @@ impl Connection {
         if let Some(tx) = desk.front.tx(self.id)
             && !tx.is_empty()
         {
-            let was_low = tx.is_below_low_water();
-            match send(&mut self.wire, self.id, tx, desk.buffers)? {
-                Sent::All | Sent::Blocked => {}
-                Sent::More => {
-                    self.used += TURN_BYTES;
-                    moved = true;
-                }
-            }
+            let (was_low, before) = (tx.is_below_low_water(), tx.pending());
+            let sent = send(&mut self.wire, self.id, tx, desk.buffers)?;
+            self.used = self.used.saturating_add(gone(before, tx));
+            moved = sent == Sent::More;
             self.pump |= !was_low && tx.is_below_low_water();
         } else {
             self.wire.flush()?;
@@ -294,7 +292,7 @@ impl Connection {
         {
             match self.wire.receive(desk.buffers)? {
                 Received::Octets(count) => {
-                    self.used += count.max(1);
+                    self.used += count.max(CALL_BYTES);
                     self.offer(count, desk);
                     moved = true;
                 }
@@ -332,16 +330,20 @@ impl Connection {
     }
 
     fn step_start_tls(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
-        if !self.send_rest(desk)? {
-            return Ok(Step::Idle);
+        match self.send_rest(desk)? {
+            Sent::All => {}
+            Sent::Blocked => return Ok(Step::Idle),
+            Sent::More => return Ok(Step::Moved),
         }
         self.start_handshake(desk.now, false)?;
         Ok(Step::Moved)
     }
 
     fn step_closing(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
-        if !self.send_rest(desk)? {
-            return Ok(Step::Idle);
+        match self.send_rest(desk)? {
+            Sent::All => {}
+            Sent::Blocked => return Ok(Step::Idle),
+            Sent::More => return Ok(Step::Moved),
         }
         self.wire.send_end();
         self.wire.flush()?;
@@ -372,16 +374,19 @@ impl Connection {
         Ok(Step::Moved)
     }
 
-    /// Sends what the session left; true when all of it is with the kernel.
-    fn send_rest(&mut self, desk: &mut Desk<'_>) -> Result<bool, WireError> {
-        loop {
-            let Some(tx) = desk.front.tx(self.id) else { return self.wire.flush() };
-            match send(&mut self.wire, self.id, tx, desk.buffers)? {
-                Sent::All => return self.wire.flush(),
-                Sent::Blocked => return Ok(false),
-                Sent::More => {}
-            }
+    /// Sends more of what the session left; `All` when the kernel has it.
+    fn send_rest(&mut self, desk: &mut Desk<'_>) -> Result<Sent, WireError> {
+        let Some(tx) = desk.front.tx(self.id) else {
+            return Ok(if self.wire.flush()? { Sent::All } else { Sent::Blocked });
+        };
+        let before = tx.pending();
+        let sent = send(&mut self.wire, self.id, tx, desk.buffers)?;
+        let count = gone(before, tx);
+        self.used = self.used.saturating_add(count);
+        if count > 0 && self.deadline.is_some() {
+            self.deadline = Some(desk.now.instant.plus(CLOSING));
         }
+        Ok(if sent == Sent::All && !self.wire.flush()? { Sent::Blocked } else { sent })
     }
 
     fn leave_front(&mut self, desk: &mut Desk<'_>) {
@@ -405,6 +410,11 @@ impl Connection {
             (WireError::Io(error), _) => tracing::debug!(conn = self.id.0, %error, "connection lost"),
         }
     }
+}
+
+/// How many octets left the queue since it held `before`.
+fn gone(before: u64, tx: &SendQueue) -> usize {
+    usize::try_from(before.saturating_sub(tx.pending())).unwrap_or(usize::MAX)
 }
 
 /// Sends with a turn's budget, and tells the log of files that were shorter than announced.
