@@ -136,6 +136,19 @@ fn a_bad_configuration_is_explained_and_ends_with_2() {
 }
 
 #[test]
+fn a_state_directory_that_is_none_is_found_before_the_start() {
+    let world = World::new();
+    fs::remove_dir(world.path().join("state")).unwrap();
+    fs::write(world.path().join("state"), "").unwrap();
+    let config = world.path().join("postier.toml").display().to_string();
+    for arguments in [&["config", "check"][..], &["serve", "--config", &config]] {
+        let outcome = world.run(arguments, "");
+        assert_eq!((outcome.code, outcome.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(outcome.err.contains("the state directory is no directory: $DIR/state"), "{}", outcome.err);
+    }
+}
+
+#[test]
 fn accounts_come_change_and_go() {
     let world = World::new();
     let added = world.run(&["user", "add", "Bob", "--stdin"], "open sesame\r\nrest");

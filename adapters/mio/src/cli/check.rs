@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::output::{Failure, complain_of, problems_json, say, say_json};
 
 pub(super) fn check(path: &Path, json: bool) -> Result<(), Failure> {
-    let loaded = Config::load(path);
+    let loaded =
+        Config::load(path).and_then(|(config, warnings)| config.check_state().map(|()| (config, warnings)));
     if json {
         let (value, outcome) = match &loaded {
             Ok((config, warnings)) => (as_json(config, warnings), Ok(())),

@@ -37,6 +37,7 @@ pub(super) fn start(
     on_event: EventHook,
     on_ready: Ready,
 ) -> Result<(), Failure> {
+    config.check_state()?;
     config.prepare_mail().map_err(|(path, error)| {
         Failure::io(format!("the directory for mail, {}, cannot be made", path.display()), &error)
     })?;

@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -347,11 +348,15 @@ fn fit_descriptors(mut limits: Limits) -> Limits {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let served = usize::try_from(descriptors.saturating_sub(128) / 2).unwrap_or(usize::MAX).max(16);
     if served < limits.connections_max {
-        tracing::warn!(
-            descriptors,
-            connections = served,
-            "fewer connections than configured: the limit of open files is low (`LimitNOFILE=` in systemd)"
-        );
+        // Said once, not at each reload.
+        static SAID: AtomicUsize = AtomicUsize::new(0);
+        if SAID.swap(limits.connections_max, Ordering::Relaxed) != limits.connections_max {
+            tracing::warn!(
+                descriptors,
+                connections = served,
+                "fewer connections than configured: the limit of open files is low (`LimitNOFILE=` in systemd)"
+            );
+        }
         limits.connections_max = served;
     }
     limits
