@@ -55,7 +55,9 @@ pub(super) fn try_out(args: &TryArgs) -> Result<(), Failure> {
 
     let inbox = settings.layout.expand(login.user.as_bytes(), login.domain.as_bytes());
     let welcome = !Path::new(&String::from_utf8_lossy(&inbox).into_owned()).exists();
-    let (dir, address) = (args.dir.clone(), login.address());
+    // What is printed gets pasted into another terminal, which is in another directory.
+    let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
+    let address = login.address();
     let on_ready = Box::new(move |bound: &[(Service, SocketAddr)]| {
         say(&instructions(&dir, &login, bound));
         let exchange = bound.iter().find(|(service, _)| *service == Service::Smtp);
