@@ -9,5 +9,7 @@ mod crash;
 mod delivery;
 mod harness;
 mod mailboxes;
+mod neighbours;
 mod operation;
 mod submission;
+mod trial;

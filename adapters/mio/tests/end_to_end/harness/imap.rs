@@ -19,6 +19,11 @@ impl Imap {
         if implicit_tls {
             wire = wire.into_tls(tls).unwrap();
         }
+        Self::over(wire, tls)
+    }
+
+    /// On a connection that has said nothing yet.
+    pub(crate) fn over(mut wire: Wire, tls: &Arc<ClientConfig>) -> Self {
         let greeting = wire.line().expect("a greeting");
         Imap { wire: Some(wire), tls: tls.clone(), greeting, commands: 0 }
     }

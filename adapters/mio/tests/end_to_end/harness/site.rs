@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use postier_host::identity::Identity;
@@ -74,6 +75,18 @@ impl Site {
 
     pub(crate) fn maildir(&self, user: &str) -> PathBuf {
         self.path("mail/example.test").join(user)
+    }
+
+    /// Gives the site, and the server that will serve it, to another user. Only root can.
+    pub(crate) fn give_to(&self, user: &str) {
+        let name = Identity::current().unwrap().name;
+        let config = fs::read_to_string(self.config()).unwrap();
+        self.write(
+            "postier.toml",
+            &config.replace(&format!("user = \"{name}\""), &format!("user = \"{user}\"")),
+        );
+        let done = Command::new("chown").arg("-R").arg(user).arg(self.dir.path()).status().unwrap();
+        assert!(done.success());
     }
 
     /// A new certificate and key in the place of the old ones.

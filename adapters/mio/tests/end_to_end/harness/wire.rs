@@ -1,7 +1,8 @@
-//! A blocking connection, in the clear and inside TLS, read line by line.
+//! A blocking connection, in the clear, inside TLS or over pipes, read line by line.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::process::{ChildStdin, ChildStdout};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -12,6 +13,7 @@ use super::PATIENCE;
 enum Stream {
     Clear(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Pipe(ChildStdin, ChildStdout),
 }
 
 pub(crate) struct Wire {
@@ -27,6 +29,11 @@ impl Wire {
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         Wire { stream: Stream::Clear(socket), rest: Vec::new() }
+    }
+
+    /// A server that speaks over its standard input and output.
+    pub(crate) fn pipe(stdin: ChildStdin, stdout: ChildStdout) -> Self {
+        Wire { stream: Stream::Pipe(stdin, stdout), rest: Vec::new() }
     }
 
     /// The same connection inside TLS from here on.
@@ -55,6 +62,7 @@ impl Wire {
         match &mut self.stream {
             Stream::Clear(socket) => socket.write_all(octets),
             Stream::Tls(stream) => stream.write_all(octets).and_then(|()| stream.flush()),
+            Stream::Pipe(stdin, _) => stdin.write_all(octets),
         }
     }
 
@@ -64,6 +72,7 @@ impl Wire {
         let read = match &mut self.stream {
             Stream::Clear(socket) => socket.read(&mut buffer),
             Stream::Tls(stream) => stream.read(&mut buffer),
+            Stream::Pipe(_, stdout) => stdout.read(&mut buffer),
         };
         match read {
             Ok(count) => {

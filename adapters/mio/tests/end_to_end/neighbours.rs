@@ -1,0 +1,224 @@
+//! Dovecot on the same Maildir, at the same time: both show the same messages under the same UIDs, each sees what the
+//! other does, and neither ever gives out a UID of the other's.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+
+use postier_host::identity::Identity;
+
+use crate::harness::{Imap, Server, Site, Wire, eventually};
+
+/// Dovecot's IMAP process on ann's Maildir, as after a login.
+struct Dovecot {
+    child: Child,
+    imap: Imap,
+}
+
+impl Dovecot {
+    fn start(site: &Site, user: &Identity) -> Self {
+        let at = |name: &str| site.path(name).display().to_string();
+        site.write(
+            "dovecot.conf",
+            &format!(
+                "mail_location = maildir:{}\nnamespace inbox {{\n  inbox = yes\n}}\nbase_dir = {}\nstate_dir = {}\n\
+                 mail_uid = {}\nmail_gid = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 0\nssl = no\n",
+                site.maildir("ann").display(),
+                at("dovecot-run"),
+                at("dovecot-state"),
+                user.uid,
+                user.gid
+            ),
+        );
+        let mut command = Command::new("/usr/lib/dovecot/imap");
+        command.arg("-c").arg(at("dovecot.conf")).env("USER", &user.name).env("HOME", site.path(""));
+        // Its log is for its own people.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let wire = Wire::pipe(child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let imap = Imap::over(wire, &site.tls());
+        assert!(imap.greeting().starts_with("* PREAUTH"), "{}", imap.greeting());
+        Dovecot { child, imap }
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A site of a user that Dovecot may serve: not of root.
+fn site() -> (Site, Identity) {
+    let (site, me) = (Site::new(), Identity::current().unwrap());
+    if me.uid != 0 {
+        return (site, me);
+    }
+    site.give_to("nobody");
+    (site, Identity::lookup("nobody").unwrap().unwrap())
+}
+
+/// Flags of each UID, sorted, without \Recent.
+fn flags(imap: &mut Imap) -> BTreeMap<u32, Vec<String>> {
+    let rows = imap.ok("UID FETCH 1:* (UID FLAGS)");
+    let row = |row: &String| {
+        let (_, uid) = row.split_once("UID ")?;
+        let uid = uid.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+        let (_, flags) = row.split_once("FLAGS (")?;
+        let flags = flags.split_once(')')?.0.split(' ').map(str::to_owned);
+        let mut flags: Vec<String> = flags.filter(|flag| !flag.is_empty() && flag != "\\Recent").collect();
+        flags.sort();
+        Some((uid, flags))
+    };
+    rows.iter().filter_map(row).collect()
+}
+
+fn select(imap: &mut Imap, mailbox: &str) -> String {
+    let selected = imap.ok(&format!("SELECT {mailbox}"));
+    let validity = selected.iter().find_map(|line| line.split_once("[UIDVALIDITY ")).unwrap().1;
+    validity.split_once(']').unwrap().0.to_owned()
+}
+
+const PARTS: &str = "From: \"Ann, the first\" <ann@example.test>\r\nTo: bob@example.test, Eve <eve@example.test>\r\n\
+    Date: Thu, 1 Feb 2024 03:04:05 +0100\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.test>\r\n\
+    MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; \
+    charset=utf-8\r\nContent-Language: de\r\n\r\nfirst\r\n--b\r\nContent-Type: application/x-y; name=\"a b\"\r\n\
+    Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=\"a b\"\r\n\r\nAAAA\r\n\
+    --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninner text\r\n--b--\r\n";
+
+#[test]
+#[ignore = "needs dovecot-imapd"]
+fn dovecot_and_we_show_the_same_and_see_each_other() {
+    let (site, user) = site();
+    let server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    let folder = "Lists.Gr&APwA3w-e";
+    ours.ok(&format!("CREATE {folder}"));
+    ours.ok(&format!("SUBSCRIBE {folder}"));
+    let appended = ours.append("INBOX", "(\\Seen work) \"11-Feb-2024 03:04:05 +0100\" ", PARTS);
+    ours.append("INBOX", "(\\Flagged) ", "Subject: two\r\n\r\nx\r\n");
+    ours.append(folder, "(\\Answered later) ", "Subject: three\r\n\r\nx\r\n");
+    let mut smtp = server.exchange();
+    smtp.expect("EHLO other.example", 250);
+    smtp.deliver("a@other.example", &["ann@example.test"], "Subject: four\n\nx\n");
+    let validity = select(&mut ours, "INBOX");
+    assert!(appended.contains(&format!("[APPENDUID {validity} 1]")), "{appended}");
+
+    let mut dovecot = Dovecot::start(&site, &user);
+    let theirs = &mut dovecot.imap;
+    assert_eq!(select(theirs, "INBOX"), validity);
+    let sorted = |mut rows: Vec<String>| {
+        rows.sort();
+        rows
+    };
+    for command in [
+        "UID FETCH 1:* (UID INTERNALDATE RFC822.SIZE)",
+        "UID FETCH 1:* (UID ENVELOPE)",
+        "UID FETCH 1:* (UID BODY)",
+        "UID FETCH 1:* (UID BODYSTRUCTURE)",
+        "UID FETCH 1:* (UID BODY.PEEK[])",
+        "UID FETCH 1 (UID BODY.PEEK[3.HEADER] BODY.PEEK[3.TEXT] BODY.PEEK[2.MIME] BODY.PEEK[1]<2.3>)",
+        "UID FETCH 1 (UID BODY.PEEK[HEADER.FIELDS.NOT (FROM TO)])",
+        "UID SEARCH KEYWORD work",
+        "UID SEARCH OR SUBJECT \"four\" FLAGGED",
+        "UID SEARCH SENTBEFORE 2-Feb-2024 BODY \"inner\"",
+        "UID SEARCH BEFORE 1-Jan-2025",
+        "SEARCH NOT SEEN LARGER 1",
+    ] {
+        assert_eq!(sorted(ours.ok(command)), sorted(theirs.ok(command)), "{command}");
+    }
+    assert_eq!(flags(&mut ours), flags(theirs));
+    let names = |rows: Vec<String>| {
+        let mut names: Vec<String> =
+            rows.iter().map(|row| row.rsplit(' ').next().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(ours.ok("LSUB \"\" *")), names(theirs.ok("LSUB \"\" *")));
+    for mailbox in [folder, "Sent"] {
+        let command = format!("STATUS {mailbox} (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)");
+        let words = |rows: Vec<String>| rows[0].rsplit_once('(').unwrap().1.to_owned();
+        assert_eq!(words(ours.ok(&command)), words(theirs.ok(&command)), "{mailbox}");
+    }
+
+    // Each sees what the other does.
+    let idle = ours.idle();
+    theirs.ok("UID STORE 2 +FLAGS (\\Answered theirs)");
+    ours.hear("* 2 FETCH");
+    let end = theirs.append("INBOX", "", "Subject: five\r\n\r\nx\r\n");
+    assert!(end.contains(&format!("[APPENDUID {validity} 4]")), "{end}");
+    ours.hear("* 4 EXISTS");
+    theirs.ok("UID STORE 3 +FLAGS (\\Deleted)");
+    theirs.ok("EXPUNGE");
+    ours.hear("* 3 EXPUNGE");
+    ours.done(&idle);
+    ours.ok("UID STORE 4 +FLAGS (\\Flagged ours theirs)");
+    let (_, end) = ours.run("UID MOVE 1 Sent");
+    assert!(end.starts_with("OK"), "{end}");
+    let end = ours.append("INBOX", "", "Subject: six\r\n\r\nx\r\n");
+    assert!(end.contains(&format!("[APPENDUID {validity} 5]")), "{end}");
+    eventually("the same view", || {
+        theirs.ok("NOOP");
+        ours.ok("NOOP");
+        (flags(&mut ours) == flags(theirs)).then_some(())
+    });
+    assert_eq!(flags(theirs).into_keys().collect::<Vec<_>>(), [2, 4, 5]);
+    assert!(flags(theirs)[&4].contains(&"ours".to_owned()), "{:?}", flags(theirs));
+}
+
+#[test]
+#[ignore = "needs dovecot-imapd"]
+fn dovecot_and_we_write_at_the_same_time() {
+    const EACH: usize = 40;
+    let (site, user) = site();
+    let server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    ours.append("INBOX", "", "Subject: first\r\n\r\nx\r\n");
+    let validity = select(&mut ours, "INBOX");
+    let mut dovecot = Dovecot::start(&site, &user);
+    assert_eq!(select(&mut dovecot.imap, "INBOX"), validity);
+    let write = |imap: &mut Imap, who: &str| -> Vec<(u32, String)> {
+        let one = |number| {
+            let subject = format!("{who} {number}");
+            let end = imap.append("INBOX", "", &format!("Subject: {subject}\r\n\r\nx\r\n"));
+            let uid = end.rsplit_once(']').unwrap().0.rsplit_once(' ').unwrap().1.parse().unwrap();
+            imap.ok(&format!("UID STORE {uid} +FLAGS (\\Seen {who})"));
+            if number % 4 == 0 {
+                imap.ok(&format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"));
+                imap.ok(&format!("UID EXPUNGE {uid}"));
+                return None;
+            }
+            Some((uid, subject))
+        };
+        (0..EACH).filter_map(one).collect()
+    };
+    let (mine, yours) = std::thread::scope(|scope| {
+        let mine = scope.spawn(|| write(&mut ours, "ours"));
+        let yours = scope.spawn(|| write(&mut dovecot.imap, "theirs"));
+        (mine.join().unwrap(), yours.join().unwrap())
+    });
+    let mut expected: BTreeMap<u32, String> = [(1, "first".to_owned())].into();
+    for (uid, subject) in mine.into_iter().chain(yours) {
+        assert!(expected.insert(uid, subject).is_none(), "UID {uid} was given out twice");
+    }
+    let seen = |imap: &mut Imap| -> BTreeMap<u32, String> {
+        let rows = imap.ok("UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])");
+        let row = |row: &String| {
+            let (_, uid) = row.split_once("UID ")?;
+            let uid = uid.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+            let subject = row.lines().find_map(|line| line.strip_prefix("Subject: "))?;
+            Some((uid, subject.trim().to_owned()))
+        };
+        rows.iter().filter_map(row).collect()
+    };
+    let theirs = &mut dovecot.imap;
+    eventually("the same view", || {
+        theirs.ok("NOOP");
+        ours.ok("NOOP");
+        (flags(&mut ours) == flags(theirs)).then_some(())
+    });
+    assert_eq!(seen(&mut ours), expected);
+    assert_eq!(seen(theirs), expected);
+    assert!(flags(theirs).iter().skip(1).all(|(_, flags)| flags.len() == 2), "{:?}", flags(theirs));
+}
