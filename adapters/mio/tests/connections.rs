@@ -172,6 +172,8 @@ fn the_end_is_announced_and_comes() {
     let mut imap = BufReader::new(connect(server.imap));
     assert!(line(&mut smtp).starts_with("220 ") && line(&mut imap).starts_with("* OK "));
     server.signal("TERM");
+    // What stops a process and its group sends two.
+    server.signal("TERM");
     assert!(line(&mut smtp).starts_with("421 "));
     assert!(line(&mut imap).starts_with("* BYE "));
     let mut rest = String::new();

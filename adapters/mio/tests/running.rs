@@ -262,6 +262,15 @@ fn changes_take_effect_without_a_restart_and_mistakes_do_not() {
     user_command(dir.path(), &["remove", "bob"]);
     is("bob@one.example", "550");
     is("help@one.example", "550");
+
+    server.hear("reloaded");
+    let mail = [("MAIL FROM:<>", "250"), ("RCPT TO:<ann@one.example>", "250"), ("DATA", "354"), (".", "250")];
+    smtp(exchange, &mail);
+    let heard = server.hear("\"delivered\"");
+    let number = |line: &str| number_after(line, "\"conn\":");
+    let (connected, delivered) =
+        (heard.lines().rfind(|line| line.contains("\"connected\"")), heard.lines().last());
+    assert_eq!(delivered.map(number), connected.map(number), "{heard}");
     let (status, _) = server.stop();
     assert!(status.success());
 }

@@ -170,11 +170,31 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.kind)?;
+        write!(f, "{}", self.kind)?;
         if !self.file.is_empty() {
-            write!(f, " at {}", String::from_utf8_lossy(&self.file))?;
+            write!(f, ": {}", String::from_utf8_lossy(&self.file))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            StoreErrorKind::NoSpace => "the file system is full",
+            StoreErrorKind::OverQuota => "the quota is used up",
+            StoreErrorKind::Busy => "another program holds the lock",
+            StoreErrorKind::NotFound => "it does not exist",
+            StoreErrorKind::AlreadyExists => "it exists already",
+            StoreErrorKind::BadName(_) => "not a mailbox name",
+            StoreErrorKind::Cannot => "impossible with this mailbox",
+            StoreErrorKind::Access => "permission denied",
+            StoreErrorKind::ReadOnly => "the file system is read-only",
+            StoreErrorKind::UidsExhausted => "all UIDs of this mailbox are used up",
+            StoreErrorKind::Aborted => "given up by the client",
+            StoreErrorKind::Temporary(errno) => return write!(f, "the system says {errno:?}"),
+        };
+        f.write_str(text)
     }
 }
 

@@ -29,7 +29,7 @@ use self::mailboxes::{Mailbox, MailboxKey};
 use self::selections::Selection;
 use self::uploads::Upload;
 use self::work::Done;
-use super::{Caller, FromOffice, FrontIndex, Password, ToOffice};
+use super::{Caller, ConnId, FromOffice, FrontIndex, Password, ToOffice};
 use crate::auth::AuthVerdict;
 use crate::disk::{Task, TaskInput};
 use crate::event::Event;
@@ -122,8 +122,8 @@ pub enum OfficeAction {
         /// Which.
         watch: WatchId,
     },
-    /// Log this.
-    Event(Event),
+    /// Log this; the connection it comes from, if it comes from one.
+    Event(Option<ConnId>, Event),
 }
 
 /// The one office of a process.
@@ -164,8 +164,8 @@ impl Desk<'_> {
         self.answer(caller, FromOffice::Imap { conn: caller.conn, answer: Box::new(answer) });
     }
 
-    fn event(&mut self, event: Event) {
-        self.out.push(OfficeAction::Event(event));
+    fn event(&mut self, conn: Option<ConnId>, event: Event) {
+        self.out.push(OfficeAction::Event(conn, event));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the main thread does while the others serve: signals, the control socket, directory watches.
 //!
 //! * SIGHUP, or `reload` on the socket: the configuration is read again; a bad one is reported and the old one kept.
-//! * SIGTERM, SIGINT: the server ends in good order within [`SHUTDOWN`]; a second one ends it at once.
+//! * SIGTERM, SIGINT: the server ends in good order within [`SHUTDOWN`]; another one [`ONE_WISH`] later ends it at once.
 //! * The socket `control.sock` in the state directory is for the server's own user and root. One line is one command,
 //!   the answer ends with the connection: `ok …` or `error …`.
 
@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::UnixListener;
@@ -27,6 +27,9 @@ use super::{Reload, Reloaded};
 
 /// The server ends in good order within this long.
 pub(super) const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Signals within this time are one wish to end: whoever stops a process and its group sends two.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// The socket's name in the state directory.
 pub(super) const CONTROL_SOCKET: &str = "control.sock";
@@ -46,6 +49,7 @@ pub(super) struct Control {
     socket_path: PathBuf,
     hangup: mio::net::UnixStream,
     end: mio::net::UnixStream,
+    impatient: Arc<AtomicBool>,
     watcher: Arc<Watcher>,
     shared: Arc<Shared>,
     loops: Vec<LoopSender>,
@@ -68,24 +72,25 @@ pub(super) struct Parties {
 pub(super) struct Signals {
     hangup: UnixStream,
     end: UnixStream,
+    /// The next SIGTERM or SIGINT ends the process.
+    impatient: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// From now on signals wait for the control thread. A second SIGTERM or SIGINT ends the process.
+    /// From now on signals wait for the control thread.
     pub(super) fn catch() -> io::Result<Self> {
         let (hangup, on_hangup) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(SIGHUP, on_hangup)?;
         let (end, on_end) = UnixStream::pair()?;
-        let again = Arc::new(AtomicBool::new(false));
+        let impatient = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, again.clone())?;
-            signal_hook::flag::register(signal, again.clone())?;
+            signal_hook::flag::register_conditional_shutdown(signal, 1, impatient.clone())?;
             signal_hook::low_level::pipe::register(signal, on_end.try_clone()?)?;
         }
         for stream in [&hangup, &end] {
             stream.set_nonblocking(true)?;
         }
-        Ok(Signals { hangup, end })
+        Ok(Signals { hangup, end, impatient })
     }
 }
 
@@ -119,6 +124,7 @@ impl Control {
             socket_path,
             hangup,
             end,
+            impatient: signals.impatient,
             watcher,
             shared,
             loops,
@@ -148,6 +154,10 @@ impl Control {
                         sd_notify_quietly(&[sd_notify::NotifyState::Ready]);
                     }
                     END if drain(&mut self.end) => {
+                        std::thread::spawn(move || {
+                            std::thread::sleep(ONE_WISH);
+                            self.impatient.store(true, Ordering::Relaxed);
+                        });
                         // A path that is gone already is as good.
                         let _ = fs::remove_file(&self.socket_path);
                         return Ok(());

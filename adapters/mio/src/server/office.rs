@@ -165,7 +165,7 @@ impl OfficeThread {
                     }
                 }
                 OfficeAction::Unwatch { watch } => self.watcher.unwatch(watch),
-                OfficeAction::Event(event) => self.log.event(None, &event),
+                OfficeAction::Event(conn, event) => self.log.event(conn, &event),
             }
         }
     }

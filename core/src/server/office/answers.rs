@@ -404,15 +404,13 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         | StoreErrorKind::BadName(_)
         | StoreErrorKind::Cannot
         | StoreErrorKind::Aborted => return,
-        StoreErrorKind::NoSpace => "the file system is full: make room, the sender tries again",
-        StoreErrorKind::OverQuota => "the quota is used up: raise it or make room, the sender tries again",
-        StoreErrorKind::Busy => "another program holds the lock: see who in dovecot-uidlist.lock",
-        StoreErrorKind::Access => {
-            "the system does not let us: check owner and mode of the file and its directories"
-        }
-        StoreErrorKind::ReadOnly => "the file system is mounted read-only",
-        StoreErrorKind::UidsExhausted => "all UIDs of this mailbox are used up: move its mail to a new one",
+        StoreErrorKind::NoSpace => "make room, the sender tries again",
+        StoreErrorKind::OverQuota => "raise it or make room, the sender tries again",
+        StoreErrorKind::Busy => "see who in dovecot-uidlist.lock",
+        StoreErrorKind::Access => "check owner and mode of the file and its directories",
+        StoreErrorKind::ReadOnly => "see why it is mounted so",
+        StoreErrorKind::UidsExhausted => "move its mail to a new one",
         StoreErrorKind::Temporary(_) => "see the kernel's log for this file system",
     };
-    desk.event(Event::StoreTrouble { place: place.to_string(), what: format!("{error}: {advice}") });
+    desk.event(None, Event::StoreTrouble { place: place.to_string(), what: format!("{error}; {advice}") });
 }

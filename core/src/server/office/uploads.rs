@@ -23,7 +23,7 @@ use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::deliver::{Delivered, DeliveryTarget, deliver};
 use crate::maildir::folder::FolderName;
 use crate::mime::header;
-use crate::server::FromOffice;
+use crate::server::{ConnId, FromOffice};
 use crate::smtp::server::{CommitVerdict, Transaction};
 use crate::ticket::Ticket;
 
@@ -201,12 +201,12 @@ impl Office {
         self.release_upload(caller, job);
         let verdict = match result {
             Ok(delivered) => {
-                self.tell_delivered(transaction, core::mem::take(subject), delivered, desk);
+                self.tell_delivered(caller.conn, transaction, core::mem::take(subject), delivered, desk);
                 CommitVerdict::Done
             }
             Err(error) => {
                 let why = error.to_string();
-                desk.event(Event::NotDelivered { id: transaction.id.clone(), why });
+                desk.event(Some(caller.conn), Event::NotDelivered { id: transaction.id.clone(), why });
                 let to = recipients(transaction).map(|account| account.maildir.as_slice()).next();
                 trouble(&alloc::string::String::from_utf8_lossy(to.unwrap_or_default()), &error, desk);
                 verdict(&error)
@@ -281,6 +281,7 @@ impl Office {
 
     fn tell_delivered(
         &mut self,
+        conn: ConnId,
         transaction: &Transaction,
         subject: Vec<u8>,
         delivered: Delivered,
@@ -288,7 +289,7 @@ impl Office {
     ) {
         let (id, from) = (transaction.id.clone(), transaction.reverse_path.clone());
         let to = recipients(transaction).map(|account| account.address.clone()).collect();
-        desk.event(Event::Delivered { id, from, to, size: delivered.size, subject });
+        desk.event(Some(conn), Event::Delivered { id, from, to, size: delivered.size, subject });
         let roots: BTreeSet<Root> =
             recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {
