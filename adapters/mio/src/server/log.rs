@@ -2,11 +2,8 @@
 //!
 //! Text for people and files, JSON for collectors; both go to the standard error, where systemd's journal takes them.
 //! The same lines go to our own journal in the state directory.
-//! Addresses and subjects come from strangers: they are written with their control characters escaped. The core's
+//! Addresses and subjects come from strangers: they are quoted, and without control characters. The core's
 //! events hold no passwords and no message texts.
-
-use std::borrow::Cow;
-use std::fmt::Write;
 
 use postier_core::event::Event;
 use postier_core::machine::CloseReason;
@@ -70,24 +67,24 @@ impl EventLog {
             Event::Connected { peer, service } => info!(conn, %peer, service, "connected"),
             Event::Refused { peer, why } => warn!(conn, %peer, why, "connection refused"),
             Event::Disconnected { reason } => info!(conn, reason = reason_name(*reason), "disconnected"),
-            Event::LoggedIn { account } => info!(conn, account = %printable(account.as_bytes()), "logged in"),
+            Event::LoggedIn { account } => info!(conn, account = printable(account.as_bytes()), "logged in"),
             Event::LoginFailed { login, peer } => {
-                warn!(conn, %peer, login = %printable(login.as_bytes()), "login failed");
+                warn!(conn, %peer, login = printable(login.as_bytes()), "login failed");
             }
             Event::Delivered { id, from, to, size, subject } => {
                 let to = to.iter().map(|to| printable(to)).collect::<Vec<_>>().join(" ");
                 let (from, subject) = (printable(from), printable(subject));
-                info!(conn, %id, %from, %to, size, %subject, "delivered");
+                info!(conn, %id, from, to, size, subject, "delivered");
             }
             Event::NotDelivered { id, why } => {
-                warn!(conn, %id, why = %printable(why.as_bytes()), "not delivered")
+                warn!(conn, %id, why = printable(why.as_bytes()), "not delivered")
             }
             Event::AddressRefused { path, why } => {
-                info!(conn, path = %printable(path), why, "address refused");
+                info!(conn, path = printable(path), why, "address refused")
             }
             Event::StoreTrouble { place, what } => {
                 let (place, what) = (printable(place.as_bytes()), printable(what.as_bytes()));
-                tracing::error!(conn, %place, %what, "trouble in the mail store");
+                tracing::error!(conn, place, what, "trouble in the mail store");
             }
             Event::Abuse { what } => warn!(conn, what, "abuse"),
         }
@@ -106,22 +103,17 @@ fn reason_name(reason: CloseReason) -> &'static str {
     }
 }
 
-/// Octets as a line of a log: UTF-8 where it is, everything that could move a terminal's cursor escaped.
-fn printable(octets: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(octets);
-    if !text.chars().any(char::is_control) {
-        return text;
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() {
-            // Writing to a string does not fail.
-            let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
+/// Octets as a value in a log, which text quotes and JSON escapes: UTF-8 where it is, and a replacement character for all
+/// that could move a terminal's cursor or turn its line around.
+fn printable(octets: &[u8]) -> String {
+    let shown = |c: char| match c {
+        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
         }
-    }
-    out.into()
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    String::from_utf8_lossy(octets).chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +124,8 @@ mod tests {
     fn strangers_cannot_write_lines_of_their_own() {
         assert_eq!(printable(b"plain"), "plain");
         assert_eq!(printable("Grüße".as_bytes()), "Grüße");
-        assert_eq!(printable(b"a\r\nERROR \x1b[2J\xff"), "a\\r\\nERROR \\u{1b}[2J\u{fffd}");
+        let replaced = "a\u{fffd}\u{fffd}ERROR \u{fffd}[2J\u{fffd}";
+        assert_eq!(printable(b"a\r\nERROR \x1b[2J\xff"), replaced);
+        assert_eq!(printable("moc\u{202e}.\u{2028}\u{9b}2J".as_bytes()), "moc\u{fffd}.\u{fffd}\u{fffd}2J");
     }
 }
