@@ -20,6 +20,8 @@ use crate::maildir::mailbox::{Change, MailboxState};
 
 /// A selected mailbox that cannot be watched is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks that a watch asks for: a busy mailbox is not looked at for each of its files.
+const LOOK_GAP: Duration = Duration::from_millis(200);
 /// A mailbox nobody has selected stays in memory this long.
 const KEEP_UNUSED: Duration = Duration::from_secs(120);
 
@@ -52,6 +54,8 @@ pub(super) struct Mailbox {
     pub(super) selected: BTreeSet<SelectionId>,
     watch: Watch,
     used: Instant,
+    /// The last look on nobody's behalf.
+    looked: Instant,
     /// Messages from this UID on have not been `\Recent` in any session of this process.
     recent_from: u32,
     /// Of those, the ones that were found in `new/`.
@@ -62,7 +66,8 @@ pub(super) struct Mailbox {
 enum Watch {
     #[default]
     No,
-    Watched(WatchId),
+    /// With the instant of a look that has been put off.
+    Watched(WatchId, Option<Instant>),
     /// Next look at this instant.
     Polled(Instant),
 }
@@ -72,7 +77,7 @@ impl Mailbox {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.watch {
             Watch::Polled(instant) => Some(instant),
-            Watch::Watched(_) => None,
+            Watch::Watched(_, look) => look,
             Watch::No => self.is_idle().then(|| self.used.plus(KEEP_UNUSED)),
         }
     }
@@ -190,24 +195,30 @@ impl Office {
         let Some(mailbox) = self.mailboxes.get_mut(key) else { return };
         match (&mailbox.watch, mailbox.selected.is_empty()) {
             (Watch::No, false) => {
-                mailbox.watch = Watch::Watched(id);
+                mailbox.watch = Watch::Watched(id, None);
                 self.watches.insert(id, key.clone());
                 desk.out.push(OfficeAction::Watch { watch: id, path: key.path() });
             }
-            (Watch::Watched(watch), true) => {
+            (Watch::Watched(watch, _), true) => {
                 let watch = *watch;
                 mailbox.watch = Watch::No;
                 self.watches.remove(&watch);
                 desk.out.push(OfficeAction::Unwatch { watch });
             }
             (Watch::Polled(_), true) => mailbox.watch = Watch::No,
-            (Watch::No, true) | (Watch::Watched(_) | Watch::Polled(_), false) => {}
+            (Watch::No, true) | (Watch::Watched(..) | Watch::Polled(_), false) => {}
         }
     }
 
     pub(super) fn handle_directory(&mut self, watch: WatchId, desk: &mut Desk<'_>) {
-        if let Some(key) = self.watches.get(&watch).cloned() {
-            self.look_at(key, desk);
+        let Some(key) = self.watches.get(&watch).cloned() else { return };
+        let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
+        let earliest = mailbox.looked.plus(LOOK_GAP);
+        if earliest <= desk.now.instant {
+            return self.look_at(key, desk);
+        }
+        if let Watch::Watched(_, put_off) = &mut mailbox.watch {
+            *put_off = Some(earliest);
         }
     }
 
@@ -223,6 +234,9 @@ impl Office {
     pub(super) fn look_at(&mut self, key: MailboxKey, desk: &mut Desk<'_>) {
         let waits = |mailbox: &Mailbox| matches!(mailbox.queue.back(), Some(Work::Sync { .. }));
         if self.mailboxes.get(&key).is_some_and(|mailbox| mailbox.state.is_some() && !waits(mailbox)) {
+            if let Some(mailbox) = self.mailboxes.get_mut(&key) {
+                mailbox.looked = desk.now.instant;
+            }
             self.enqueue(key, Work::Sync { move_new: false, then: Vec::new() }, desk);
         }
     }
@@ -247,7 +261,11 @@ impl Office {
                     mailbox.watch = Watch::Polled(now.plus(LOOK_EVERY));
                     self.look_at(key, desk);
                 }
-                Watch::No | Watch::Watched(_) => {
+                Watch::Watched(watch, _) => {
+                    mailbox.watch = Watch::Watched(watch, None);
+                    self.look_at(key, desk);
+                }
+                Watch::No => {
                     self.mailboxes.remove(&key);
                 }
             }
@@ -258,7 +276,10 @@ impl Office {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::{Now, WallTime};
+    use crate::maildir::context::{HostFacts, StoreContext};
     use alloc::string::ToString;
+    use alloc::sync::Arc;
 
     #[test]
     fn nothing_of_a_forgotten_mailbox_is_recent_and_the_next_one_begins_anew() {
@@ -269,5 +290,42 @@ mod tests {
         assert!(mailbox.recent.is_empty());
         mailbox.note_recent([1].into_iter());
         assert_eq!(mailbox.claim_recent().to_string(), "1");
+    }
+
+    fn office_with_a_watched_inbox() -> (Office, MailboxKey) {
+        let started = WallTime { secs: 1_700_000_000, micros: 0 };
+        let facts = HostFacts { host: b"mx".to_vec(), pid: 7, started, booted: None, seed: 1 };
+        let mut office = Office::new(Arc::new(StoreContext::new(facts)));
+        let key = MailboxKey { root: Root::new(b"/m"), folder: FolderName::inbox() };
+        let mailbox = Mailbox {
+            state: Some(MailboxState::default()),
+            selected: [SelectionId(1)].into(),
+            watch: Watch::Watched(WatchId(1), None),
+            ..Mailbox::default()
+        };
+        office.mailboxes.insert(key.clone(), mailbox);
+        office.watches.insert(WatchId(1), key.clone());
+        (office, key)
+    }
+
+    #[test]
+    fn looks_that_a_watch_asks_for_keep_a_distance_and_none_is_lost() {
+        let (mut office, key) = office_with_a_watched_inbox();
+        let at =
+            |millis: u64| Now { instant: Instant::from_micros(millis * 1000), wall: WallTime::default() };
+        let looks = |office: &mut Office, now, look: &dyn Fn(&mut Office, &mut Desk<'_>)| {
+            let mut out = Vec::new();
+            look(office, &mut Desk { now, out: &mut out });
+            // The task is done at once, for the next one to be able to start.
+            office.mailboxes.get_mut(&key).unwrap().busy = false;
+            out.iter().filter(|action| matches!(action, OfficeAction::Run(..))).count()
+        };
+        let changed = |office: &mut Office, desk: &mut Desk<'_>| office.handle_directory(WatchId(1), desk);
+        assert_eq!(looks(&mut office, at(1000), &changed), 1);
+        assert_eq!(looks(&mut office, at(1010), &changed), 0);
+        assert_eq!(looks(&mut office, at(1020), &changed), 0);
+        assert_eq!(office.poll_timeout(), Some(at(1200).instant));
+        assert_eq!(looks(&mut office, at(1200), &|office, desk| office.look_after_mailboxes(desk)), 1);
+        assert_eq!(office.poll_timeout(), None);
     }
 }
