@@ -66,7 +66,7 @@ impl Office {
         let targets =
             roots.into_iter().map(|root| DeliveryTarget { root, folder: FolderName::inbox() }).collect();
         let ctx = self.context.clone();
-        let task =
+        let mut task =
             Task::new(
                 move |disk| async move { Done::new(Outcome::Delivered(deliver(disk, ctx, targets).await)) },
             );
@@ -74,10 +74,19 @@ impl Office {
         let committed = commit.is_some();
         let subject = subject.unwrap_or_default();
         let purpose = Purpose::Delivery { transaction, subject, ticket: commit };
-        self.start_upload(caller, task, purpose, desk);
-        self.upload_input(caller, TaskInput::Chunk(body), desk);
         if committed {
-            self.upload_input(caller, TaskInput::Commit, desk);
+            // The message is whole: one journey to a worker, and no place of a chunk to free afterwards.
+            task.push_input(TaskInput::Chunk(body));
+            task.push_input(TaskInput::Commit);
+            let job = self.start_upload(caller, task, purpose, desk);
+            if let Some(upload) = self.uploads.get_mut(&job)
+                && let Some(task) = upload.task.take()
+            {
+                feed(job, upload, task, desk);
+            }
+        } else {
+            self.start_upload(caller, task, purpose, desk);
+            self.upload_input(caller, TaskInput::Chunk(body), desk);
         }
     }
 
@@ -246,12 +255,19 @@ impl Office {
         }
     }
 
-    fn start_upload(&mut self, caller: Caller, task: StoreTask, purpose: Purpose, desk: &mut Desk<'_>) {
+    fn start_upload(
+        &mut self,
+        caller: Caller,
+        task: StoreTask,
+        purpose: Purpose,
+        desk: &mut Desk<'_>,
+    ) -> JobId {
         self.abandon_upload(caller, desk);
         let job = self.job();
         let upload = Upload { caller, task: Some(task), inputs: VecDeque::new(), purpose, failed: None };
         self.uploads.insert(job, upload);
         self.upload_of.insert(caller, job);
+        job
     }
 
     /// The task failed while octets still come: they are dropped, and the commit will be told.
