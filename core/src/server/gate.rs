@@ -35,7 +35,7 @@ impl Full {
     pub const fn why(self) -> &'static str {
         match self {
             Full::InAll => "too many connections in all ([limits] connections)",
-            Full::FromAddress => "too many connections from one address ([limits] per_address)",
+            Full::FromAddress => "too many connections from one address ([limits] connections_per_address)",
         }
     }
 

@@ -237,7 +237,9 @@ impl AddressError {
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Missing => "There is no address; write it as <user@example.org>",
-            Self::Brackets => "The angle brackets do not match; write the address as <user@example.org>",
+            Self::Brackets => {
+                "The address does not end where its angle brackets do; write it as <user@example.org>"
+            }
             Self::LocalPart => {
                 "The part before the @ is not valid; put it in double quotes if it holds special characters"
             }

@@ -356,17 +356,23 @@ fn listen(source: &Source<'_>, section: &Table<'_, '_>) -> Listen {
         };
         let Some(found) = section.listeners(service.name(), port) else { return (service, everywhere()) };
         for Located { value: address, span } in &found {
-            // Port 0 is another one each time.
-            let other = taken.iter().find(|(other, _)| other == address && address.port() != 0);
-            if let Some((_, other)) = other {
-                let title = format!("{address} is for `{}` already", other.name());
+            if let Some((other, of)) = taken.iter().find(|(other, _)| overlap(*other, *address)) {
+                let title =
+                    format!("{address} of `{}` is taken by {other} of `{}`", service.name(), of.name());
                 let problem = source.error(title, span.clone(), "");
-                source.report(problem.advise("give each service a port of its own"));
+                source.report(problem.advise("leave one of them out, or give each a port of its own"));
             }
             taken.push((*address, service));
         }
         (service, found.into_iter().map(|address| address.value).collect())
     }))
+}
+
+/// Whether two sockets cannot listen on these. Port 0 is another one each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    let everywhere = a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified());
+    one.port() == other.port() && one.port() != 0 && (a == b || everywhere)
 }
 
 fn limits(section: &Table<'_, '_>) -> Limits {

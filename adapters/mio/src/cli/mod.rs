@@ -29,6 +29,8 @@ const CONFIG: &str = "/etc/postier/postier.toml";
     max_term_width = 100,
     after_help = "\
 Examples:
+  postier try                           a server to play with, on this machine alone
+  postier serve                         what /etc/postier/postier.toml says
   postier user add you@example.org      an account, its password asked for
   postier config check                  what would be served, and what is wrong"
 )]
