@@ -1,7 +1,7 @@
 //! What the main thread does while the others serve: signals, the control socket, directory watches.
 //!
 //! * SIGHUP, or `reload` on the socket: the configuration is read again; a bad one is reported and the old one kept.
-//! * SIGTERM, SIGINT: the server ends in good order within [`SHUTDOWN`]; another one [`ONE_WISH`] later ends it at once.
+//! * SIGTERM, SIGINT: the server ends in good order within ten seconds; another one [`ONE_WISH`] later ends it at once.
 //! * The socket `control.sock` in the state directory is for the server's own user and root. One line is one command,
 //!   the answer ends with the connection: `ok …` or `error …`.
 
@@ -25,8 +25,8 @@ use super::mailroom::{LoopSender, OfficeSender, ToLoop, ToOfficeThread};
 use super::watch::Watcher;
 use super::{Reload, Reloaded};
 
-/// The server ends in good order within this long.
-pub(super) const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Sessions have this long to end in good order; the store has the rest of ten seconds.
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(8);
 
 /// Signals within this time are one wish to end: whoever stops a process and its group sends two.
 const ONE_WISH: Duration = Duration::from_secs(1);

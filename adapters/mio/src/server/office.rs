@@ -20,8 +20,8 @@ use super::workers::Pool;
 const STORE_THREADS: usize = 16;
 /// Inputs taken before the loops are woken.
 const BATCH: usize = 64;
-/// How long everything under way may take once the server ends.
-const FINISH: Duration = Duration::from_secs(10);
+/// How long everything under way may take once the sessions are over.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// A store task for a worker.
 struct StoreJob(JobId, StoreTask);
