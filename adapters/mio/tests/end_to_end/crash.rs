@@ -14,17 +14,43 @@ const IMAP_SESSIONS: usize = 3;
 /// Acknowledged in a round before the kill.
 const ACKNOWLEDGED: usize = 40;
 
-/// Subjects that the server has taken.
+/// What the server has said about mails, by their subjects.
 #[derive(Default)]
-struct Taken {
-    subjects: Mutex<Vec<String>>,
+struct Ledger {
+    words: Mutex<Words>,
     count: AtomicUsize,
 }
 
-impl Taken {
-    fn note(&self, subject: String) {
-        self.subjects.lock().unwrap().push(subject);
+#[derive(Default)]
+struct Words {
+    /// Taken, with the UID if it was told.
+    taken: BTreeMap<String, Option<u32>>,
+    /// An EXPUNGE was sent and not answered: there or not.
+    doubtful: BTreeSet<String>,
+    /// Expunged.
+    gone: BTreeSet<String>,
+}
+
+impl Ledger {
+    fn taken(&self, subject: &str, uid: Option<u32>) {
+        self.words.lock().unwrap().taken.insert(subject.to_owned(), uid);
         self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn doubtful(&self, subject: &str) {
+        let mut words = self.words.lock().unwrap();
+        words.taken.remove(subject);
+        words.doubtful.insert(subject.to_owned());
+    }
+
+    fn gone(&self, subject: &str) {
+        let mut words = self.words.lock().unwrap();
+        words.doubtful.remove(subject);
+        words.gone.insert(subject.to_owned());
+    }
+
+    fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
     }
 }
 
@@ -36,7 +62,7 @@ fn message(subject: &str) -> String {
 }
 
 /// Sends mails to ann and bob until the server is gone.
-fn send(smtp: &mut Smtp, name: &str, taken: &Taken) -> io::Result<()> {
+fn send(smtp: &mut Smtp, name: &str, ledger: &Ledger) -> io::Result<()> {
     for number in 0.. {
         let subject = format!("{name}-{number}");
         smtp.wire().try_write(
@@ -48,14 +74,23 @@ fn send(smtp: &mut Smtp, name: &str, taken: &Taken) -> io::Result<()> {
         smtp.wire().try_write(format!("{}.\r\n", message(&subject)).as_bytes())?;
         let reply = smtp.reply().ok_or(io::ErrorKind::UnexpectedEof)?;
         assert_eq!(reply.code, 250, "{reply:?}");
-        taken.note(subject);
+        ledger.taken(&subject, None);
     }
     Ok(())
 }
 
-/// Appends to ann's Archive until the server is gone, and changes flags meanwhile.
-fn append(imap: &mut Imap, name: &str, taken: &Taken) -> io::Result<()> {
-    let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
+/// The end of the command `x`.
+fn end_of_command(imap: &mut Imap) -> io::Result<String> {
+    loop {
+        let response = imap.response().ok_or(io::ErrorKind::UnexpectedEof)?;
+        if response.starts_with("x ") {
+            return Ok(response);
+        }
+    }
+}
+
+/// Appends to ann's Archive until the server is gone; meanwhile changes flags, and expunges every third.
+fn append(imap: &mut Imap, name: &str, ledger: &Ledger) -> io::Result<()> {
     for number in 0.. {
         let subject = format!("{name}-{number}");
         let text = message(&subject);
@@ -64,17 +99,19 @@ fn append(imap: &mut Imap, name: &str, taken: &Taken) -> io::Result<()> {
             text.len()
         );
         imap.wire().try_write(command.as_bytes())?;
-        for expected in ["x OK [APPENDUID ", "x OK"] {
-            let end = loop {
-                let response = imap.response().ok_or_else(gone)?;
-                if response.starts_with("x ") {
-                    break response;
-                }
-            };
-            assert!(end.starts_with(expected), "{end}");
-            if expected.contains("APPENDUID") {
-                taken.note(subject.clone());
+        let end = end_of_command(imap)?;
+        assert!(end.starts_with("x OK [APPENDUID "), "{end}");
+        let uid = end.split_once(']').and_then(|(code, _)| code.rsplit(' ').next()?.parse().ok()).unwrap();
+        ledger.taken(&subject, Some(uid));
+        assert!(end_of_command(imap)?.starts_with("x OK"));
+        if number % 3 == 2 {
+            ledger.doubtful(&subject);
+            let command = format!("x UID STORE {uid} +FLAGS (\\Deleted)\r\nx UID EXPUNGE {uid}\r\n");
+            imap.wire().try_write(command.as_bytes())?;
+            for _ in 0..2 {
+                assert!(end_of_command(imap)?.starts_with("x OK"));
             }
+            ledger.gone(&subject);
         }
     }
     Ok(())
@@ -99,7 +136,7 @@ fn by_uid(imap: &mut Imap, mailbox: &str) -> (String, BTreeMap<u32, String>) {
 #[ignore = "needs a minute: twenty kills"]
 fn twenty_kills_lose_no_acknowledged_mail_and_double_none() {
     let site = Site::new();
-    let (mailed, appended) = (Taken::default(), Taken::default());
+    let (mailed, appended) = (Ledger::default(), Ledger::default());
     let mut known: BTreeMap<&'static str, (String, BTreeMap<u32, String>)> = BTreeMap::new();
     for round in 0..=ROUNDS {
         let server = Server::start(&site);
@@ -107,7 +144,7 @@ fn twenty_kills_lose_no_acknowledged_mail_and_double_none() {
         if round == ROUNDS {
             break;
         }
-        let begun = mailed.count.load(Ordering::SeqCst) + appended.count.load(Ordering::SeqCst);
+        let begun = mailed.count() + appended.count();
         std::thread::scope(|scope| {
             for session in 0..SMTP_SESSIONS {
                 let mut smtp = server.exchange();
@@ -124,14 +161,14 @@ fn twenty_kills_lose_no_acknowledged_mail_and_double_none() {
             }
             let enough = begun + ACKNOWLEDGED + round;
             eventually("enough acknowledged mails", || {
-                let count = mailed.count.load(Ordering::SeqCst) + appended.count.load(Ordering::SeqCst);
+                let count = mailed.count() + appended.count();
                 (count >= enough).then_some(())
             });
             server.kill();
         });
         whole(&site);
     }
-    assert!(mailed.count.load(Ordering::SeqCst) > 0 && appended.count.load(Ordering::SeqCst) > 0);
+    assert!(mailed.count() > 0 && appended.count() > 0);
 }
 
 /// Every file is a whole message, and none is there twice.
@@ -150,26 +187,37 @@ fn whole(site: &Site) {
 /// What clients see after a start: everything acknowledged, and under the UIDs they know.
 fn look(
     server: &Server,
-    mailed: &Taken,
-    appended: &Taken,
+    mailed: &Ledger,
+    appended: &Ledger,
     known: &mut BTreeMap<&'static str, (String, BTreeMap<u32, String>)>,
 ) {
-    for (name, user, mailbox, taken) in [
+    for (name, user, mailbox, ledger) in [
         ("ann's inbox", "ann", "INBOX", mailed),
         ("bob's inbox", "bob", "INBOX", mailed),
         ("ann's archive", "ann", "Archive", appended),
     ] {
         let mut imap = server.imap(user);
         let (validity, now) = by_uid(&mut imap, mailbox);
-        let subjects: BTreeSet<&String> = now.values().collect();
-        assert_eq!(subjects.len(), now.len(), "{name}: one message under two UIDs");
-        for subject in &*taken.subjects.lock().unwrap() {
-            assert!(subjects.contains(subject), "{name}: {subject} was acknowledged and is lost");
+        let by_subject: BTreeMap<&String, u32> = now.iter().map(|(uid, subject)| (subject, *uid)).collect();
+        assert_eq!(by_subject.len(), now.len(), "{name}: one message under two UIDs");
+        let words = ledger.words.lock().unwrap();
+        for (subject, told) in &words.taken {
+            let uid = by_subject.get(subject);
+            let uid = uid.unwrap_or_else(|| panic!("{name}: {subject} was acknowledged and is lost"));
+            assert!(told.is_none_or(|told| told == *uid), "{name}: {subject} was {told:?} and is {uid}");
+        }
+        for subject in &words.gone {
+            assert!(!by_subject.contains_key(subject), "{name}: {subject} was expunged and is back");
         }
         if let Some((known_validity, before)) = known.get(name) {
             assert_eq!(&validity, known_validity, "{name}");
             for (uid, subject) in before {
-                assert_eq!(now.get(uid), Some(subject), "{name}: UID {uid}");
+                let is = now.get(uid);
+                let left = words.gone.contains(subject) || words.doubtful.contains(subject);
+                assert!(
+                    is == Some(subject) || is.is_none() && left,
+                    "{name}: UID {uid} was {subject}, is {is:?}"
+                );
             }
         }
         // It can be written, whatever lock was left.
