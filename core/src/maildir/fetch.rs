@@ -16,8 +16,10 @@
 //! Literals have the size the octets have. Where a file is sent as it lies on the disk that size is the one in
 //! its name (`,W=`), unless the name is wrong about the size of the file; then it is counted.
 //!
-//! A message whose file is gone is left out, and [`FetchPage::gone`] says so. An error of the disk ends the
-//! page before the message it happened at; it is reported when that message is the first.
+//! A message whose file is gone is left out, and [`FetchPage::gone`] says so; so is one that the system does not let
+//! us read, for a program that runs as root leaves one now and then, and the rest of the mailbox is none the worse. Any other
+//! error of the disk ends the page before the message it happened at; it is reported when that message is the
+//! first.
 //!
 //! Line ends are CRLF, a NUL is sent as `\x80` (RFC 9051 §4.3), other octets as they are; but a bare CR among
 //! filtered header fields becomes a space.
@@ -25,7 +27,7 @@
 mod item;
 pub(super) mod source;
 
-use super::context::{Root, StoreError};
+use super::context::{Root, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::mailbox::{Message, Messages};
 use super::reader::{Failure, Reader};
@@ -120,7 +122,7 @@ pub fn render_known(
 /// The files in the page are open; whoever takes the page closes them.
 ///
 /// # Errors
-/// What the file system says of the mailbox, or of the first message. [`StoreErrorKind::Cannot`](super::context::StoreErrorKind::Cannot) for a request
+/// What the file system says of the mailbox, or of the first message. [`StoreErrorKind::Cannot`] for a request
 /// that wants more of one message than [`ROW_BYTES_MAX`].
 pub async fn fetch(
     disk: Disk,
@@ -205,6 +207,9 @@ async fn fill(
                 }
                 match failure {
                     Failure::Gone => page.gone = true,
+                    Failure::Store(error) if error.kind == StoreErrorKind::Access => {
+                        page.unreadable.push(message.uid);
+                    }
                     Failure::Store(error) if page.rows.is_empty() => return Err(error),
                     Failure::Store(_) => {
                         page.next = Some(message.uid);

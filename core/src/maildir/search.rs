@@ -16,12 +16,13 @@
 //! Texts match as substrings, in any case, by Unicode's lower-case mapping of single characters. A text that
 //! goes over the end of a line or a part is not found, but one that goes over the folding of a header field is.
 //!
-//! A message whose file is gone does not match. One that cannot be read ends the search.
+//! A message whose file is gone does not match, nor does one that the system does not let us read. Any other error of
+//! the disk ends the search.
 
 mod program;
 mod text;
 
-use super::context::{Root, StoreError};
+use super::context::{Root, StoreError, StoreErrorKind};
 use super::fetch::source::Source;
 use super::folder::FolderName;
 use super::mailbox::Messages;
@@ -114,6 +115,7 @@ async fn search_with(reader: &mut Reader, scope: &Scope, query: &SearchQuery) ->
             match verdict {
                 Ok(true) => found.push(message.uid),
                 Ok(false) | Err(Failure::Gone) => {}
+                Err(Failure::Store(error)) if error.kind == StoreErrorKind::Access => {}
                 Err(Failure::Store(error)) => return Err(error),
             }
         }

@@ -22,6 +22,8 @@ pub(super) struct Fetching {
     request: Arc<FetchRequest>,
     /// Some message was gone.
     gone: bool,
+    /// Some message could not be read.
+    unreadable: bool,
 }
 
 impl Session {
@@ -36,7 +38,7 @@ impl Session {
         }
         let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
         let request = Arc::new(FetchRequest { items, recent: mailbox.recent.clone(), set_seen });
-        let fetching = Fetching { uid, uids, request, gone: false };
+        let fetching = Fetching { uid, uids, request, gone: false, unreadable: false };
         if fetching.uids.is_empty() {
             return self.end_fetch(&fetching, tx);
         }
@@ -78,6 +80,7 @@ impl Session {
             write_page(&page, &mailbox.view, tx);
         }
         fetching.gone |= page.gone;
+        fetching.unreadable |= !page.unreadable.is_empty();
         let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
         if fetching.uids.first().is_none_or(|first| next <= first) {
             // The office does not get on; without this the two would go round in circles.
@@ -93,6 +96,11 @@ impl Session {
     /// RFC 5530 §3: messages that are gone, though their EXPUNGE cannot be told now. UID FETCH of what is not there
     /// is no error (RFC 9051 §6.4.9).
     fn end_fetch(&mut self, fetching: &Fetching, tx: &mut SendQueue) {
+        if fetching.unreadable {
+            // RFC 5530 §3: nothing the client does will help.
+            let text = "Some of the messages cannot be read on the server, the others are sent";
+            return self.end(Status::No, Some(&Code::ContactAdmin), text, tx);
+        }
         if fetching.gone && !fetching.uid {
             let text = "Some of the messages are gone";
             return self.end(Status::No, Some(&Code::ExpungeIssued), text, tx);
@@ -169,7 +177,7 @@ mod tests {
         let rows = [3, 5, 9].into_iter().zip([12, 18, 23]).map(|(uid, end)| FetchRow { uid, end }).collect();
         let bytes = b"BODY[] {2}\r\nFLAGSxUID 9".to_vec();
         let files = [(12, range(0)), (18, range(2)), (23, range(4))].to_vec();
-        let page = FetchPage { rows, bytes, files, next: None, gone: false };
+        let page = FetchPage { rows, bytes, files, ..FetchPage::default() };
         let mut tx = SendQueue::default();
         write_page(&page, &view, &mut tx);
         let mut sent = Vec::new();

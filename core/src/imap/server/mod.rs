@@ -376,6 +376,8 @@ pub struct FetchPage {
     pub next: Option<u32>,
     /// Some message was gone when its turn came: end with `NO [EXPUNGEISSUED]`.
     pub gone: bool,
+    /// Messages whose files the system does not let us read: end with `NO [CONTACTADMIN]`.
+    pub unreadable: UidSet,
 }
 
 impl Answered<Result<FetchPage, Refusal>> {

@@ -281,9 +281,18 @@ fn an_error_ends_the_page_before_the_message() {
     disk.fail_at = Some((3, crate::disk::Errno::Io));
     let (first, rows, _) = page(&mut disk, wanted(&both, "BODY[TEXT]"), 0).unwrap();
     assert_eq!((rows.len(), first.next, first.gone), (1, Some(2), false));
-    disk.fail_at = Some((2, crate::disk::Errno::Access));
+    disk.fail_at = Some((2, crate::disk::Errno::Quota));
     let error = page(&mut disk, wanted(&both[1..], "BODY[TEXT]"), 0).unwrap_err();
-    assert_eq!((error.kind, &error.file[..]), (crate::maildir::context::StoreErrorKind::Access, &b"2.a"[..]));
+    assert_eq!(
+        (error.kind, &error.file[..]),
+        (crate::maildir::context::StoreErrorKind::OverQuota, &b"2.a"[..])
+    );
+    disk.fail_at = Some((2, crate::disk::Errno::Access));
+    let (second, rows, _) = page(&mut disk, wanted(&both, "BODY[TEXT]"), 0).unwrap();
+    assert_eq!(
+        (rows.len(), rows[0].0, second.unreadable, second.next),
+        (1, 2, [1].into_iter().collect(), None)
+    );
     disk.fail_at = None;
     let folder = FolderName::new(b"None").unwrap();
     let missing = disk.run(vec![], |disk| fetch(disk, root(), folder, wanted(&both, "BODY[]"))).unwrap();

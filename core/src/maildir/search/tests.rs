@@ -154,6 +154,8 @@ fn renamed_gone_and_unreadable_messages() {
     disk.move_file("/m/cur/2.a:2,FR", "/m/cur/2.a:2,FRS");
     disk.remove_file("/m/cur/3.a:2,DT");
     assert_eq!(run(&mut disk, &scope, query("NOT BODY nothing")), Ok(vec![10, 20]));
+    disk.fail_at = Some((2, crate::disk::Errno::Access));
+    assert_eq!(run(&mut disk, &scope, query("NOT BODY nothing")), Ok(vec![20]));
     disk.fail_at = Some((2, crate::disk::Errno::Io));
     let error = run(&mut disk, &scope, query("BODY x")).unwrap_err();
     assert_eq!(error.kind, StoreErrorKind::Temporary(crate::disk::Errno::Io));

@@ -14,7 +14,7 @@ use crate::imap::server::{
     Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SearchQuery, SelectionId, Status, StoreAction,
 };
 use crate::maildir::append::{Staged, discard_staged};
-use crate::maildir::context::StoreError;
+use crate::maildir::context::{StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Learned};
 use crate::maildir::mailbox::{MailboxState, Message};
 use crate::maildir::search;
@@ -97,6 +97,7 @@ impl Office {
         let answer = match result {
             Ok((page, learned)) => {
                 self.note_learned(mailbox, &learned);
+                self.report_unreadable(mailbox, &page.unreadable, desk);
                 Ok(page)
             }
             Err(error) => {
@@ -105,6 +106,15 @@ impl Office {
             }
         };
         desk.imap(caller, Answer::Fetch(ticket.answer(answer)));
+    }
+
+    /// One line for the first of them: the others are like it.
+    fn report_unreadable(&self, mailbox: &MailboxKey, unreadable: &UidSet, desk: &mut Desk<'_>) {
+        let Some(uid) = unreadable.first() else { return };
+        let state = self.mailboxes.get(mailbox).and_then(|mailbox| mailbox.state.as_ref());
+        let message = state.and_then(|state| state.messages.range(uid, uid).next());
+        let error = StoreError::new(StoreErrorKind::Access, message.map_or(&[], |message| message.base()));
+        trouble(&place(mailbox), &error, desk);
     }
 
     pub(super) fn search(

@@ -252,6 +252,8 @@ fn page(text: &str) -> FetchPage {
     for part in text.split(" | ").skip(1) {
         if let Some(next) = part.strip_prefix("next=") {
             page.next = Some(next.parse().unwrap());
+        } else if let Some(uids) = part.strip_prefix("unreadable ") {
+            page.unreadable = uids.split(',').map(|uid| uid.parse::<u32>().unwrap()).collect();
         } else if part == "gone" {
             page.gone = true;
         } else {
