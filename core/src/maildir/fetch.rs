@@ -141,7 +141,7 @@ async fn fetch_with(mut reader: Reader, wanted: Wanted) -> Result<(FetchPage, Ve
 }
 
 /// The sum of the RFC822.SIZE of all messages (RFC 8438); those whose size is not known are read, those that
-/// are gone count nothing.
+/// are gone or that the system does not let us read count nothing.
 ///
 /// # Errors
 /// What the file system says.
@@ -169,6 +169,7 @@ async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, Stor
                 match counted {
                     Ok(size) => size,
                     Err(Failure::Gone) => 0,
+                    Err(Failure::Store(error)) if error.kind == StoreErrorKind::Access => 0,
                     Err(Failure::Store(error)) => return Err(error),
                 }
             }

@@ -23,7 +23,7 @@ use crate::disk::Handle;
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, TlsInfo};
 use crate::send_queue::SendQueue;
-use crate::site::{BareNewline, LoginWithoutTls, Site};
+use crate::site::{Account, BareNewline, LoginWithoutTls, Site};
 use crate::{imap, smtp};
 
 /// What the adapter is to do.
@@ -230,8 +230,16 @@ impl Front {
     }
 
     /// A new configuration: connections opened from now on have its limits; addresses mean what it says at once.
-    pub fn reload(&mut self, site: Arc<Site>) {
+    /// Who reads mail of an account that is none any more has to go.
+    pub fn reload(&mut self, now: Now, site: Arc<Site>, out: &mut Vec<FrontAction>) {
         self.site = site;
+        let is_gone = |account: &Account| self.site.account_by_login(&account.address).is_none();
+        let gone = self.connections.iter().filter(|(_, c)| c.desk.account().is_some_and(is_gone));
+        let gone: Vec<ConnId> = gone.map(|(conn, _)| *conn).collect();
+        for conn in gone {
+            self.feed(now, conn, Plain::AccountGone, out);
+            out.push(FrontAction::Pump(conn));
+        }
     }
 
     fn feed(&mut self, now: Now, conn: ConnId, input: Plain, out: &mut Vec<FrontAction>) {
@@ -276,6 +284,7 @@ enum Plain {
     Timeout,
     Eof,
     Shutdown,
+    AccountGone,
 }
 
 impl Connection {
@@ -308,6 +317,8 @@ impl Connection {
                     Plain::Timeout => Input::Timeout,
                     Plain::Eof => Input::Eof,
                     Plain::Shutdown => Input::Notice(smtp::server::Notice::Shutdown),
+                    // The next MAIL of theirs is refused: the sender is nobody's address.
+                    Plain::AccountGone => return,
                 };
                 feed(&mut **session, now, input, tx, &mut desk::SmtpClerk { desk, site, out }, closing);
             }
@@ -317,6 +328,7 @@ impl Connection {
                     Plain::Timeout => Input::Timeout,
                     Plain::Eof => Input::Eof,
                     Plain::Shutdown => Input::Notice(imap::server::Notice::Shutdown),
+                    Plain::AccountGone => Input::Notice(imap::server::Notice::AccountGone),
                 };
                 feed(&mut **session, now, input, tx, &mut desk::ImapClerk { desk, site, out }, closing);
             }
@@ -420,20 +432,25 @@ fn settle<M: Machine>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::AuthVerdict;
     use crate::imap::server::{Answer, FetchPage};
     use crate::machine::WallTime;
     use crate::send_queue::FileRange;
-    use crate::site::{Account, Aliases, Secret, SiteParts};
+    use crate::site::{Aliases, Secret, SiteParts};
     use crate::ticket::TicketSource;
 
     fn front() -> Front {
+        Front::new(FrontIndex(0), site("ann"), 1)
+    }
+
+    /// A site with one account.
+    fn site(name: &str) -> Arc<Site> {
         let secret = Secret::new("{PLAIN}x");
-        let ann =
-            Account::new(b"ann".as_slice(), b"example.test".as_slice(), b"/m".to_vec(), secret).unwrap();
-        let (aliases, _) = Aliases::parse(b"postmaster: ann\n");
+        let ann = Account::new(name.as_bytes(), b"example.test".as_slice(), b"/m".to_vec(), secret).unwrap();
+        let (aliases, _) = Aliases::parse(alloc::format!("postmaster: {name}\n").as_bytes());
         let parts =
             SiteParts { accounts: [ann].into(), aliases, ..SiteParts::new("localhost", ["example.test"]) };
-        Front::new(FrontIndex(0), Arc::new(Site::build(parts).unwrap().0), 1)
+        Arc::new(Site::build(parts).unwrap().0)
     }
 
     fn ends(said: &[u8], service: Service, client_closes: bool) -> Vec<CloseReason> {
@@ -467,6 +484,29 @@ mod tests {
         assert_eq!(ends(within_data, Service::Smtp, false), [CloseReason::PeerClosed]);
         assert_eq!(ends(within_data, Service::Smtp, true), [CloseReason::PeerClosed]);
         assert_eq!(ends(b"STARTTLS\r\nNOOP\r\n", Service::Smtp, true), [CloseReason::ProtocolViolation]);
+    }
+
+    #[test]
+    fn a_session_ends_with_its_account() {
+        let (mut front, mut out, conn) = (front(), Vec::new(), ConnId(7));
+        let (now, peer, tls) = (Now::default(), [192, 0, 2, 1].into(), Some(TlsInfo::default()));
+        front.open(now, conn, Opening { service: Service::Imaps, peer, starttls: false, tls }, &mut out);
+        front.handle_bytes(now, conn, b"a LOGIN ann x\r\n", &mut out);
+        let asked = out.drain(..).find_map(|action| match action {
+            FrontAction::Office(ToOffice::Authenticate { ticket, account, .. }) => Some((ticket, account)),
+            _ => None,
+        });
+        let (ticket, account) = asked.expect("a question to the office");
+        let granted = AuthVerdict::Granted(account.expect("ann has one"));
+        let answer = Box::new(Answer::Authenticate(ticket.answer(granted)));
+        front.handle_office(now, FromOffice::Imap { conn, answer }, &mut out);
+        front.reload(now, site("ann"), &mut out);
+        assert!(front.wants_bytes(conn), "a reload that keeps the account keeps the session");
+        front.reload(now, site("bob"), &mut out);
+        front.handle_bytes(now, conn, b"", &mut out);
+        assert!(
+            out.iter().any(|action| matches!(action, FrontAction::Close(..))) && !front.wants_bytes(conn)
+        );
     }
 
     fn page_with_a_file() -> Box<Answer> {

@@ -174,7 +174,8 @@ impl EventLoop {
                 }
                 ToLoop::Reload(site, tls) => {
                     self.receive_bytes_max = site.limits.rx_bytes_max;
-                    self.front.reload(site);
+                    self.front.reload(now, site, &mut self.actions);
+                    self.carry_out(now);
                     self.tls = tls;
                 }
                 ToLoop::Shutdown => {

@@ -497,6 +497,8 @@ pub enum Answer {
 pub enum Notice {
     /// The selected mailbox has changed: ask for it when it may be told.
     Changed,
-    /// Say BYE and close.
+    /// Say BYE and close: the server ends.
     Shutdown,
+    /// Say BYE and close: the account that logged in is no account any more.
+    AccountGone,
 }

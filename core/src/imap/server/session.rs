@@ -51,8 +51,8 @@ pub struct Session {
     pub(super) tls: bool,
     /// Errors without a good command in between.
     errors: usize,
-    /// Notice::Shutdown has come.
-    shutdown: bool,
+    /// What BYE is to say as soon as the command in progress is done.
+    ending: Option<&'static str>,
     /// The client will send nothing more.
     eof: bool,
     tickets: TicketSource,
@@ -162,7 +162,7 @@ impl Session {
             lost_selects: Vec::new(),
             failed_logins: 0,
             errors: 0,
-            shutdown: false,
+            ending: None,
             eof: false,
             tickets: TicketSource::default(),
             actions: VecDeque::new(),
@@ -201,7 +201,8 @@ impl Machine for Session {
             Input::Bytes(rx) => return self.pump(rx, tx),
             Input::Answer(answer) => self.handle_answer(answer, tx),
             Input::Notice(Notice::Changed) => idle::handle_changed(self, tx),
-            Input::Notice(Notice::Shutdown) => self.handle_shutdown(tx),
+            Input::Notice(Notice::Shutdown) => self.handle_ending("The server is shutting down", tx),
+            Input::Notice(Notice::AccountGone) => self.handle_ending("The account was removed", tx),
             Input::TlsStarted(info) => self.handle_tls_started(info),
             Input::Timeout => self.handle_timeout(tx),
             Input::Eof => self.eof = true,
@@ -390,8 +391,8 @@ impl Session {
     pub(super) fn between_commands(&mut self, tx: &mut SendQueue) {
         self.state = State::Command;
         self.keep_alive();
-        if self.shutdown {
-            self.bye("The server is shutting down", CloseReason::Shutdown, tx);
+        if let Some(why) = self.ending {
+            self.bye(why, CloseReason::Shutdown, tx);
         } else if self.errors >= self.setup.limits.errors_max {
             self.abuse("too many errors in a row", tx);
         }
@@ -461,15 +462,15 @@ impl Session {
     }
 
     /// BYE comes after the command in progress, unless that one waits for the client.
-    fn handle_shutdown(&mut self, tx: &mut SendQueue) {
-        self.shutdown = true;
+    fn handle_ending(&mut self, why: &'static str, tx: &mut SendQueue) {
+        self.ending = Some(why);
         match &self.state {
             State::Closed | State::Fetch(_) => {}
             State::Waiting(Waiting { then: Then::Changes(After::Idle), .. })
             | State::Command
             | State::Sasl
             | State::Message(_)
-            | State::Idle => self.bye("The server is shutting down", CloseReason::Shutdown, tx),
+            | State::Idle => self.bye(why, CloseReason::Shutdown, tx),
             State::Waiting(_) => {}
             State::Handshake => self.close(CloseReason::Shutdown),
         }

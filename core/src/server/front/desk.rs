@@ -80,6 +80,14 @@ impl Desk {
         }
     }
 
+    /// Who is logged in.
+    pub(super) fn account(&self) -> Option<&Account> {
+        match &self.login {
+            LoginState::Account(account) => Some(account),
+            LoginState::Nobody | LoginState::Asked(..) => None,
+        }
+    }
+
     fn event(&self, event: Event, out: &mut Vec<FrontAction>) {
         out.push(FrontAction::Event(self.caller.conn, event));
     }

@@ -85,6 +85,7 @@ fn steer(bench: &mut Bench, line: &str) {
             bench.answer(answer(ask, text));
         }
         "N:" if text == "changed" => bench.notice(Notice::Changed),
+        "N:" if text == "account gone" => bench.notice(Notice::AccountGone),
         "N:" => bench.notice(Notice::Shutdown),
         "W:" => bench.wait(text.parse().unwrap()),
         "TLS" => bench.tls(),

@@ -44,6 +44,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
+    account_gone
     append
     append_eof
     append_to_selected
