@@ -498,8 +498,8 @@ mod tests {
         });
         let (ticket, account) = asked.expect("a question to the office");
         let granted = AuthVerdict::Granted(account.expect("ann has one"));
-        let answer = Box::new(Answer::Authenticate(ticket.answer(granted)));
-        front.handle_office(now, FromOffice::Imap { conn, answer }, &mut out);
+        let answer = ticket.answer(granted);
+        front.handle_office(now, FromOffice::Authenticated { conn, answer }, &mut out);
         front.reload(now, site("ann"), &mut out);
         assert!(front.wants_bytes(conn), "a reload that keeps the account keeps the session");
         front.reload(now, site("bob"), &mut out);
