@@ -4,7 +4,7 @@
 //! ([`OfficeAction::Run`]), which drives them on worker threads and brings them back ([`OfficeInput::Ran`]).
 //!
 //! * `uploads`: bodies on their way into a delivery or an APPEND, many at the same time.
-//! * `mailboxes`: open mailboxes. All that changes one goes through its queue of [`work`](mailboxes), one task
+//! * `mailboxes`: open mailboxes. All that changes one goes through its queue of work, one task
 //!   at a time; what reads works on a snapshot and runs beside it.
 //! * `selections`: who has which mailbox selected, and how far they have been told.
 //!

@@ -21,7 +21,8 @@ use postier_core::server::office::OfficeInput;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::event_loop::Shared;
-use super::mailroom::{LoopSender, OfficeSender, ToLoop, ToOfficeThread};
+use super::mailroom::{LoopSender, ToLoop};
+use super::office::OfficeDesk;
 use super::watch::Watcher;
 use super::{Reload, Reloaded};
 
@@ -53,7 +54,7 @@ pub(super) struct Control {
     watcher: Arc<Watcher>,
     shared: Arc<Shared>,
     loops: Vec<LoopSender>,
-    office: OfficeSender,
+    office: OfficeDesk,
     reload: Reload,
     /// What a new configuration needs besides the loops.
     adopt: Box<dyn Fn(&Reloaded)>,
@@ -65,7 +66,7 @@ pub(super) struct Parties {
     pub(super) watcher: Arc<Watcher>,
     pub(super) shared: Arc<Shared>,
     pub(super) loops: Vec<LoopSender>,
-    pub(super) office: OfficeSender,
+    pub(super) office: OfficeDesk,
 }
 
 /// Signals that came before anybody could act on them.
@@ -171,7 +172,7 @@ impl Control {
     fn report_changes(&self) {
         for watch in self.watcher.read() {
             let changed = OfficeInput::DirectoryChanged { watch };
-            let _ = self.office.send(ToOfficeThread::Input(changed));
+            self.office.send(changed);
         }
     }
 

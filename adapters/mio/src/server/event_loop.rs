@@ -26,7 +26,8 @@ use super::TlsConfigs;
 use super::connection::{Connection, Desk, Turn};
 use super::listen::{Accepted, Listener};
 use super::log::EventLog;
-use super::mailroom::{LoopReceiver, LoopSender, OfficeSender, ToLoop, ToOfficeThread, loop_channel};
+use super::mailroom::{LoopReceiver, LoopSender, ToLoop, loop_channel};
+use super::office::OfficeDesk;
 use super::wire::Buffers;
 
 const BELL: Token = Token(usize::MAX);
@@ -76,7 +77,7 @@ pub(super) struct EventLoop {
     receive_bytes_max: usize,
     tls: TlsConfigs,
     shared: Arc<Shared>,
-    office: OfficeSender,
+    office: OfficeDesk,
     buffers: Buffers,
     actions: Vec<FrontAction>,
     closing: bool,
@@ -89,7 +90,7 @@ impl EventLoop {
         (site, tls): (Arc<Site>, TlsConfigs),
         mut listeners: Vec<Listener>,
         shared: Arc<Shared>,
-        office: OfficeSender,
+        office: OfficeDesk,
         seed: u64,
     ) -> io::Result<(Self, LoopSender)> {
         let poll = Poll::new()?;
@@ -398,13 +399,12 @@ fn apply(
     now: Now,
     action: FrontAction,
     connection: Option<&mut Connection>,
-    office: &OfficeSender,
+    office: &OfficeDesk,
     shared: &Shared,
 ) {
     match (action, connection) {
         (FrontAction::Office(message), _) => {
-            // The office outlives the loops.
-            let _ = office.send(ToOfficeThread::Input(OfficeInput::Front(message)));
+            office.send(OfficeInput::Front(message));
         }
         (FrontAction::CloseFile(file), _) => postier_host::disk::close(file),
         (FrontAction::Event(id, event), _) => shared.log.event(Some(id), &event),

@@ -7,7 +7,6 @@ use std::sync::mpsc;
 
 use mio::{Registry, Token, Waker};
 use postier_core::server::FromOffice;
-use postier_core::server::office::OfficeInput;
 use postier_core::site::Site;
 
 use super::TlsConfigs;
@@ -23,17 +22,6 @@ pub(super) enum ToLoop {
     /// The time for good order is over.
     Abandon,
 }
-
-/// What the office thread is told.
-pub(super) enum ToOfficeThread {
-    /// An input of the office.
-    Input(OfficeInput),
-    /// No more inputs come from outside: end when everything under way is done.
-    Finish,
-}
-
-/// The office's address.
-pub(super) type OfficeSender = mpsc::Sender<ToOfficeThread>;
 
 /// An event loop's address.
 #[derive(Clone)]

@@ -1,13 +1,13 @@
-//! The server: event loops, the office's thread, workers, and the main thread for signals and control.
+//! The server: event loops, workers, the time, and the main thread for signals and control; between them the office.
 //!
 //! ```text
 //! event loop ─┐ asks        ┌─▶ store workers ──┐ tasks come back
 //! event loop ─┼──▶ office ──┼─▶ password workers┘
 //!             ◀──┘ answers  └─▶ watches ◀── main thread (signals, control socket, inotify)
 //! ```
-//! No thread decides anything about mail: the loops drive `Front`s, the office's thread drives the `Office`, both
-//! of the core. A thread that panics ends the process: everything acknowledged is on the disk, and a state that
-//! a bug has torn is not served from.
+//! No thread decides anything about mail: the loops drive `Front`s, and whoever has an input for it takes the desk of
+//! the one `Office`; both are the core's. A thread that panics ends the process: everything acknowledged is on the
+//! disk, and a state that a bug has torn is not served from.
 
 mod connection;
 mod control;
@@ -28,8 +28,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
 use postier_core::limits::Limits;
@@ -49,8 +49,8 @@ use control::{Control, Parties, Signals, sd_notify_quietly};
 use event_loop::{EventLoop, Shared};
 use listen::Listener;
 use log::{EventHook, EventLog};
-use mailroom::{OfficeSender, ToLoop, ToOfficeThread};
-use office::OfficeThread;
+use mailroom::ToLoop;
+use office::OfficeDesk;
 use watch::Watcher;
 
 /// TLS configurations; without one, TLS is not offered.
@@ -186,7 +186,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     let checker = Arc::new(PasswordChecker::new());
     checker.imitate(&site);
 
-    let (office_sender, office_receiver) = mpsc::channel();
+    let office = OfficeDesk::new(Office::new(Arc::new(StoreContext::new(host_facts()))));
     let mut loops = Vec::new();
     let mut senders = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
@@ -196,7 +196,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
             (site, tls),
             listeners,
             shared.clone(),
-            office_sender.clone(),
+            office.clone(),
             random_seed(),
         );
         let (event_loop, sender) =
@@ -208,7 +208,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
         watcher: watcher.clone(),
         shared: shared.clone(),
         loops: senders.clone(),
-        office: office_sender.clone(),
+        office: office.clone(),
     };
     let imitating = checker.clone();
     let adopt = Box::new(move |reloaded: &Reloaded| imitating.imitate(&reloaded.site));
@@ -219,16 +219,15 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
         })?;
 
     let start_threads = || -> io::Result<Threads> {
-        let channel = (office_sender.clone(), office_receiver);
-        let office = Office::new(Arc::new(StoreContext::new(host_facts())));
-        let office = OfficeThread::new(office, channel, senders.clone(), watcher, log, checker)?;
-        let office = thread::Builder::new().name("office".into()).spawn(or_abort(|| office.run()))?;
+        office.equip(senders.clone(), watcher, log, checker)?;
+        let keeper = office.clone();
+        let time = thread::Builder::new().name("time".into()).spawn(or_abort(move || keeper.keep_time()))?;
         let mut handles = Vec::new();
         for event_loop in loops {
             let builder = thread::Builder::new().name("loop".into());
             handles.push(builder.spawn(or_abort(|| event_loop.run()))?);
         }
-        Ok(Threads { office, loops: handles })
+        Ok(Threads { time, loops: handles })
     };
     let threads = start_threads().map_err(|error| RunError::System("cannot start a thread", error))?;
     on_ready(&bound);
@@ -238,19 +237,19 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     let ended = control.run();
     sd_notify_quietly(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("ending");
-    threads.finish(&senders, &office_sender);
+    threads.finish(&senders, &office);
     tracing::info!("ended");
     ended.map_err(|error| RunError::System("the main thread's poll failed", error))
 }
 
-/// The threads that end in order: first the loops, then the office.
+/// The threads that end in order: first the loops, then the office's time.
 struct Threads {
-    office: thread::JoinHandle<()>,
+    time: thread::JoinHandle<()>,
     loops: Vec<thread::JoinHandle<()>>,
 }
 
 impl Threads {
-    fn finish(self, senders: &[mailroom::LoopSender], office: &OfficeSender) {
+    fn finish(self, senders: &[mailroom::LoopSender], office: &OfficeDesk) {
         for sender in senders {
             sender.send(ToLoop::Shutdown);
         }
@@ -267,8 +266,8 @@ impl Threads {
             let _ = handle.join();
         }
         // What the loops said last is in the queue before this.
-        let _ = office.send(ToOfficeThread::Finish);
-        let _ = self.office.join();
+        office.finish();
+        let _ = self.time.join();
     }
 }
 
@@ -281,7 +280,7 @@ fn or_abort(body: impl FnOnce()) -> impl FnOnce() {
     }
 }
 
-/// One loop serves a small machine; the office and the workers want a core, too.
+/// One loop serves a small machine; the workers want a core, too.
 fn loop_count() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).clamp(1, 8)

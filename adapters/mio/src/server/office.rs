@@ -1,7 +1,13 @@
-//! The office's thread: it feeds the core's [`Office`] and carries its decisions to workers, watches and loops.
+//! The office's desk: any thread hands an input in, and carries the decisions of the core's [`Office`] to workers,
+//! watches and loops.
+//!
+//! The office decides in microseconds and never waits, so it needs no thread of its own: whoever has an input takes
+//! the desk, one at a time. A mail then costs two journeys between threads (loop to worker, worker to loop) instead
+//! of four. What one thread hands in is handled, and answered, in its order. The one thread here hands in what
+//! nobody else does: the time.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use postier_core::server::Password;
@@ -12,16 +18,16 @@ use postier_host::disk::{self, DiskExecutor};
 use postier_host::password::PasswordChecker;
 
 use super::log::EventLog;
-use super::mailroom::{LoopSender, OfficeSender, ToLoop, ToOfficeThread};
+use super::mailroom::{LoopSender, ToLoop};
 use super::watch::Watcher;
 use super::workers::Pool;
 
 /// Threads that drive store tasks.
 const STORE_THREADS: usize = 16;
-/// Inputs taken before the loops are woken.
-const BATCH: usize = 64;
 /// How long everything under way may take once the sessions are over.
 const FINISH: Duration = Duration::from_secs(2);
+/// How often it is looked whether everything under way has ended.
+const FINISH_LOOK: Duration = Duration::from_millis(10);
 
 /// A store task for a worker.
 struct StoreJob(JobId, StoreTask);
@@ -33,145 +39,177 @@ struct PasswordJob {
     password: Password,
 }
 
-/// All the office's thread works with.
-pub(super) struct OfficeThread {
+/// The office's address: cheap to clone, for every thread.
+#[derive(Clone)]
+pub(super) struct OfficeDesk(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// The time thread has to look at its deadline again.
+    changed: Condvar,
+    /// Set before the first input.
+    equipment: OnceLock<Equipment>,
+}
+
+struct State {
     office: Office,
-    receiver: Receiver<ToOfficeThread>,
+    /// Actions of the input at hand.
+    actions: Vec<OfficeAction>,
+    /// Loops that have messages and do not know yet.
+    to_ring: Vec<bool>,
+    /// When the time thread wakes by itself; `None` is never.
+    sleeps_until: Option<postier_core::machine::Instant>,
+    ended: bool,
+}
+
+/// Whom the decisions are carried to.
+struct Equipment {
     loops: Vec<LoopSender>,
     watcher: Arc<Watcher>,
     log: Arc<EventLog>,
     store: Pool<StoreJob>,
     passwords: Pool<PasswordJob>,
-    /// Actions of the input at hand.
-    actions: Vec<OfficeAction>,
-    /// Loops that have messages and do not know yet.
-    to_ring: Vec<bool>,
-    to_office: OfficeSender,
 }
 
-impl OfficeThread {
-    /// Starts the workers.
-    pub(super) fn new(
-        office: Office,
-        (to_office, receiver): (OfficeSender, Receiver<ToOfficeThread>),
+impl OfficeDesk {
+    pub(super) fn new(office: Office) -> Self {
+        let state =
+            State { office, actions: Vec::new(), to_ring: Vec::new(), sleeps_until: None, ended: false };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        OfficeDesk(Arc::new(Shared { state, changed, equipment: OnceLock::new() }))
+    }
+
+    /// Starts the workers. Until then inputs are dropped: no thread that has any may run yet.
+    pub(super) fn equip(
+        &self,
         loops: Vec<LoopSender>,
         watcher: Arc<Watcher>,
         log: Arc<EventLog>,
         checker: Arc<PasswordChecker>,
-    ) -> std::io::Result<Self> {
-        let back = to_office.clone();
+    ) -> std::io::Result<()> {
+        let desk = self.clone();
         let store = Pool::start("store", STORE_THREADS, move || {
-            let (back, mut disk) = (back.clone(), DiskExecutor::default());
-            move |StoreJob(job, task)| run_task(job, task, &mut disk, &back)
+            let (desk, mut disk) = (desk.clone(), DiskExecutor::default());
+            move |StoreJob(job, task)| {
+                let ended = run_task(task, &mut disk);
+                desk.send(OfficeInput::Ran { job, ended });
+            }
         })?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let back = to_office.clone();
+        let desk = self.clone();
         let passwords = Pool::start("password", cores, move || {
-            let (back, checker) = (back.clone(), checker.clone());
+            let (desk, checker) = (desk.clone(), checker.clone());
             move |PasswordJob { job, account, password }| {
                 let right = checker.check(account.as_deref(), &password.0);
-                let _ = back.send(ToOfficeThread::Input(OfficeInput::PasswordChecked { job, right }));
+                desk.send(OfficeInput::PasswordChecked { job, right });
             }
         })?;
-        let to_ring = vec![false; loops.len()];
-        let actions = Vec::new();
-        Ok(OfficeThread {
-            office,
-            receiver,
-            loops,
-            watcher,
-            log,
-            store,
-            passwords,
-            actions,
-            to_ring,
-            to_office,
-        })
+        // Called once, at the start.
+        let _ = self.0.equipment.set(Equipment { loops, watcher, log, store, passwords });
+        Ok(())
     }
 
-    /// Until the server ends.
-    pub(super) fn run(mut self) {
-        loop {
-            let message = match self.timeout() {
-                None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(timeout) => self.receiver.recv_timeout(timeout),
-            };
-            match message {
-                Ok(ToOfficeThread::Input(input)) => self.handle(input),
-                Err(RecvTimeoutError::Timeout) => self.handle(OfficeInput::Timeout),
-                Ok(ToOfficeThread::Finish) | Err(RecvTimeoutError::Disconnected) => break,
-            }
-            for _ in 0..BATCH {
-                match self.receiver.try_recv() {
-                    Ok(ToOfficeThread::Input(input)) => self.handle(input),
-                    Ok(ToOfficeThread::Finish) => {
-                        // Seen again in the next turn of the outer loop, when the batch is out.
-                        let _ = self.to_office.send(ToOfficeThread::Finish);
-                        break;
-                    }
-                    Err(_) => break,
-                }
-            }
-            self.ring();
+    /// Hands an input in; when this returns, what follows from it is on its way.
+    pub(super) fn send(&self, input: OfficeInput) {
+        let Some(equipment) = self.0.equipment.get() else { return };
+        let mut state = self.0.lock();
+        state.handle(input, equipment);
+        let wake = match (state.office.poll_timeout(), state.sleeps_until) {
+            (Some(wanted), Some(planned)) => wanted < planned,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        drop(state);
+        if wake {
+            self.0.changed.notify_all();
         }
-        self.finish();
+    }
+
+    /// Tells the office the time, until [`OfficeDesk::finish`].
+    pub(super) fn keep_time(&self) {
+        let Some(equipment) = self.0.equipment.get() else { return };
+        let mut state = self.0.lock();
+        while !state.ended {
+            let deadline = state.office.poll_timeout();
+            state.sleeps_until = deadline;
+            let left = deadline.map(|deadline| deadline.since(clock::now().instant));
+            state = match left {
+                Some(Duration::ZERO) => {
+                    state.handle(OfficeInput::Timeout, equipment);
+                    state
+                }
+                Some(left) => {
+                    let waited = self.0.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
     }
 
     /// Lets what is under way end: a task that is abandoned cleans up after itself.
-    fn finish(mut self) {
+    pub(super) fn finish(&self) {
         let until = Instant::now() + FINISH;
-        while !self.office.is_idle() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        let mut state = self.0.lock();
+        while !state.office.is_idle() && Instant::now() < until {
+            drop(state);
+            std::thread::sleep(FINISH_LOOK);
+            state = self.0.lock();
+        }
+        let idle = state.office.is_idle();
+        state.ended = true;
+        drop(state);
+        self.0.changed.notify_all();
+        match self.0.equipment.get() {
+            Some(equipment) if idle => {
+                equipment.store.finish();
+                equipment.passwords.finish();
+            }
+            Some(_) | None => {
                 tracing::warn!("store operations are still under way; left to the next start");
-                return;
-            }
-            match self.receiver.recv_timeout(self.timeout().map_or(left, |timeout| timeout.min(left))) {
-                Ok(ToOfficeThread::Input(input)) => self.handle(input),
-                Ok(ToOfficeThread::Finish) => {}
-                Err(_) => self.handle(OfficeInput::Timeout),
-            }
-        }
-        self.ring();
-        self.store.finish();
-        self.passwords.finish();
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        self.office.poll_timeout().map(|instant| instant.since(clock::now().instant))
-    }
-
-    fn handle(&mut self, input: OfficeInput) {
-        self.office.handle(clock::now(), input, &mut self.actions);
-        for action in self.actions.drain(..) {
-            match action {
-                OfficeAction::Answer(front, message) => {
-                    if let (Some(sender), Some(ring)) =
-                        (self.loops.get(front.0), self.to_ring.get_mut(front.0))
-                    {
-                        sender.leave(ToLoop::Office(message));
-                        *ring = true;
-                    }
-                }
-                OfficeAction::Run(job, task) => self.store.push(StoreJob(job, task)),
-                OfficeAction::CheckPassword { job, account, password } => {
-                    self.passwords.push(PasswordJob { job, account, password });
-                }
-                OfficeAction::Watch { watch, path } => {
-                    if let Err(error) = self.watcher.watch(watch, &path) {
-                        tracing::debug!(%error, "a mailbox cannot be watched; it is looked at now and then");
-                        let failed = OfficeInput::WatchFailed { watch };
-                        let _ = self.to_office.send(ToOfficeThread::Input(failed));
-                    }
-                }
-                OfficeAction::Unwatch { watch } => self.watcher.unwatch(watch),
-                OfficeAction::Event(conn, event) => self.log.event(conn, &event),
             }
         }
     }
+}
 
-    fn ring(&mut self) {
-        for (sender, ring) in self.loops.iter().zip(&mut self.to_ring) {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn handle(&mut self, input: OfficeInput, equipment: &Equipment) {
+        let mut inputs = VecDeque::from([input]);
+        self.to_ring.resize(equipment.loops.len(), false);
+        while let Some(input) = inputs.pop_front() {
+            self.office.handle(clock::now(), input, &mut self.actions);
+            for action in self.actions.drain(..) {
+                match action {
+                    OfficeAction::Answer(front, message) => {
+                        if let (Some(sender), Some(ring)) =
+                            (equipment.loops.get(front.0), self.to_ring.get_mut(front.0))
+                        {
+                            sender.leave(ToLoop::Office(message));
+                            *ring = true;
+                        }
+                    }
+                    OfficeAction::Run(job, task) => equipment.store.push(StoreJob(job, task)),
+                    OfficeAction::CheckPassword { job, account, password } => {
+                        equipment.passwords.push(PasswordJob { job, account, password });
+                    }
+                    OfficeAction::Watch { watch, path } => {
+                        if let Err(error) = equipment.watcher.watch(watch, &path) {
+                            tracing::debug!(%error, "a mailbox cannot be watched; it is looked at now and then");
+                            inputs.push_back(OfficeInput::WatchFailed { watch });
+                        }
+                    }
+                    OfficeAction::Unwatch { watch } => equipment.watcher.unwatch(watch),
+                    OfficeAction::Event(conn, event) => equipment.log.event(conn, &event),
+                }
+            }
+        }
+        for (sender, ring) in equipment.loops.iter().zip(&mut self.to_ring) {
             if std::mem::take(ring) {
                 sender.ring();
             }
@@ -179,12 +217,10 @@ impl OfficeThread {
     }
 }
 
-fn run_task(job: JobId, mut task: StoreTask, disk: &mut DiskExecutor, back: &OfficeSender) {
-    let ended = match disk::drive(&mut task, disk) {
+fn run_task(mut task: StoreTask, disk: &mut DiskExecutor) -> Ended {
+    match disk::drive(&mut task, disk) {
         disk::Ended::NeedInput => Ended::NeedsInput(task),
         disk::Ended::Wait(duration) => Ended::Waits(task, duration),
         disk::Ended::Done(done) => Ended::Done(done),
-    };
-    // Without an office nobody waits for it.
-    let _ = back.send(ToOfficeThread::Input(OfficeInput::Ran { job, ended }));
+    }
 }

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 /// Jobs for the threads of a pool.
 pub(super) struct Pool<J> {
     shared: Arc<Shared<J>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared<J> {
@@ -46,7 +46,7 @@ impl<J: Send + 'static> Pool<J> {
             };
             threads.push(thread::Builder::new().name(name.into()).spawn(super::or_abort(body))?);
         }
-        Ok(Pool { shared, threads })
+        Ok(Pool { shared, threads: Mutex::new(threads) })
     }
 
     /// Queues a job.
@@ -61,10 +61,11 @@ impl<J: Send + 'static> Pool<J> {
     }
 
     /// Ends the threads when the queue is empty, and waits for them.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(&self) {
         self.shared.lock().closed = true;
         self.shared.more.notify_all();
-        for thread in self.threads {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // A thread that panicked has ended the process.
             let _ = thread.join();
         }

@@ -13,6 +13,7 @@ use super::work::{Work, Worked};
 use super::{Desk, Office, OfficeAction, WatchId};
 use crate::imap::sequence::UidSet;
 use crate::imap::server::SelectionId;
+use crate::imap::view::UidMap;
 use crate::machine::Instant;
 use crate::maildir::context::Root;
 use crate::maildir::folder::FolderName;
@@ -48,6 +49,8 @@ impl MailboxKey {
 pub(super) struct Mailbox {
     /// `None` until it was opened.
     pub(super) state: Option<MailboxState>,
+    /// The UIDs of its messages, for sessions that select it: they share the chunks.
+    pub(super) view: UidMap,
     queue: VecDeque<Work>,
     busy: bool,
     pub(super) log: ChangeLog,
@@ -105,9 +108,21 @@ impl Mailbox {
     /// The next state, with what lies between.
     pub(super) fn adopt(&mut self, state: MailboxState, changes: &[Change], origin: Option<SelectionId>) {
         for change in changes {
-            if let Change::Expunged(uid) = change {
-                self.recent.remove(*uid);
+            match *change {
+                Change::Appended(uid) => {
+                    self.view.push(uid);
+                }
+                Change::Expunged(uid) => {
+                    self.view.remove(uid);
+                    self.recent.remove(uid);
+                }
+                Change::Flags(_) | Change::Keywords | Change::Reset => {}
             }
+        }
+        // Opened, forgotten, or other messages under other UIDs than before.
+        let follows = self.view.len() as usize == state.messages.len() && !changes.contains(&Change::Reset);
+        if self.state.is_none() || !follows {
+            self.view = state.messages.iter().map(|message| message.uid).collect();
         }
         self.state = Some(state);
         if !self.selected.is_empty() {
@@ -118,6 +133,7 @@ impl Mailbox {
     /// Its directory is gone, or holds other messages under other UIDs than before.
     fn forget(&mut self) {
         self.state = self.state.take().filter(|_| self.busy);
+        self.view = UidMap::default();
         self.log.extend(&[Change::Reset], None);
         (self.recent_from, self.recent) = (0, UidSet::default());
     }

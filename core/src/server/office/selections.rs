@@ -38,7 +38,7 @@ impl Office {
             selection,
             uid_validity: state.uid_validity,
             uid_next: state.uid_next,
-            view: state.messages.iter().map(|message| message.uid).collect(),
+            view: mailbox.view.clone(),
             recent,
             first_unseen: state
                 .messages
