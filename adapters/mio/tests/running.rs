@@ -323,3 +323,30 @@ fn a_renewed_key_that_only_root_may_read_is_taken_over() {
     assert_eq!(files(&dir.path().join("mail/one.example/ann/new")), 1);
     assert!(server.stop().0.success());
 }
+
+#[test]
+fn systemd_hears_of_start_reload_and_end() {
+    let dir = site(&postier_host::identity::Identity::current().unwrap().name);
+    let path = dir.path().join("notify.sock");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 500];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    };
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("postier"));
+    command.args(["serve", "--config"]).arg(dir.path().join("postier.toml")).env("NOTIFY_SOCKET", &path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Server::spawn(command);
+    assert_eq!(hear(), "READY=1\n");
+    server.signal("HUP");
+    let reloading = hear();
+    // sd_notify(3): `Type=notify-reload` wants both.
+    let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+    assert!(since.trim_end().parse::<u64>().unwrap() > 0);
+    assert_eq!(hear(), "READY=1\n");
+    server.signal("TERM");
+    assert_eq!(hear(), "STOPPING=1\n");
+    assert!(server.child.wait().unwrap().success());
+}

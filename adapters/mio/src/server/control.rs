@@ -149,7 +149,10 @@ impl Control {
                     SOCKET => self.serve_clients(),
                     WATCHES => self.report_changes(),
                     HANGUP if drain(&mut self.hangup) => {
-                        sd_notify_quietly(&[sd_notify::NotifyState::Reloading]);
+                        // With `Type=notify-reload` the one is nothing without the other.
+                        let since = sd_notify::NotifyState::monotonic_usec_now();
+                        let since = since.unwrap_or(sd_notify::NotifyState::MonotonicUsec(0));
+                        sd_notify_quietly(&[sd_notify::NotifyState::Reloading, since]);
                         // A failure is in the log.
                         let _ = self.reload();
                         sd_notify_quietly(&[sd_notify::NotifyState::Ready]);
