@@ -17,11 +17,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use self::desk::Desk;
+use self::desk::{Clerk, Client, Desk};
 use super::{Caller, ConnId, FromOffice, FrontIndex, Service, ToOffice};
 use crate::disk::Handle;
 use crate::event::Event;
-use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, TlsInfo};
+use crate::machine::{CloseReason, Input, Instant, Machine, Now, StepOf, TlsInfo};
 use crate::send_queue::SendQueue;
 use crate::site::{Account, BareNewline, LoginWithoutTls, Site};
 use crate::{imap, smtp};
@@ -295,11 +295,11 @@ impl Connection {
         let Connection { session, tx, desk, closing, .. } = self;
         match session {
             Session::Smtp(session) => {
-                let mut clerk = desk::SmtpClerk { desk, site, out };
+                let mut clerk = Clerk { desk, site, out };
                 pump(&mut **session, now, rx, tx, &mut clerk, closing)
             }
             Session::Imap(session) => {
-                let mut clerk = desk::ImapClerk { desk, site, out };
+                let mut clerk = Clerk { desk, site, out };
                 pump(&mut **session, now, rx, tx, &mut clerk, closing)
             }
         }
@@ -320,7 +320,7 @@ impl Connection {
                     // The next MAIL of theirs is refused: the sender is nobody's address.
                     Plain::AccountGone => return,
                 };
-                feed(&mut **session, now, input, tx, &mut desk::SmtpClerk { desk, site, out }, closing);
+                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
             }
             Session::Imap(session) => {
                 let input = match input {
@@ -330,7 +330,7 @@ impl Connection {
                     Plain::Shutdown => Input::Notice(imap::server::Notice::Shutdown),
                     Plain::AccountGone => Input::Notice(imap::server::Notice::AccountGone),
                 };
-                feed(&mut **session, now, input, tx, &mut desk::ImapClerk { desk, site, out }, closing);
+                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
             }
         }
     }
@@ -353,7 +353,7 @@ impl Connection {
                     | FromOffice::ImapNotice { .. }
                     | FromOffice::ChunkTaken { .. } => return,
                 };
-                let mut clerk = desk::SmtpClerk { desk, site, out };
+                let mut clerk = Clerk { desk, site, out };
                 feed(&mut **session, now, Input::Answer(answer), tx, &mut clerk, closing);
             }
             Session::Imap(session) => {
@@ -366,27 +366,19 @@ impl Connection {
                     FromOffice::ImapNotice { notice, .. } => Input::Notice(notice),
                     FromOffice::Delivered { .. } | FromOffice::ChunkTaken { .. } => return,
                 };
-                feed(&mut **session, now, input, tx, &mut desk::ImapClerk { desk, site, out }, closing);
+                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
             }
         }
     }
 }
 
-/// Carries out what a session wants; may have an answer on the spot.
-trait Clerk<M: Machine> {
-    /// False: the body has to wait for room.
-    fn has_room(&self) -> bool;
-    /// Carries an action out.
-    fn handle(&mut self, action: Action<'_, M::Ask, M::Event>, closing: &mut bool) -> Option<M::Answer>;
-}
-
 /// Pumps octets through a session until it is idle; says how many are consumed.
-fn pump<M: Machine>(
+fn pump<M: Client>(
     session: &mut M,
     now: Now,
     rx: &[u8],
     tx: &mut SendQueue,
-    clerk: &mut impl Clerk<M>,
+    clerk: &mut Clerk<'_>,
     closing: &mut bool,
 ) -> usize {
     let mut consumed = 0;
@@ -400,12 +392,12 @@ fn pump<M: Machine>(
 }
 
 /// Feeds one input that is not octets.
-fn feed<M: Machine>(
+fn feed<M: Client>(
     session: &mut M,
     now: Now,
     input: Input<'_, M::Answer, M::Notice>,
     tx: &mut SendQueue,
-    clerk: &mut impl Clerk<M>,
+    clerk: &mut Clerk<'_>,
     closing: &mut bool,
 ) {
     if let Some(step) = session.handle_input(now, input, tx) {
@@ -414,17 +406,17 @@ fn feed<M: Machine>(
 }
 
 /// Carries a step out, and the steps that follow from answers given on the spot.
-fn settle<M: Machine>(
+fn settle<M: Client>(
     session: &mut M,
     now: Now,
-    step: Step<'_, M::Ask, M::Event>,
+    step: StepOf<'_, M>,
     tx: &mut SendQueue,
-    clerk: &mut impl Clerk<M>,
+    clerk: &mut Clerk<'_>,
     closing: &mut bool,
 ) {
     let mut action = step.action;
     while let Some(current) = action.take() {
-        let Some(answer) = clerk.handle(current, closing) else { return };
+        let Some(answer) = clerk.handle::<M>(current, closing) else { return };
         action = session.handle_input(now, Input::Answer(answer), tx).and_then(|step| step.action);
     }
 }

@@ -5,10 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::super::{Caller, Password, ToOffice};
-use super::{Clerk, FrontAction};
+use super::FrontAction;
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
-use crate::machine::{Action, CloseReason};
+use crate::machine::{Action, CloseReason, Machine};
 use crate::site::{Account, AccountId, Resolution, Site};
 use crate::ticket::{Answered, Ticket, TicketId};
 use crate::wire::eol::ToLf;
@@ -183,24 +183,33 @@ fn named_id(site: &Site, account: Option<&Arc<Account>>) -> Option<AccountId> {
     account.and_then(|account| site.account_by_login(&account.address))
 }
 
-pub(super) struct SmtpClerk<'c> {
+/// Carries out what a session wants.
+pub(super) struct Clerk<'c> {
     pub(super) desk: &'c mut Desk,
     pub(super) site: &'c Site,
     pub(super) out: &'c mut Vec<FrontAction>,
 }
 
-impl Clerk<smtp::server::Session> for SmtpClerk<'_> {
-    fn has_room(&self) -> bool {
+/// A session whose questions the front answers, or takes to the office.
+pub(super) trait Client: Machine<Event = Event> {
+    /// An answer on the spot, if the site has one.
+    fn take(clerk: &mut Clerk<'_>, ask: Self::Ask) -> Option<Self::Answer>;
+}
+
+impl Clerk<'_> {
+    /// False: the body has to wait for room.
+    pub(super) fn has_room(&self) -> bool {
         self.desk.has_room()
     }
 
-    fn handle(
+    /// Carries an action out; may have an answer on the spot.
+    pub(super) fn handle<M: Client>(
         &mut self,
-        action: Action<'_, smtp::server::Ask, Event>,
+        action: Action<'_, M::Ask, Event>,
         closing: &mut bool,
-    ) -> Option<smtp::server::Answer> {
+    ) -> Option<M::Answer> {
         match action {
-            Action::Ask(ask) => return self.ask(ask),
+            Action::Ask(ask) => return M::take(self, ask),
             Action::Cancel(id) => self.desk.cancel(id, self.out),
             Action::Body(octets) => self.desk.body(&octets, self.out),
             Action::Event(event) => self.desk.event(event, self.out),
@@ -214,24 +223,25 @@ impl Clerk<smtp::server::Session> for SmtpClerk<'_> {
     }
 }
 
-impl SmtpClerk<'_> {
-    fn ask(&mut self, ask: smtp::server::Ask) -> Option<smtp::server::Answer> {
+impl Client for smtp::server::Session {
+    fn take(clerk: &mut Clerk<'_>, ask: smtp::server::Ask) -> Option<smtp::server::Answer> {
+        let Clerk { desk, site, out } = clerk;
         use smtp::server::{Answer, Ask, BeginVerdict, RecipientVerdict, SenderVerdict};
         match ask {
             Ask::Authenticate { ticket, credentials } => {
-                self.desk.authenticate(ticket, credentials, self.site, self.out);
+                desk.authenticate(ticket, credentials, site, out);
                 None
             }
             Ask::Sender { ticket, account, local, domain } => {
-                let id = self.site.account_by_login(&account.address);
-                let allowed = id.is_some_and(|id| self.site.may_send_as(id, &local, &domain));
+                let id = site.account_by_login(&account.address);
+                let allowed = id.is_some_and(|id| site.may_send_as(id, &local, &domain));
                 let verdict = if allowed { SenderVerdict::Allowed } else { SenderVerdict::NotYours };
                 Some(Answer::Sender(ticket.answer(verdict)))
             }
             Ask::Recipient { ticket, local, domain, .. } => {
-                let verdict = match self.site.resolve_recipient(&local, domain.as_deref()) {
+                let verdict = match site.resolve_recipient(&local, domain.as_deref()) {
                     Resolution::Local(ids) => RecipientVerdict::Local(
-                        ids.into_iter().filter_map(|id| self.site.account(id).cloned()).collect(),
+                        ids.into_iter().filter_map(|id| site.account(id).cloned()).collect(),
                     ),
                     Resolution::NoSuchUser => RecipientVerdict::NoSuchUser,
                     Resolution::NotLocal => RecipientVerdict::NotLocal,
@@ -240,65 +250,35 @@ impl SmtpClerk<'_> {
             }
             Ask::Begin { ticket, transaction } => {
                 let kind = UploadKind::NewDelivery(ticket.id(), Box::new(transaction));
-                self.desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+                desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
                 Some(Answer::Begin(ticket.answer(BeginVerdict::Go)))
             }
-            Ask::Commit { ticket } => self.desk.commit_delivery(ticket, self.out),
+            Ask::Commit { ticket } => desk.commit_delivery(ticket, out),
         }
     }
 }
 
-pub(super) struct ImapClerk<'c> {
-    pub(super) desk: &'c mut Desk,
-    pub(super) site: &'c Site,
-    pub(super) out: &'c mut Vec<FrontAction>,
-}
-
-impl Clerk<imap::server::Session> for ImapClerk<'_> {
-    fn has_room(&self) -> bool {
-        self.desk.has_room()
-    }
-
-    fn handle(
-        &mut self,
-        action: Action<'_, imap::server::Ask, Event>,
-        closing: &mut bool,
-    ) -> Option<imap::server::Answer> {
-        match action {
-            Action::Ask(ask) => self.ask(ask),
-            Action::Cancel(id) => self.desk.cancel(id, self.out),
-            Action::Body(octets) => self.desk.body(&octets, self.out),
-            Action::Event(event) => self.desk.event(event, self.out),
-            Action::StartTls => self.out.push(FrontAction::StartTls(self.desk.caller.conn)),
-            Action::Close(reason) => {
-                *closing = true;
-                self.desk.end(reason, self.out);
-            }
-        }
-        None
-    }
-}
-
-impl ImapClerk<'_> {
-    fn ask(&mut self, ask: imap::server::Ask) {
+impl Client for imap::server::Session {
+    fn take(clerk: &mut Clerk<'_>, ask: imap::server::Ask) -> Option<imap::server::Answer> {
+        let Clerk { desk, site, out } = clerk;
         use imap::server::Ask;
         match &ask {
             Ask::Authenticate { .. } => {
                 if let Ask::Authenticate { ticket, credentials } = ask {
-                    self.desk.authenticate(ticket, credentials, self.site, self.out);
+                    desk.authenticate(ticket, credentials, site, out);
                 }
-                return;
+                return None;
             }
             Ask::Append { ticket, .. } => {
                 let kind = UploadKind::Known(ticket.id());
-                self.desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+                desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
             }
             Ask::AppendCommit { .. } => {
-                if let Some(mut upload) = self.desk.upload.take() {
+                if let Some(mut upload) = desk.upload.take() {
                     upload.eol.finish(&mut upload.buffer);
-                    self.desk.chunks_out += 1;
-                    let (caller, body) = (self.desk.caller, upload.buffer);
-                    self.out.push(FrontAction::Office(ToOffice::Chunk { caller, body }));
+                    desk.chunks_out += 1;
+                    let (caller, body) = (desk.caller, upload.buffer);
+                    out.push(FrontAction::Office(ToOffice::Chunk { caller, body }));
                 }
             }
             Ask::Select { .. }
@@ -315,9 +295,10 @@ impl ImapClerk<'_> {
         }
         // Without a login there is no account to ask about; the session does not ask then, and its answer
         // timer covers a session that does.
-        if let LoginState::Account(account) = &self.desk.login {
-            let (caller, account, ask) = (self.desk.caller, account.clone(), Box::new(ask));
-            self.out.push(FrontAction::Office(ToOffice::Imap { caller, account, ask }));
+        if let LoginState::Account(account) = &desk.login {
+            let (caller, account, ask) = (desk.caller, account.clone(), Box::new(ask));
+            out.push(FrontAction::Office(ToOffice::Imap { caller, account, ask }));
         }
+        None
     }
 }
