@@ -16,6 +16,9 @@
 //! Literals have the size the octets have. Where a file is sent as it lies on the disk that size is the one in
 //! its name (`,W=`), unless the name is wrong about the size of the file; then it is counted.
 //!
+//! Large texts are fetched in pieces. A page leaves a [`Memo`] of the last large message it was about; given to
+//! the next one, it has pieces that come in order cost linear time in total.
+//!
 //! A message whose file is gone is left out, and [`FetchPage::gone`] says so; so is one that the system does not let
 //! us read, for a program that runs as root leaves one now and then, and the rest of the mailbox is none the worse. Any other
 //! error of the disk ends the page before the message it happened at; it is reported when that message is the
@@ -25,6 +28,7 @@
 //! filtered header fields becomes a space.
 
 mod item;
+mod memo;
 pub(super) mod source;
 
 use super::context::{Root, StoreError, StoreErrorKind};
@@ -39,6 +43,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use item::{Known, Needs, Output};
+pub use memo::Memo;
 use source::Source;
 
 /// A page with so many octets is full.
@@ -60,6 +65,19 @@ pub struct Wanted {
     pub request: Arc<FetchRequest>,
     /// UIDs whose flags this FETCH has changed: FLAGS is told of them whether asked for or not.
     pub changed: UidSet,
+    /// What the last page of the same mailbox left.
+    pub memo: Option<Memo>,
+}
+
+/// A page, and what else came of making it.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// The answer. Its files are open; whoever takes it closes them.
+    pub page: FetchPage,
+    /// What had to be looked up.
+    pub learned: Vec<Learned>,
+    /// For the next page of the same mailbox.
+    pub memo: Option<Memo>,
 }
 
 /// Facts about a message that were not known and had to be looked up, or were known wrongly.
@@ -117,9 +135,7 @@ pub fn render_known(
     true
 }
 
-/// Makes a page, and says what had to be looked up. At least one message is done.
-///
-/// The files in the page are open; whoever takes the page closes them.
+/// Makes a page. At least one message is done.
 ///
 /// # Errors
 /// What the file system says of the mailbox, or of the first message. [`StoreErrorKind::Cannot`] for a request
@@ -129,15 +145,15 @@ pub async fn fetch(
     root: Root,
     folder: FolderName,
     wanted: Wanted,
-) -> Result<(FetchPage, Vec<Learned>), StoreError> {
+) -> Result<Fetched, StoreError> {
     fetch_with(Reader::new(disk, root, folder), wanted).await
 }
 
-async fn fetch_with(mut reader: Reader, wanted: Wanted) -> Result<(FetchPage, Vec<Learned>), StoreError> {
-    let (mut page, mut learned) = (FetchPage::default(), Vec::new());
-    let result = fill(&mut reader, &wanted, &mut page, &mut learned).await;
+async fn fetch_with(mut reader: Reader, mut wanted: Wanted) -> Result<Fetched, StoreError> {
+    let mut fetched = Fetched { memo: wanted.memo.take(), ..Fetched::default() };
+    let result = fill(&mut reader, &wanted, &mut fetched).await;
     reader.finish().await;
-    result.map(|()| (page, learned))
+    result.map(|()| fetched)
 }
 
 /// The sum of the RFC822.SIZE of all messages (RFC 8438); those whose size is not known are read, those that
@@ -179,12 +195,8 @@ async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, Stor
     Ok(total)
 }
 
-async fn fill(
-    reader: &mut Reader,
-    wanted: &Wanted,
-    page: &mut FetchPage,
-    learned: &mut Vec<Learned>,
-) -> Result<(), StoreError> {
+async fn fill(reader: &mut Reader, wanted: &Wanted, fetched: &mut Fetched) -> Result<(), StoreError> {
+    let Fetched { page, learned, memo } = fetched;
     let needs = Needs::of(&wanted.request);
     let mut output = Output::default();
     for message in &wanted.messages {
@@ -194,12 +206,14 @@ async fn fill(
             break;
         }
         let mut source = Source::new(message);
+        source.recall(memo);
         let result = render(reader, &mut source, wanted, &needs, &mut output).await;
         source.close(reader).await;
         match result {
             Ok(()) => {
                 page.rows.push(FetchRow { uid: message.uid, end: output.bytes.len() });
                 learned.extend(source.learned());
+                *memo = source.memo().or(memo.take());
             }
             Err(failure) => {
                 output.bytes.truncate(start);

@@ -57,6 +57,8 @@ pub(super) struct MemDisk {
     pub(super) alive: Vec<u32>,
     /// Names of all operations, for tests that count them.
     pub(super) log: Vec<String>,
+    /// Octets read so far.
+    pub(super) octets_read: usize,
     /// How many handles a task leaves open, for others to close; `None` if the test knows better.
     pub(super) handed_out: Option<usize>,
 }
@@ -86,6 +88,7 @@ impl MemDisk {
             always: None,
             alive: Vec::new(),
             log: Vec::new(),
+            octets_read: 0,
             handed_out: Some(0),
         }
     }
@@ -338,12 +341,16 @@ impl MemDisk {
                 let bytes = self.bytes(self.inode(file))?;
                 let start = bytes.len().min(offset as usize);
                 let end = bytes.len().min(start + len);
-                Ok(Outcome::Bytes(bytes[start..end].to_vec()))
+                let bytes = bytes[start..end].to_vec();
+                self.octets_read += bytes.len();
+                Ok(Outcome::Bytes(bytes))
             }
             Op::ReadFile { dir, name, max } => {
                 let inode = self.find(self.inode(dir), &name)?;
                 let bytes = self.bytes(inode)?;
-                Ok(Outcome::File(bytes[..bytes.len().min(max)].to_vec(), self.stat_of(inode)))
+                let bytes = bytes[..bytes.len().min(max)].to_vec();
+                self.octets_read += bytes.len();
+                Ok(Outcome::File(bytes, self.stat_of(inode)))
             }
             Op::Write { file, bytes } => {
                 let inode = self.inode(file);

@@ -144,6 +144,21 @@ pub fn crlf_len(input: &[u8]) -> u64 {
     count.len()
 }
 
+/// The longest beginning of `input` that has at most `most` octets once each of its line ends is CRLF: how many
+/// octets it has as it is, and how many then.
+pub fn crlf_prefix(input: &[u8], most: u64) -> (usize, u64) {
+    let (mut added, mut end) = (0u64, input.len());
+    for lf in memchr_iter(b'\n', input).filter(|&lf| !follows_cr(input, lf, false)) {
+        if (lf as u64).saturating_add(added).saturating_add(2) > most {
+            end = lf;
+            break;
+        }
+        added += 1;
+    }
+    let stored = usize::try_from(most - added).unwrap_or(usize::MAX).min(end);
+    (stored, stored as u64 + added)
+}
+
 /// Whether the octet before the one at `at` is a CR; `after_cr` tells of the octet before the slice.
 #[inline]
 fn follows_cr(input: &[u8], at: usize, after_cr: bool) -> bool {
@@ -212,6 +227,13 @@ mod tests {
             prop_assert_eq!(to_crlf(&[&input]), to_crlf_naively(&input));
             prop_assert_eq!(to_crlf(&cut(&input, &cuts)), to_crlf_naively(&input));
             prop_assert_eq!(crlf_len(&input), to_crlf_naively(&input).len() as u64);
+        }
+
+        #[test]
+        fn a_prefix_is_the_longest_that_fits(input in octets_of(b"\r\n\nab", 50), most in 0u64..120) {
+            let fits = |stored: &usize| crlf_len(&input[..*stored]) <= most;
+            let longest = (0..=input.len()).rev().find(fits).unwrap();
+            prop_assert_eq!(crlf_prefix(&input, most), (longest, crlf_len(&input[..longest])));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use super::Learned;
 use super::item::{Known, Needs};
+use super::memo::{Memo, Place};
 use crate::disk::{Handle, Stat};
 use crate::maildir::context::{StoreError, StoreErrorKind};
 use crate::maildir::mailbox::Message;
@@ -9,7 +10,7 @@ use crate::maildir::reader::{Failure, Reader};
 use crate::mime::header::header_bytes;
 use crate::mime::structure::{Piece, Structure};
 use crate::mime::structure_parser::StructureParser;
-use crate::wire::eol::{CrlfLen, crlf_len};
+use crate::wire::eol::{CrlfLen, crlf_len, crlf_prefix};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
@@ -26,6 +27,8 @@ pub(in crate::maildir) struct Source<'m> {
     counted: Option<u64>,
     header: Header,
     structure: Option<Structure>,
+    /// What this and the last reading of it found out about where its sections are.
+    memo: Memo,
     /// Open when more than `head` had to be read.
     file: Option<Handle>,
 }
@@ -40,24 +43,21 @@ enum Header {
 }
 
 /// A stretch of the file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Its first octet, as stored.
     pub(super) start: u64,
     /// After its last octet, as stored.
     pub(super) end: u64,
-    /// How many octets it has with CRLF line ends; `None` for what begins in the octets that are in memory and
-    /// goes to the end of the message, to be found out when needed.
-    wire: Option<u64>,
+    wire: Length,
 }
 
-/// A place in the file from which a text can be given out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    /// Octets of the file before it. No CR stands between it and a LF right after it.
-    pub(super) offset: u64,
-    /// How many octets, with CRLF line ends, are to be passed over from there.
-    pub(super) skip: u64,
+/// How many octets a stretch has with CRLF line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Known(u64),
+    /// It goes to the end of the message; so many are before it.
+    AllBut(u64),
 }
 
 impl<'m> Source<'m> {
@@ -71,14 +71,29 @@ impl<'m> Source<'m> {
             counted: None,
             header: Header::Unknown,
             structure: None,
+            memo: Memo::new(message.uid),
             file: None,
         }
+    }
+
+    /// What the last reading of the message found out is used, if its file is the same.
+    pub(super) fn recall(&mut self, memo: &mut Option<Memo>) {
+        if let Some(memo) = memo.take_if(|memo| memo.uid() == self.message.uid) {
+            self.memo = memo;
+        }
+    }
+
+    /// What spares the next reading of the message some work, if there is such.
+    pub(super) fn memo(self) -> Option<Memo> {
+        Some(self.memo).filter(|memo| !memo.is_empty())
     }
 
     /// Reads what every message of the request is read for, and looks up the facts that are missing.
     pub(super) async fn load(&mut self, reader: &mut Reader, needs: &Needs) -> Result<(), Failure> {
         let count = needs.size && self.message.wire_size.is_none();
-        if needs.text || count {
+        if needs.text && !needs.header && self.is_recalled(reader).await? {
+            // Likely no octet is wanted but those of the sections.
+        } else if needs.text || count {
             self.load_head(reader, reader.sizes.small).await?;
         } else if needs.header {
             self.load_head(reader, reader.sizes.head).await?;
@@ -90,6 +105,16 @@ impl<'m> Source<'m> {
             self.count(reader).await?;
         }
         Ok(())
+    }
+
+    /// Whether what was recalled is about this very file.
+    async fn is_recalled(&mut self, reader: &mut Reader) -> Result<bool, Failure> {
+        if self.memo.is_empty() {
+            return Ok(false);
+        }
+        let stat = reader.stat(self.message).await?;
+        self.take_stat(&stat);
+        Ok(!self.memo.is_empty())
     }
 
     /// Reads the first `max` octets, which tells the facts too.
@@ -105,6 +130,7 @@ impl<'m> Source<'m> {
     }
 
     fn take_stat(&mut self, stat: &Stat) {
+        self.memo.check(stat);
         self.size = Some(stat.size);
         self.internal_date = Some(stat.mtime_ns.div_euclid(1_000_000_000));
     }
@@ -220,17 +246,34 @@ impl<'m> Source<'m> {
         part: &[u32],
         piece: Piece,
     ) -> Result<Option<Extent>, Failure> {
+        if let Some(extent) = self.memo.extent(part, piece) {
+            return Ok(Some(extent));
+        }
+        let extent = self.find_extent(reader, part, piece).await?;
+        let large = self.size.is_some_and(|size| size > reader.sizes.small as u64);
+        if let Some(extent) = extent.filter(|_| large) {
+            self.memo.remember(part, piece, extent);
+        }
+        Ok(extent)
+    }
+
+    async fn find_extent(
+        &mut self,
+        reader: &mut Reader,
+        part: &[u32],
+        piece: Piece,
+    ) -> Result<Option<Extent>, Failure> {
         let size = self.size.unwrap_or(0);
         if part.is_empty() {
             if piece == Piece::Full {
-                return Ok(Some(Extent { start: 0, end: size, wire: None }));
+                return Ok(Some(Extent { start: 0, end: size, wire: Length::AllBut(0) }));
             }
             self.load_header(reader).await?;
             if let Header::Ends(bytes) = self.header {
-                let end = bytes as u64;
+                let (end, wire) = (bytes as u64, crlf_len(self.header()));
                 return Ok(match piece {
-                    Piece::Header => Some(Extent { start: 0, end, wire: Some(crlf_len(self.header())) }),
-                    Piece::Text => Some(Extent { start: end, end: size, wire: None }),
+                    Piece::Header => Some(Extent { start: 0, end, wire: Length::Known(wire) }),
+                    Piece::Text => Some(Extent { start: end, end: size, wire: Length::AllBut(wire) }),
                     Piece::Full | Piece::Mime => None,
                 });
             }
@@ -239,7 +282,7 @@ impl<'m> Source<'m> {
         Ok(span.map(|span| Extent {
             start: span.start.offset,
             end: span.end.offset,
-            wire: Some(span.crlf_bytes()),
+            wire: Length::Known(span.crlf_bytes()),
         }))
     }
 
@@ -265,15 +308,15 @@ impl<'m> Source<'m> {
 
     /// How many octets an extent has with CRLF line ends.
     pub(super) async fn wire_bytes(&mut self, reader: &mut Reader, extent: &Extent) -> Result<u64, Failure> {
-        if let Some(wire) = extent.wire {
-            return Ok(wire);
-        }
+        let before = match extent.wire {
+            Length::Known(wire) => return Ok(wire),
+            Length::AllBut(before) => before,
+        };
         let total = match self.named_wire_size() {
             Some(size) => size,
             None => self.count(reader).await?,
         };
-        let before = usize::try_from(extent.start).ok().and_then(|start| self.head.get(..start));
-        Ok(total.saturating_sub(before.map_or(0, crlf_len)))
+        Ok(total.saturating_sub(before))
     }
 
     /// RFC822.SIZE as the file's name has it, if the name is right about what can be checked.
@@ -283,26 +326,28 @@ impl<'m> Source<'m> {
     }
 
     /// The place from which the octets from `offset` on can be given out; offsets count CRLF line ends. Linear in
-    /// `offset`.
+    /// what lies between the last place sought in the extent and this one, or in `offset` if this one is before it.
     pub(super) async fn seek(
         &mut self,
         reader: &mut Reader,
         extent: &Extent,
         offset: u64,
     ) -> Result<Place, Failure> {
-        let mut place = Place { offset: extent.start, skip: offset };
-        let (mut at, mut length) = (extent.start, CrlfLen::new());
-        while offset > 0 && at < extent.end {
-            let end = extent.end.min(at.saturating_add(reader.sizes.chunk as u64));
-            let chunk = self.read_range(reader, at, end).await?;
-            length.feed(&chunk);
-            if chunk.is_empty() || length.len() > offset {
+        let mut place = self.memo.place_before(extent, offset);
+        while place.skip > 0 && place.offset < extent.end {
+            // As stored it is no more; but a CR is passed over only together with what comes after it.
+            let bytes = place.skip.clamp(2, (reader.sizes.chunk as u64).max(2));
+            let end = extent.end.min(place.offset.saturating_add(bytes));
+            let chunk = self.read_range(reader, place.offset, end).await?;
+            let (stored, wire) = crlf_prefix(&chunk, place.skip);
+            let cr = usize::from(chunk.get(..stored).is_some_and(|passed| passed.ends_with(b"\r")));
+            if stored == cr {
                 break;
             }
-            at = at.saturating_add(chunk.len() as u64);
-            let cr = u64::from(chunk.last() == Some(&b'\r'));
-            place = Place { offset: at - cr, skip: offset - (length.len() - cr) };
+            place.offset = place.offset.saturating_add((stored - cr) as u64);
+            place.skip = place.skip.saturating_sub(wire.saturating_sub(cr as u64));
         }
+        self.memo.mark(extent, offset, place);
         Ok(place)
     }
 

@@ -36,6 +36,7 @@ fn wanted(messages: &[Message], items: &str) -> Wanted {
         keywords: Arc::new(vec![String::from("$Junk")]),
         request: Arc::new(request(items)),
         changed: UidSet::default(),
+        memo: None,
     }
 }
 
@@ -50,7 +51,7 @@ fn page(
     disk.handed_out = Some(files);
     let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), wanted)).unwrap();
     disk.handed_out = Some(0);
-    let (page, learned) = fetched?;
+    let Fetched { page, learned, .. } = fetched?;
     assert_eq!(page.files.len(), files);
     let rows = send(disk, &page);
     Ok((page, rows, learned))
@@ -310,7 +311,7 @@ fn no_handle_leaks_whatever_fails() {
         let asked = whole.clone();
         let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap();
         if failing >= disk.ops {
-            let (page, _) = fetched.unwrap();
+            let Fetched { page, .. } = fetched.unwrap();
             assert_eq!((page.files.len(), disk.open_handles()), (2, 2));
             return;
         }
@@ -336,7 +337,7 @@ fn a_page_ends_when_much_was_read_for_it() {
     disk.put_file("/m/cur/1.a", &large_text(100_000));
     let all: Vec<_> = (1..=5).map(|uid| message(uid, "1.a")).collect();
     let wanted = wanted(&all, "BODYSTRUCTURE");
-    let (page, _) = disk
+    let Fetched { page, .. } = disk
         .run(vec![], |disk| {
             let mut reader = Reader::new(disk, root(), FolderName::inbox());
             reader.sizes = Sizes { page: 300_000, ..Sizes::USUAL };
@@ -489,6 +490,75 @@ fn a_row_is_bounded() {
     assert_eq!(error.kind, crate::maildir::context::StoreErrorKind::Cannot);
 }
 
+/// The pieces of a section in order, each with what the one before left; and how many octets were read to find them.
+fn in_pieces(disk: &mut MemDisk, message: &Message, part: &str, bytes: usize) -> (Vec<u8>, usize) {
+    let (mut whole, mut memo, mut found) = (Vec::new(), None, 0);
+    for number in 0.. {
+        let piece = format!("BODY.PEEK[{part}]<{}.{bytes}>", number * bytes);
+        let asked = Wanted { memo, ..wanted(core::slice::from_ref(message), &piece) };
+        (disk.handed_out, disk.octets_read) = (None, 0);
+        let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap();
+        found += disk.octets_read;
+        let rows = send(disk, fetched.as_ref().map(|fetched| &fetched.page).unwrap());
+        assert_eq!(disk.open_handles(), 0);
+        let octets = rows[0].1.iter().position(|octet| *octet == b'\n').map(|at| &rows[0].1[at + 1..]);
+        memo = fetched.unwrap().memo;
+        match octets {
+            None | Some([]) => return (whole, found),
+            Some(octets) => whole.extend_from_slice(octets),
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn pieces_in_order_cost_linear_time_in_total() {
+    let stored = large_mail();
+    let (mut disk, message) = disk_with(&stored);
+    let text = stored.windows(2).position(|two| two == b"\n\n").unwrap() + 2;
+    let parts = [("", crlf(&stored)), ("TEXT", crlf(&stored[text..])), ("2", crlf(&large_text(700_000)))];
+    for (part, expected) in parts {
+        for bytes in [expected.len() / 160, SMALL + 1] {
+            let (whole, found) = in_pieces(&mut disk, &message, part, bytes);
+            assert!(whole == expected, "{part} {bytes}");
+            // Once to find the part, once to find the pieces, once to read those that are short.
+            let most = 3 * stored.len() + 4 * SMALL;
+            assert!(found < most, "{part} {bytes}: {found} octets read of {most}");
+        }
+    }
+}
+
+#[test]
+fn what_was_found_out_of_another_file_is_not_used() {
+    let (mut disk, message) = disk_with(&large_mail());
+    let piece = |memo| Wanted {
+        memo,
+        ..wanted(core::slice::from_ref(&message), "BODY[2]<100000.50000> BODY[]<200000.50000>")
+    };
+    let fetched = |disk: &mut MemDisk, memo| {
+        let asked = piece(memo);
+        disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap().unwrap()
+    };
+    disk.handed_out = Some(0);
+    let memo = fetched(&mut disk, None).memo;
+    assert!(memo.is_some());
+    let path = format!("/m/cur/{}", core::str::from_utf8(&message.file).unwrap());
+    disk.move_file(&path, "/m/other");
+    for other in [[&b"X: moved\n"[..], &large_mail()].concat(), MAIL.to_vec()] {
+        disk.put_file(&path, &other);
+        let without = fetched(&mut disk, None);
+        let with = fetched(&mut disk, memo.clone());
+        assert!(with.page.bytes == without.page.bytes && with.memo == without.memo);
+        disk.move_file(&path, "/m/other2");
+    }
+    // What is left of one message is no help with another, but is kept for the next piece.
+    disk.move_file("/m/other", &path);
+    disk.put_file("/m/cur/2.a:2,", MAIL);
+    let asked = Wanted { memo: memo.clone(), ..wanted(&[self::message(8, "2.a:2,")], "BODY[TEXT]") };
+    let other = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap().unwrap();
+    assert_eq!(other.memo, memo);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -557,24 +627,36 @@ proptest! {
         if !named {
             (message.size, message.wire_size) = (None, None);
         }
+        let (next, before) = (offset + length, offset / 2);
         let items = format!("{ITEMS} BODY[]<{offset}.{length}> BODY[TEXT]<{offset}.{length}> BODY[1]<{offset}.{length}>");
+        let pieces = format!("BODY[]<{next}.{length}> BODY[TEXT]<{before}.{length}> BODY[1]<{next}.{length}> BODY[2]<9.9> UID");
         let wanted = wanted(&[message], &items);
         let usual = page(&mut disk, wanted.clone(), 0).unwrap().1;
         let sizes = Sizes { small, head, chunk, turn: 99, ..Sizes::USUAL };
         disk.handed_out = None;
-        let (page, _) = disk
-            .run(vec![], |disk| {
+        let text = |rows: &Rows| String::from_utf8_lossy(&rows[0].1).into_owned();
+        let fetch_all = |disk: &mut MemDisk, wanted: Wanted| {
+            let fetched = disk.run(vec![], |disk| {
                 let mut reader = Reader::new(disk, root(), FolderName::inbox());
                 reader.sizes = sizes;
                 fetch_with(reader, wanted)
-            })
-            .unwrap()
-            .unwrap();
-        prop_assert_eq!(disk.open_handles(), page.files.len());
-        let text = |rows: &Rows| String::from_utf8_lossy(&rows[0].1).into_owned();
-        let rows = send(&mut disk, &page);
+            });
+            let Fetched { page, memo, .. } = fetched.unwrap().unwrap();
+            assert_eq!(disk.open_handles(), page.files.len());
+            let rows = send(disk, &page);
+            assert_eq!(disk.open_handles(), 0);
+            (rows, memo)
+        };
+        let (rows, memo) = fetch_all(&mut disk, wanted.clone());
         prop_assert_eq!(text(&rows), text(&usual));
-        prop_assert_eq!(disk.open_handles(), 0);
+        // Once more, and the pieces alone, with what the first time has left.
+        let (rows, _) = fetch_all(&mut disk, Wanted { memo: memo.clone(), ..wanted.clone() });
+        prop_assert_eq!(text(&rows), text(&usual));
+        let pieces = Wanted { request: Arc::new(request(&pieces)), ..wanted };
+        let usual = page(&mut disk, pieces.clone(), 0).unwrap().1;
+        disk.handed_out = None;
+        let (rows, _) = fetch_all(&mut disk, Wanted { memo, ..pieces });
+        prop_assert_eq!(text(&rows), text(&usual));
     }
 }
 

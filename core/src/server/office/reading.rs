@@ -15,7 +15,7 @@ use crate::imap::server::{
 };
 use crate::maildir::append::{Staged, discard_staged};
 use crate::maildir::context::{StoreError, StoreErrorKind};
-use crate::maildir::fetch::{self, Learned};
+use crate::maildir::fetch::{self, Fetched, Learned};
 use crate::maildir::mailbox::{MailboxState, Message};
 use crate::maildir::search;
 use crate::ticket::Ticket;
@@ -74,14 +74,15 @@ impl Office {
         let (messages, gone, next) = page(state, uids, PAGE_FILES);
         let (keywords, changed, mailbox) = (state.keywords.clone(), changed.clone(), key.clone());
         let MailboxKey { root, folder } = key.clone();
+        let memo = self.selections.get_mut(&selection).and_then(|selection| selection.memo.take());
         let task = Task::new(move |disk| async move {
-            let wanted = fetch::Wanted { messages, keywords, request, changed };
-            let result = fetch::fetch(disk, root, folder, wanted).await.map(|(mut page, learned)| {
+            let wanted = fetch::Wanted { messages, keywords, request, changed, memo };
+            let mut result = fetch::fetch(disk, root, folder, wanted).await;
+            if let Ok(Fetched { page, .. }) = &mut result {
                 page.gone |= gone;
                 page.next = page.next.or(next);
-                (page, learned)
-            });
-            Done::new(Outcome::Fetched { caller, ticket, mailbox, result })
+            }
+            Done::new(Outcome::Fetched { caller, ticket, selection, mailbox, result })
         });
         self.run(task, desk);
     }
@@ -90,12 +91,16 @@ impl Office {
         &mut self,
         caller: Caller,
         ticket: Ticket<Result<FetchPage, Refusal>>,
+        selection: SelectionId,
         mailbox: &MailboxKey,
-        result: Result<(FetchPage, Vec<Learned>), StoreError>,
+        result: Result<Fetched, StoreError>,
         desk: &mut Desk<'_>,
     ) {
         let answer = match result {
-            Ok((page, learned)) => {
+            Ok(Fetched { page, learned, memo }) => {
+                if let Some(selection) = self.selections.get_mut(&selection) {
+                    selection.memo = memo;
+                }
                 self.note_learned(mailbox, &learned);
                 self.report_unreadable(mailbox, &page.unreadable, desk);
                 Ok(page)

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::mailboxes::MailboxKey;
 use super::{Caller, Desk, Office};
 use crate::imap::server::{Answer, Changes, Notice, Selected, SelectionId};
+use crate::maildir::fetch::Memo;
 use crate::server::FromOffice;
 use crate::ticket::Ticket;
 
@@ -19,6 +20,8 @@ pub(super) struct Selection {
     cursor: u64,
     /// It has been noticed and has not asked since.
     noticed: bool,
+    /// Of the last large message it has read a part of.
+    pub(super) memo: Option<Memo>,
 }
 
 impl Office {
@@ -32,7 +35,7 @@ impl Office {
         let cursor = mailbox.log.end();
         mailbox.selected.insert(selection);
         let mailbox_key = key.clone();
-        let entry = Selection { caller, mailbox: mailbox_key, read_only, cursor, noticed: false };
+        let entry = Selection { caller, mailbox: mailbox_key, read_only, cursor, noticed: false, memo: None };
         self.selections.insert(selection, entry);
         Some(Selected {
             selection,

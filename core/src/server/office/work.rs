@@ -22,7 +22,7 @@ use crate::maildir::context::{Root, StoreContext, StoreError};
 use crate::maildir::copy::{CopySource, copy};
 use crate::maildir::deliver::Delivered;
 use crate::maildir::expunge::{Victims, expunge};
-use crate::maildir::fetch::Learned;
+use crate::maildir::fetch::Fetched;
 use crate::maildir::flags::{FlagRequest, store_flags};
 use crate::maildir::folder::FolderName;
 use crate::maildir::folders;
@@ -154,8 +154,9 @@ pub(super) enum Outcome {
     Fetched {
         caller: Caller,
         ticket: Ticket<Result<FetchPage, Refusal>>,
+        selection: SelectionId,
         mailbox: MailboxKey,
-        result: Result<(FetchPage, Vec<Learned>), StoreError>,
+        result: Result<Fetched, StoreError>,
     },
     Answered {
         caller: Caller,
