@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
+use super::changes::Origin;
 use super::folders::folder;
 use super::mailboxes::MailboxKey;
 use super::uploads::AppendTarget;
@@ -156,7 +157,8 @@ impl Office {
                 }
             }
             Worked::Stored { caller, selection, uids, then, result } => {
-                match self.adopt(key, result, Some(selection), desk) {
+                let origin = Origin { session: selection, uids: &uids };
+                match self.adopt(key, result, Some(origin), desk) {
                     Ok(()) => self.after_store(key, caller, selection, &uids, then, desk),
                     Err(refused) => refuse_store(caller, then, refused, desk),
                 }
@@ -206,7 +208,7 @@ impl Office {
         &mut self,
         key: &MailboxKey,
         result: Next<T>,
-        origin: Option<SelectionId>,
+        origin: Option<Origin<'_>>,
         desk: &mut Desk<'_>,
     ) -> Result<T, Refusal> {
         match result {

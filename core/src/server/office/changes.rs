@@ -14,6 +14,14 @@ use crate::maildir::mailbox::{Change, MailboxState};
 /// Entries kept for the slowest session; one that lags further behind has to leave.
 const ENTRIES_MAX: usize = 1 << 20;
 
+/// A session whose answer tells it the flags of these messages. What an operation of its finds out about others, it
+/// is told like everybody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'u> {
+    pub(super) session: SelectionId,
+    pub(super) uids: &'u UidSet,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct ChangeLog {
     entries: VecDeque<(Change, Option<SelectionId>)>,
@@ -27,9 +35,15 @@ impl ChangeLog {
         self.first + self.entries.len() as u64
     }
 
-    /// Adds what a change of `origin` (if a session made it and is told by its answer) did.
-    pub(super) fn extend(&mut self, changes: &[Change], origin: Option<SelectionId>) {
-        self.entries.extend(changes.iter().map(|change| (*change, origin)));
+    /// Adds what an operation did or found out.
+    pub(super) fn extend(&mut self, changes: &[Change], origin: Option<Origin<'_>>) {
+        let teller = |change: &Change| match *change {
+            Change::Flags(uid) => {
+                origin.filter(|origin| origin.uids.contains(uid)).map(|origin| origin.session)
+            }
+            Change::Appended(_) | Change::Expunged(_) | Change::Keywords | Change::Reset => None,
+        };
+        self.entries.extend(changes.iter().map(|change| (*change, teller(change))));
         let excess = self.entries.len().saturating_sub(ENTRIES_MAX);
         self.entries.drain(..excess);
         self.first += excess as u64;
@@ -112,7 +126,9 @@ mod tests {
         let (me, other) = (SelectionId(1), SelectionId(2));
         let mut log = ChangeLog::default();
         let start = log.end();
-        log.extend(&[Change::Appended(7), Change::Expunged(3), Change::Flags(4)], Some(me));
+        let uids = UidSet::from_iter([4]);
+        let mine = Origin { session: me, uids: &uids };
+        log.extend(&[Change::Appended(7), Change::Expunged(3), Change::Flags(4)], Some(mine));
         log.extend(&[Change::Expunged(7)], None);
         let state = MailboxState::default();
         let told = log.changes(start, me, &state);
@@ -123,5 +139,16 @@ mod tests {
         assert!(log.changes(start, me, &state).reset);
         log.trim(None);
         assert_eq!(log.end(), start + 4);
+    }
+    #[test]
+    fn flags_that_an_operation_found_changed_are_news_to_its_session_too() {
+        let (me, uids) = (SelectionId(1), UidSet::from_iter([4]));
+        let mut log = ChangeLog::default();
+        let mine = Origin { session: me, uids: &uids };
+        log.extend(&[Change::Flags(4)], Some(mine));
+        assert!(!log.has_news(0, me));
+        // Another program has flagged 9 meanwhile.
+        log.extend(&[Change::Flags(9), Change::Flags(4)], Some(mine));
+        assert!(log.has_news(0, me) && !log.has_news(2, me));
     }
 }

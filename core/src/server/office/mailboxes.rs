@@ -8,7 +8,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::changes::ChangeLog;
+use super::changes::{ChangeLog, Origin};
 use super::work::{Work, Worked};
 use super::{Desk, Office, OfficeAction, WatchId};
 use crate::imap::sequence::UidSet;
@@ -106,7 +106,7 @@ impl Mailbox {
     }
 
     /// The next state, with what lies between.
-    pub(super) fn adopt(&mut self, state: MailboxState, changes: &[Change], origin: Option<SelectionId>) {
+    pub(super) fn adopt(&mut self, state: MailboxState, changes: &[Change], origin: Option<Origin<'_>>) {
         for change in changes {
             match *change {
                 Change::Appended(uid) => {
