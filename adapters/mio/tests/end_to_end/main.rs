@@ -11,5 +11,6 @@ mod harness;
 mod mailboxes;
 mod neighbours;
 mod operation;
+mod storm;
 mod submission;
 mod trial;
