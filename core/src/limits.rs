@@ -43,6 +43,8 @@ pub struct Limits {
     pub tx_high_water_bytes: u64,
     /// A connection's receive buffer grows to this, in octets.
     pub rx_bytes_max: usize,
+    /// What all connections together hold in buffers; above this, who holds more than a little is not read from.
+    pub buffers_bytes_max: usize,
     /// Connections in all.
     pub connections_max: usize,
     /// Connections from one address (IPv6: one /64).
@@ -70,6 +72,7 @@ impl Default for Limits {
             imap_login: Duration::from_secs(180),
             tx_high_water_bytes: 256 * 1024,
             rx_bytes_max: 128 * 1024,
+            buffers_bytes_max: 256 * 1024 * 1024,
             connections_max: 10_000,
             connections_per_address_max: 512,
         }

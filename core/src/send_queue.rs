@@ -79,6 +79,8 @@ pub struct SendQueue {
     /// Transformed octets of the range at the front.
     ready: Vec<u8>,
     pending: u64,
+    /// Of these, octets that are still in their files.
+    unread: u64,
     high_water: u64,
     released: Vec<Handle>,
     mismatches: u32,
@@ -99,6 +101,7 @@ impl SendQueue {
             sent: 0,
             ready: Vec::new(),
             pending: 0,
+            unread: 0,
             high_water,
             released: Vec::new(),
             mismatches: 0,
@@ -127,6 +130,7 @@ impl SendQueue {
     /// Adds a part of an opened file; it counts with all its octets at once.
     pub fn push_range(&mut self, range: FileRange) {
         self.pending = self.pending.saturating_add(range.emit);
+        self.unread = self.unread.saturating_add(range.emit);
         let progress = RangeProgress { offset: range.offset, range, eol: ToCrlf::default() };
         self.segments.push_back(Segment::Range(progress));
     }
@@ -134,6 +138,11 @@ impl SendQueue {
     /// Octets that wait to be sent, file ranges included.
     pub fn pending(&self) -> u64 {
         self.pending
+    }
+
+    /// Octets that wait to be sent and are in memory: those of file ranges are not until they are read.
+    pub fn buffered(&self) -> u64 {
+        self.pending.saturating_sub(self.unread)
     }
 
     /// Nothing waits to be sent.
@@ -194,6 +203,7 @@ impl SendQueue {
             hide_nuls(&mut self.ready);
         }
         progress.range.emit -= self.ready.len() as u64;
+        self.unread = self.unread.saturating_sub(self.ready.len() as u64);
     }
 
     /// A file that will not be sent after all, to be closed.
@@ -218,7 +228,7 @@ impl SendQueue {
                 self.released.push(progress.range.file);
             }
         }
-        (self.sent, self.pending) = (0, 0);
+        (self.sent, self.pending, self.unread) = (0, 0, 0);
         self.ready = Vec::new();
     }
 
@@ -299,7 +309,11 @@ mod tests {
         let mut tx = SendQueue::default();
         tx.push_range(FileRange { file: Handle(1), offset: 0, skip: 0, emit: 10 });
         tx.push(b")");
+        assert_eq!((tx.pending(), tx.buffered()), (11, 1));
+        tx.handle_read(b"abc\n");
+        assert_eq!((tx.pending(), tx.buffered()), (11, 6));
         assert_eq!(drain(&mut tx, b"abc\n", 100, 100), b"abc\r\n     )");
+        assert_eq!((tx.pending(), tx.buffered()), (0, 0));
         assert_eq!(tx.poll_mismatch(), 1);
     }
 

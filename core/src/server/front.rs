@@ -210,6 +210,20 @@ impl Front {
         })
     }
 
+    /// Octets held in memory for this connection: what is to be sent, and a message on its way to the disk.
+    pub fn buffered(&self, conn: ConnId) -> usize {
+        self.connections.get(&conn).map_or(0, |c| {
+            let unsent = usize::try_from(c.tx.buffered()).unwrap_or(usize::MAX);
+            unsent.saturating_add(c.desk.buffered())
+        })
+    }
+
+    /// Memory is short: what is gathered of a message goes to the disk now instead of waiting for more. Says
+    /// whether there was any.
+    pub fn relieve(&mut self, conn: ConnId, out: &mut Vec<FrontAction>) -> bool {
+        self.connections.get_mut(&conn).is_some_and(|connection| connection.desk.relieve(out))
+    }
+
     /// How many connections there are.
     pub fn len(&self) -> usize {
         self.connections.len()
@@ -340,6 +354,9 @@ impl Connection {
         if let FromOffice::ChunkTaken { .. } = message {
             desk.chunk_taken();
             return;
+        }
+        if let FromOffice::Delivered { .. } = message {
+            desk.mail_taken();
         }
         if *closing {
             return close_files(message, out);
@@ -546,5 +563,59 @@ mod tests {
         assert!(body.starts_with(b"Return-Path: <a@b.test>\nReceived: ") && body.ends_with(b"\n\n.\n"));
         assert_eq!(transaction.recipients.len(), 1);
         assert!(front.wants_bytes(conn));
+    }
+
+    #[test]
+    fn what_is_held_of_a_message_counts_until_it_is_taken_and_goes_early_when_memory_is_short() {
+        let (mut front, conn) = opened(Service::Smtp);
+        let (now, mut out) = (Now::default(), Vec::new());
+        let clear = |front: &mut Front| front.tx(conn).unwrap().clear();
+        let begin = b"EHLO me\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<ann@example.test>\r\nDATA\r\n";
+        front.handle_bytes(now, conn, begin, &mut out);
+        let before = front.buffered(conn) as u64;
+        let replies = front.tx(conn).unwrap().pending();
+        clear(&mut front);
+        assert_eq!(front.buffered(conn) as u64, before - replies);
+        assert!(!front.relieve(ConnId(2), &mut out));
+        front.handle_bytes(now, conn, &b"0123456\r\n".repeat(1000), &mut out);
+        let held = front.buffered(conn);
+        assert!(held >= 8000, "{held}");
+        out.clear();
+        assert!(front.relieve(conn, &mut out) && !front.relieve(conn, &mut out));
+        let [FrontAction::Office(ToOffice::Deliver { body, commit: None, .. })] = &out[..] else {
+            panic!("{out:?}");
+        };
+        assert_eq!(body.len(), held);
+        assert!(front.buffered(conn) >= held);
+        front.handle_office(now, FromOffice::ChunkTaken { conn }, &mut out);
+        assert_eq!(front.buffered(conn), 0);
+        out.clear();
+        front.handle_bytes(now, conn, b"end\r\n.\r\n", &mut out);
+        assert!(matches!(
+            &out[..],
+            [
+                FrontAction::Office(ToOffice::Chunk { body, .. }),
+                FrontAction::Office(ToOffice::Commit { .. }),
+            ] if body == b"end\n"
+        ));
+    }
+
+    #[test]
+    fn a_mail_in_one_piece_counts_until_it_is_answered() {
+        let (mut front, conn) = opened(Service::Smtp);
+        let (now, mut out) = (Now::default(), Vec::new());
+        let mail = b"EHLO me\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<ann@example.test>\r\nDATA\r\nx\r\n.\r\n";
+        front.handle_bytes(now, conn, mail, &mut out);
+        front.tx(conn).unwrap().clear();
+        let deliver = out.into_iter().find_map(|action| match action {
+            FrontAction::Office(ToOffice::Deliver { body, commit, .. }) => Some((body.len(), commit?)),
+            _ => None,
+        });
+        let (size, ticket) = deliver.expect("one message to the office");
+        assert_eq!(front.buffered(conn), size);
+        let answer = ticket.answer(smtp::server::CommitVerdict::Done);
+        front.handle_office(now, FromOffice::Delivered { conn, answer }, &mut Vec::new());
+        front.tx(conn).unwrap().clear();
+        assert_eq!(front.buffered(conn), 0);
     }
 }

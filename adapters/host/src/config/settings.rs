@@ -34,6 +34,7 @@ const KEYS: &[(&str, &str)] = &[
     ("listen", "imaps"),
     ("limits", "connections"),
     ("limits", "connections_per_address"),
+    ("limits", "buffers_bytes"),
     ("limits", "message_bytes"),
     ("limits", "recipients"),
     ("limits", "smtp_idle_seconds"),
@@ -390,6 +391,7 @@ fn limits(section: &Table<'_, '_>) -> Limits {
             1..=1_000_000,
             default.connections_per_address_max,
         ),
+        buffers_bytes_max: count("buffers_bytes", 16_777_216..=1 << 40, default.buffers_bytes_max),
         message_bytes_max: section
             .integer("message_bytes", 65_536..=1 << 40)
             .unwrap_or(default.message_bytes_max),

@@ -136,6 +136,7 @@ imap = []
 [limits]
 connections = 10
 connections_per_address = 0x10
+buffers_bytes = 20_000_000
 message_bytes = 1_000_000
 recipients = 200
 smtp_idle_seconds = 301
@@ -155,6 +156,7 @@ format = "json"
     assert_eq!(settings.listen.addresses(postier_core::server::Service::Imap), []);
     let limits = settings.limits;
     assert_eq!((limits.connections_max, limits.connections_per_address_max), (10, 16));
+    assert_eq!(limits.buffers_bytes_max, 20_000_000);
     assert_eq!((limits.message_bytes_max, limits.smtp_recipients_max), (1_000_000, 200));
     assert_eq!(
         (limits.smtp_idle.as_secs(), limits.imap_idle.as_secs(), limits.imap_login.as_secs()),

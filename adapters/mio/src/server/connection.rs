@@ -24,6 +24,7 @@ use postier_core::server::front::{Front, FrontAction, Opening};
 use postier_core::server::{ConnId, Service};
 use rustls::ServerConfig;
 
+use super::budget::{FLOOR_BYTES, Share};
 use super::wire::{Buffers, Received, Sent, Wire, WireError};
 
 /// Octets received, and octets sent, by one connection in one turn.
@@ -56,6 +57,8 @@ pub(super) struct Desk<'l> {
     /// What the front wants done; the loop carries it out after each step.
     pub(super) actions: &'l mut Vec<FrontAction>,
     pub(super) receive_bytes_max: usize,
+    /// All connections together hold too much.
+    pub(super) over_budget: bool,
 }
 
 /// What a step came to.
@@ -98,6 +101,10 @@ pub(super) struct Connection {
     /// For STARTTLS, or for the first octet where the service wants it.
     tls: Option<Arc<ServerConfig>>,
     deadline: Option<Instant>,
+    /// It would read if all connections together held less.
+    starved: bool,
+    /// What the loop's budget knows of it.
+    pub(super) share: Share,
     /// It stands in the loop's queue.
     pub(super) queued: bool,
     /// The deadline that the loop knows of.
@@ -125,6 +132,8 @@ impl Connection {
             used: 0,
             tls,
             deadline: None,
+            starved: false,
+            share: Share::default(),
             queued: false,
             armed: None,
         }
@@ -146,6 +155,11 @@ impl Connection {
     /// When the adapter itself loses patience.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Octets held for this connection, and whether it waits for the others to hold less.
+    pub(super) fn need(&self, front: &Front) -> (usize, bool) {
+        (self.buffered(front), self.starved)
     }
 
     /// Begins: with a handshake, or with the session's greeting.
@@ -191,6 +205,7 @@ impl Connection {
     ) -> Turn {
         self.used = 0;
         loop {
+            self.starved = false;
             let step = match self.stage {
                 Stage::Handshake { first } => self.step_handshake(first, desk),
                 Stage::Open => self.step_open(desk),
@@ -256,7 +271,7 @@ impl Connection {
         if !self.wire.is_readable() {
             return Ok(Step::Idle);
         }
-        match self.wire.receive(desk.buffers)? {
+        match self.wire.receive(desk.buffers, usize::MAX)? {
             Received::Octets(count) => {
                 // A fast client's first octets come with the end of its handshake.
                 self.used += count.max(CALL_BYTES);
@@ -290,21 +305,49 @@ impl Connection {
             && self.rx.len() < desk.receive_bytes_max
             && desk.front.wants_bytes(self.id)
         {
-            match self.wire.receive(desk.buffers)? {
-                Received::Octets(count) => {
-                    self.used += count.max(CALL_BYTES);
-                    self.offer(count, desk);
-                    moved = true;
-                }
-                Received::Blocked => {}
-                Received::End => (self.ended, moved) = (true, true),
-            }
+            moved |= self.step_receive(desk)?;
         } else if self.ended && !self.end_told && desk.front.wants_bytes(self.id) {
             self.end_told = true;
             desk.front.handle_eof(desk.now, self.id, desk.actions);
             (self.pump, moved) = (true, true);
         }
         Ok(if moved || !desk.actions.is_empty() { Step::Moved } else { Step::Idle })
+    }
+
+    /// Reads and hands in, as far as the budget allows; says whether something moved.
+    fn step_receive(&mut self, desk: &mut Desk<'_>) -> Result<bool, WireError> {
+        let Some(room) = self.room(desk) else {
+            // A message that is coming in goes on when the disk has what there is of it.
+            self.starved = true;
+            return Ok(desk.front.relieve(self.id, desk.actions));
+        };
+        match self.wire.receive(desk.buffers, room)? {
+            Received::Octets(count) => {
+                self.used += count.max(CALL_BYTES);
+                self.offer(count, desk);
+                Ok(true)
+            }
+            Received::Blocked => Ok(false),
+            Received::End => {
+                self.ended = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// How much may be read now; `None`: nothing until all connections together hold less.
+    fn room(&self, desk: &mut Desk<'_>) -> Option<usize> {
+        if !desk.over_budget {
+            return Some(usize::MAX);
+        }
+        // Who has closed sends no more than there is, and what they hold is freed by reading up to the end.
+        let leaves =
+            self.wire.is_end_reported() && desk.front.tx(self.id).is_none_or(|tx| !tx.is_above_high_water());
+        (leaves || self.buffered(desk.front) <= FLOOR_BYTES).then_some(FLOOR_BYTES)
+    }
+
+    fn buffered(&self, front: &Front) -> usize {
+        self.rx.len() + self.wire.buffered() + front.buffered(self.id)
     }
 
     /// Hands in what was just received, behind what was not consumed before.
@@ -326,6 +369,10 @@ impl Connection {
             self.rx = Vec::new();
         } else {
             self.rx.drain(..consumed);
+            // The budget counts what is in it.
+            if self.rx.len() < self.rx.capacity() / 4 {
+                self.rx.shrink_to_fit();
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use postier_core::event::Event;
+use postier_core::limits::Limits;
 use postier_core::machine::{Instant, Now};
 use postier_core::server::front::{Front, FrontAction};
 use postier_core::server::gate::Gate;
@@ -23,6 +24,7 @@ use postier_core::site::Site;
 use postier_host::clock;
 
 use super::TlsConfigs;
+use super::budget::Budget;
 use super::connection::{Connection, Desk, Turn};
 use super::listen::{Accepted, Listener};
 use super::log::EventLog;
@@ -47,11 +49,17 @@ pub(super) struct Shared {
     pub(super) gate: Mutex<Gate>,
     pub(super) log: Arc<EventLog>,
     next_connection: AtomicU64,
+    loops: usize,
 }
 
 impl Shared {
-    pub(super) fn new(gate: Gate, log: Arc<EventLog>) -> Self {
-        Shared { gate: Mutex::new(gate), log, next_connection: AtomicU64::new(1) }
+    pub(super) fn new(gate: Gate, log: Arc<EventLog>, loops: usize) -> Self {
+        Shared { gate: Mutex::new(gate), log, next_connection: AtomicU64::new(1), loops }
+    }
+
+    /// The loop's part of what all connections may hold.
+    fn buffers_bytes_max(&self, limits: &Limits) -> usize {
+        limits.buffers_bytes_max / self.loops.max(1)
     }
 
     pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -75,6 +83,7 @@ pub(super) struct EventLoop {
     deadlines: BTreeSet<(Instant, ConnId)>,
     front: Front,
     receive_bytes_max: usize,
+    budget: Budget,
     tls: TlsConfigs,
     shared: Arc<Shared>,
     office: OfficeDesk,
@@ -109,6 +118,7 @@ impl EventLoop {
             queue: VecDeque::new(),
             deadlines: BTreeSet::new(),
             receive_bytes_max: site.limits.rx_bytes_max,
+            budget: Budget::new(shared.buffers_bytes_max(&site.limits)),
             front: Front::new(index, site, seed),
             tls,
             shared,
@@ -124,28 +134,32 @@ impl EventLoop {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while !(self.closing && self.connections.is_empty()) {
-            if let Err(error) = self.poll.poll(&mut events, self.timeout())
-                && error.kind() != io::ErrorKind::Interrupted
-            {
-                panic!("epoll_wait fails only with arguments that are wrong: {error}");
-            }
-            let now = clock::now();
-            for event in &events {
-                match event.token() {
-                    BELL => self.receiver.answer_bell(),
-                    Token(number) => match number.checked_sub(FIRST_CONNECTION) {
-                        None => {
-                            self.accepting.insert(number);
-                        }
-                        Some(number) => self.note_event(ConnId(number as u64), event),
-                    },
-                }
-            }
-            self.take_messages(now);
-            self.accept(now);
-            self.run_timers(now);
-            self.give_turns(now);
+            self.round(&mut events);
         }
+    }
+
+    fn round(&mut self, events: &mut Events) {
+        if let Err(error) = self.poll.poll(events, self.timeout())
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            panic!("epoll_wait fails only with arguments that are wrong: {error}");
+        }
+        let now = clock::now();
+        for event in &*events {
+            match event.token() {
+                BELL => self.receiver.answer_bell(),
+                Token(number) => match number.checked_sub(FIRST_CONNECTION) {
+                    None => {
+                        self.accepting.insert(number);
+                    }
+                    Some(number) => self.note_event(ConnId(number as u64), event),
+                },
+            }
+        }
+        self.take_messages(now);
+        self.accept(now);
+        self.run_timers(now);
+        self.give_turns(now);
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -175,6 +189,8 @@ impl EventLoop {
                 }
                 ToLoop::Reload(site, tls) => {
                     self.receive_bytes_max = site.limits.rx_bytes_max;
+                    self.budget.set_max(self.shared.buffers_bytes_max(&site.limits));
+                    self.wake_starved();
                     self.front.reload(now, site, &mut self.actions);
                     self.carry_out(now);
                     self.tls = tls;
@@ -282,6 +298,8 @@ impl EventLoop {
             connection.queued = false;
             let turn = self.turn(now, id, &mut connection);
             self.arm(id, &mut connection);
+            let (held, starved) = connection.need(&self.front);
+            self.budget.note(id, &mut connection.share, held, starved);
             if turn == Turn::Again {
                 enqueue(&mut self.queue, id, &mut connection);
             }
@@ -289,6 +307,7 @@ impl EventLoop {
             if turn == Turn::Over {
                 self.remove(now, id);
             }
+            self.wake_starved();
         }
     }
 
@@ -306,9 +325,9 @@ impl EventLoop {
     }
 
     fn turn(&mut self, now: Now, id: ConnId, connection: &mut Connection) -> Turn {
-        let receive_bytes_max = self.receive_bytes_max;
+        let (receive_bytes_max, over_budget) = (self.receive_bytes_max, self.budget.is_over());
         let EventLoop { front, buffers, actions, connections, queue, office, shared, .. } = self;
-        let mut desk = Desk { now, front, buffers, actions, receive_bytes_max };
+        let mut desk = Desk { now, front, buffers, actions, receive_bytes_max, over_budget };
         connection.turn(&mut desk, |current, desk| {
             for action in desk.actions.drain(..) {
                 match named(&action) {
@@ -337,8 +356,17 @@ impl EventLoop {
         }
     }
 
+    /// A turn for who has waited longest for memory, when there is some. After that turn comes the next one's.
+    fn wake_starved(&mut self) {
+        if let Some(id) = self.budget.poll_starved() {
+            find(&mut self.connections, &mut self.queue, id);
+        }
+    }
+
     fn remove(&mut self, now: Now, id: ConnId) {
-        let Some(connection) = self.connections.remove(&id) else { return };
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.budget.note(id, &mut connection.share, 0, false);
+        self.wake_starved();
         if let Some(deadline) = connection.armed {
             self.deadlines.remove(&(deadline, id));
         }
@@ -364,6 +392,7 @@ impl EventLoop {
             buffers: &mut self.buffers,
             actions: &mut self.actions,
             receive_bytes_max: self.receive_bytes_max,
+            over_budget: self.budget.is_over(),
         }
     }
 }
@@ -414,3 +443,6 @@ fn apply(
         (FrontAction::StartTls(_) | FrontAction::Close(..) | FrontAction::Pump(_), None) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! the one `Office`; both are the core's. A thread that panics ends the process: everything acknowledged is on the
 //! disk, and a state that a bug has torn is not served from.
 
+mod budget;
 mod connection;
 mod control;
 mod event_loop;
@@ -179,7 +180,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
 
     let log = Arc::new(EventLog::new(on_event));
     let gate = Gate::new(limits.connections_max, limits.connections_per_address_max);
-    let shared = Arc::new(Shared::new(gate, log.clone()));
+    let shared = Arc::new(Shared::new(gate, log.clone(), loop_count));
     let watcher =
         Watcher::new().map_err(|error| RunError::System("cannot watch directories", error.into()))?;
     let watcher = Arc::new(watcher);

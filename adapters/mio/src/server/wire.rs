@@ -98,6 +98,8 @@ pub(super) struct Wire<S> {
     /// Without TLS: gathered octets that the kernel did not take yet, from `unsent_at` on.
     unsent: Vec<u8>,
     unsent_at: usize,
+    /// Octets of the run that the kernel did not take in full yet.
+    run: usize,
     readable: bool,
     writable: bool,
     /// The kernel reported the peer's end: read on until it shows.
@@ -113,6 +115,7 @@ impl<S: Read + Write> Wire<S> {
             tls: None,
             unsent: Vec::new(),
             unsent_at: 0,
+            run: 0,
             readable: false,
             writable: true,
             end_reported: false,
@@ -138,6 +141,16 @@ impl<S: Read + Write> Wire<S> {
     /// [`Wire::receive`] may find something.
     pub(super) fn is_readable(&self) -> bool {
         self.readable || self.ended
+    }
+
+    /// The kernel reported that the peer will send nothing more.
+    pub(super) fn is_end_reported(&self) -> bool {
+        self.end_reported
+    }
+
+    /// Octets held until the kernel takes them.
+    pub(super) fn buffered(&self) -> usize {
+        self.run
     }
 
     /// Begins TLS as the server. Nothing may wait to be sent.
@@ -166,12 +179,14 @@ impl<S: Read + Write> Wire<S> {
         })
     }
 
-    /// Reads once from the socket, and decrypts what came.
-    pub(super) fn receive(&mut self, buffers: &mut Buffers) -> Result<Received, WireError> {
+    /// Reads once from the socket, `most` octets if there are more, and decrypts what came.
+    pub(super) fn receive(&mut self, buffers: &mut Buffers, most: usize) -> Result<Received, WireError> {
         if self.ended {
             return Ok(Received::End);
         }
         let space: &mut [u8] = if self.tls.is_some() { &mut buffers.raw } else { &mut buffers.plain };
+        let most = most.min(space.len());
+        let space = space.get_mut(..most).unwrap_or_default();
         let count = loop {
             match self.socket.read(space) {
                 Ok(count) => break count,
@@ -238,6 +253,7 @@ impl<S: Read + Write> Wire<S> {
                 return Ok(Sent::All);
             }
             taken += buffers.gather.len();
+            self.run = buffers.gather.len();
             match &mut self.tls {
                 Some(tls) => tls.writer().write_all(&buffers.gather)?,
                 None => self.write_gathered(&buffers.gather)?,
@@ -269,7 +285,7 @@ impl<S: Read + Write> Wire<S> {
                 Err(error) => self.writable = may_retry(error)?,
             }
         }
-        (self.unsent, self.unsent_at) = (Vec::new(), 0);
+        (self.unsent, self.unsent_at, self.run) = (Vec::new(), 0, 0);
         Ok(true)
     }
 

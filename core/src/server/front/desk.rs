@@ -25,6 +25,8 @@ pub(super) struct Desk {
     login: LoginState,
     upload: Option<Upload>,
     chunks_out: usize,
+    /// Octets of a mail that went to the office in one piece and is not answered yet.
+    mail_out: usize,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ enum UploadKind {
 
 impl Desk {
     pub(super) fn new(caller: Caller) -> Self {
-        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0 }
+        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0, mail_out: 0 }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -61,6 +63,27 @@ impl Desk {
 
     pub(super) fn chunk_taken(&mut self) {
         self.chunks_out = self.chunks_out.saturating_sub(1);
+    }
+
+    /// The mail that went out in one piece, if any, is answered.
+    pub(super) fn mail_taken(&mut self) {
+        self.mail_out = 0;
+    }
+
+    /// Octets of a message that are neither on the disk nor given up; a chunk on its way counts in full.
+    pub(super) fn buffered(&self) -> usize {
+        let gathered = self.upload.as_ref().map_or(0, |upload| upload.buffer.len());
+        gathered + self.chunks_out * CHUNK_BYTES + self.mail_out
+    }
+
+    /// Sends what is gathered although it is no full chunk; false when there is nothing.
+    pub(super) fn relieve(&mut self, out: &mut Vec<FrontAction>) -> bool {
+        let Some(upload) = self.upload.as_mut().filter(|upload| !upload.buffer.is_empty()) else {
+            return false;
+        };
+        let body = core::mem::take(&mut upload.buffer);
+        self.send_chunk(body, out);
+        true
     }
 
     pub(super) fn close(&mut self, out: &mut Vec<FrontAction>) {
@@ -156,6 +179,7 @@ impl Desk {
         match upload.kind {
             UploadKind::NewDelivery(_, transaction) => {
                 let commit = Some(ticket);
+                self.mail_out = body.len();
                 out.push(FrontAction::Office(ToOffice::Deliver { caller, transaction, body, commit }));
             }
             UploadKind::Known(_) => {

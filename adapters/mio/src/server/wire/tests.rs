@@ -48,7 +48,7 @@ fn receive_all(wire: &mut Wire<UnixStream>, buffers: &mut Buffers) -> (Vec<u8>, 
     let mut all = Vec::new();
     wire.note_ready(true, true, false);
     loop {
-        match wire.receive(buffers).unwrap() {
+        match wire.receive(buffers, usize::MAX).unwrap() {
             Received::Octets(count) => all.extend_from_slice(buffers.received(count)),
             Received::Blocked => return (all, false),
             Received::End => return (all, true),
@@ -185,7 +185,7 @@ fn what_is_not_tls_gets_an_alert() {
     wire.start_tls(tls().0).unwrap();
     theirs.write_all(b"EHLO client.example\r\n").unwrap();
     wire.note_ready(true, false, false);
-    assert!(matches!(wire.receive(&mut Buffers::new()), Err(WireError::Tls(_))));
+    assert!(matches!(wire.receive(&mut Buffers::new(), usize::MAX), Err(WireError::Tls(_))));
     wire.flush().unwrap();
     // Content type 21, RFC 8446 §5.1.
     assert_eq!(read_available(&mut theirs, 100).first(), Some(&21));
@@ -197,12 +197,12 @@ fn a_short_read_means_empty_unless_the_peer_has_ended() {
     let mut buffers = Buffers::new();
     theirs.write_all(b"QUIT\r\n").unwrap();
     wire.note_ready(true, false, false);
-    assert_eq!(wire.receive(&mut buffers).unwrap(), Received::Octets(6));
+    assert_eq!(wire.receive(&mut buffers, usize::MAX).unwrap(), Received::Octets(6));
     assert!(!wire.is_readable());
     theirs.write_all(b"QUIT\r\n").unwrap();
     drop(theirs);
     wire.note_ready(true, false, true);
-    assert_eq!(wire.receive(&mut buffers).unwrap(), Received::Octets(6));
+    assert_eq!(wire.receive(&mut buffers, usize::MAX).unwrap(), Received::Octets(6));
     assert!(wire.is_readable());
-    assert_eq!(wire.receive(&mut buffers).unwrap(), Received::End);
+    assert_eq!(wire.receive(&mut buffers, usize::MAX).unwrap(), Received::End);
 }
