@@ -20,7 +20,7 @@
 //! No executor and no waker is involved: the coroutine is polled only when its answer is there.
 //!
 //! ```
-//! use postier_core::disk::{Disk, Errno, Handle, Op, Outcome, Resume, Task, TaskStep};
+//! use postier_core::disk::{Disk, Errno, Handle, Op, Resume, Task, TaskStep};
 //!
 //! async fn exists(disk: Disk, dir: Handle) -> Result<bool, Errno> {
 //!     match disk.stat(dir, b"cur").await {
@@ -35,7 +35,6 @@
 //! assert_eq!(op, Op::Stat { dir: Handle(7), name: b"cur".to_vec() });
 //! let step = task.resume(Resume::Outcome(Err(Errno::NotFound)));
 //! assert!(matches!(step, TaskStep::Done(Ok(false))));
-//! # let _: Option<Outcome> = None;
 //! ```
 
 use alloc::boxed::Box;

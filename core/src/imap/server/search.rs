@@ -3,14 +3,12 @@
 //! The office knows UIDs only: sequence numbers in the keys become UIDs before the question, and the UIDs found
 //! become sequence numbers after it.
 
-use super::select::Mailbox;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, SearchQuery};
 use crate::imap::response::{Status, write_number, write_string};
-use crate::imap::search::{Search, SearchKey, SearchReturn};
+use crate::imap::search::{Search, SearchReturn};
 use crate::imap::sequence::UidSet;
 use crate::send_queue::SendQueue;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,7 +21,7 @@ pub(super) struct Searching {
 
 impl Session {
     pub(super) fn start_search(&mut self, search: Search, tx: &mut SendQueue) {
-        let Search { uid, returns, unknown_charset, key } = search;
+        let Search { uid, returns, unknown_charset, mut key } = search;
         self.command.hides_expunges = !uid;
         if unknown_charset.is_some() {
             return self.end_refused(&Refusal::BadCharset, tx);
@@ -33,7 +31,9 @@ impl Session {
         }
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         let (selection, within) = (mailbox.id, mailbox.all_uids());
-        let query = Arc::new(SearchQuery { key: in_uids(key, mailbox), recent: mailbox.recent.clone() });
+        let last = mailbox.view.last().unwrap_or(0);
+        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last));
+        let query = Arc::new(SearchQuery { key, recent: mailbox.recent.clone() });
         let searching = Searching { uid, returns };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
     }
@@ -59,54 +59,6 @@ impl Session {
             Some(returns) => write_esearch(out, &self.command.tag, searching.uid, returns, &found),
         });
         self.end(Status::Ok, None, "Search completed", tx);
-    }
-}
-
-/// The key with every set as UIDs. Its nesting is bounded by the parser.
-fn in_uids(key: SearchKey, mailbox: &Mailbox) -> SearchKey {
-    match key {
-        SearchKey::Sequence(set) => SearchKey::Uid(mailbox.uid_ranges_of_sequence_set(&set).into()),
-        SearchKey::Uid(set) => SearchKey::Uid(set.resolve(mailbox.view.last().unwrap_or(0)).into()),
-        SearchKey::And(keys) => SearchKey::And(keys.into_iter().map(|key| in_uids(key, mailbox)).collect()),
-        SearchKey::Or(keys) => {
-            let (left, right) = *keys;
-            SearchKey::Or(Box::new((in_uids(left, mailbox), in_uids(right, mailbox))))
-        }
-        SearchKey::Not(key) => SearchKey::Not(Box::new(in_uids(*key, mailbox))),
-        other @ (SearchKey::All
-        | SearchKey::Answered
-        | SearchKey::Deleted
-        | SearchKey::Draft
-        | SearchKey::Flagged
-        | SearchKey::Seen
-        | SearchKey::Unanswered
-        | SearchKey::Undeleted
-        | SearchKey::Undraft
-        | SearchKey::Unflagged
-        | SearchKey::Unseen
-        | SearchKey::New
-        | SearchKey::Old
-        | SearchKey::Recent
-        | SearchKey::Keyword(_)
-        | SearchKey::Unkeyword(_)
-        | SearchKey::Bcc(_)
-        | SearchKey::Body(_)
-        | SearchKey::Cc(_)
-        | SearchKey::From(_)
-        | SearchKey::Header { .. }
-        | SearchKey::Subject(_)
-        | SearchKey::Text(_)
-        | SearchKey::To(_)
-        | SearchKey::Before(_)
-        | SearchKey::On(_)
-        | SearchKey::Since(_)
-        | SearchKey::SentBefore(_)
-        | SearchKey::SentOn(_)
-        | SearchKey::SentSince(_)
-        | SearchKey::Older(_)
-        | SearchKey::Younger(_)
-        | SearchKey::Larger(_)
-        | SearchKey::Smaller(_)) => other,
     }
 }
 

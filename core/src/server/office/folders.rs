@@ -97,9 +97,17 @@ impl Office {
             Err(refused) => return desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
         };
         match change {
-            FolderChange::Create { .. } | FolderChange::Subscribe { .. } => {
-                let task = folder_task(self.context.clone(), root, folder, caller, ticket, change);
-                self.run(task, desk);
+            FolderChange::Create { .. } => {
+                let (ctx, mailbox) = (self.context.clone(), MailboxKey { root, folder });
+                let MailboxKey { root, folder } = mailbox.clone();
+                let create = |disk| folders::create(disk, ctx, root, folder);
+                self.run(folder_task(mailbox, caller, ticket, create), desk);
+            }
+            FolderChange::Subscribe { subscribe, .. } => {
+                let (ctx, mailbox) = (self.context.clone(), MailboxKey { root, folder });
+                let MailboxKey { root, folder } = mailbox.clone();
+                let change = move |disk| folders::subscribe(disk, ctx, root, folder, subscribe);
+                self.run(folder_task(mailbox, caller, ticket, change), desk);
             }
             FolderChange::Delete { .. } | FolderChange::Rename { .. } => {
                 let work = Work::Folder { caller, ticket, to };

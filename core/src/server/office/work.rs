@@ -10,15 +10,15 @@ use alloc::vec::Vec;
 use super::mailboxes::MailboxKey;
 use super::{Caller, StoreTask};
 use crate::auth::AuthVerdict;
-use crate::disk::Task;
+use crate::disk::{Disk, Task};
 use crate::imap::flag::FlagList;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Appended, Changes, Copied, FetchPage, FetchRequest, FolderChange, Refusal, Selected, SelectionId,
-    Status, StoreAction, Stored,
+    Answer, Appended, Changes, Copied, FetchPage, FetchRequest, Refusal, Selected, SelectionId, Status,
+    StoreAction, Stored,
 };
 use crate::maildir::append::{self, Staged, commit_append};
-use crate::maildir::context::{Root, StoreContext, StoreError};
+use crate::maildir::context::{StoreContext, StoreError};
 use crate::maildir::copy::{CopySource, copy};
 use crate::maildir::deliver::Delivered;
 use crate::maildir::expunge::{Victims, expunge};
@@ -302,24 +302,18 @@ impl Work {
 }
 
 /// The task of a change that concerns no opened mailbox: CREATE, SUBSCRIBE, UNSUBSCRIBE.
-pub(super) fn folder_task(
-    ctx: Arc<StoreContext>,
-    root: Root,
-    folder: FolderName,
+pub(super) fn folder_task<F, Fut>(
+    mailbox: MailboxKey,
     caller: Caller,
     ticket: Ticket<Result<(), Refusal>>,
-    change: FolderChange,
-) -> StoreTask {
+    operation: F,
+) -> StoreTask
+where
+    F: FnOnce(Disk) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
     Task::new(move |disk| async move {
-        let mailbox = MailboxKey { root: root.clone(), folder: folder.clone() };
-        let result = match change {
-            FolderChange::Subscribe { subscribe, .. } => {
-                folders::subscribe(disk, ctx, root, folder, subscribe).await
-            }
-            FolderChange::Create { .. } | FolderChange::Delete { .. } | FolderChange::Rename { .. } => {
-                folders::create(disk, ctx, root, folder).await
-            }
-        };
+        let result = operation(disk).await;
         let (answer, trouble) = match result {
             Ok(()) => (Ok(()), None),
             Err(error) => (Err(super::answers::refusal(&error)), Some(error)),
