@@ -1,7 +1,7 @@
-//! The one list of capabilities, with the RFC that defines each and when it is shown.
+//! The one table of capabilities: the RFC that defines each, when it is shown, and the transcripts that earn it.
 //!
-//! Only what works is in the list. The greeting, the answer to a login and CAPABILITY itself all show the
-//! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2).
+//! Only what works whole is in the table. The greeting, the answer to a login and CAPABILITY itself all show the
+//! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
 
 use alloc::string::String;
 
@@ -15,29 +15,51 @@ pub(super) struct Moment {
     pub(super) plain_login: bool,
 }
 
-type Capability = (&'static str, &'static str, fn(Moment) -> bool);
+/// A row of the table.
+#[cfg_attr(not(test), expect(dead_code, reason = "what earns it is for readers and for the tests"))]
+struct Capability {
+    name: &'static str,
+    rfc: &'static str,
+    shown: fn(Moment) -> bool,
+    /// Names of files in `transcripts/`, without `.txt`: each shows some of it at work.
+    transcripts: &'static [&'static str],
+}
+
+const fn row(
+    name: &'static str,
+    rfc: &'static str,
+    shown: fn(Moment) -> bool,
+    transcripts: &'static [&'static str],
+) -> Capability {
+    Capability { name, rfc, shown, transcripts }
+}
 
 const CAPABILITIES: &[Capability] = &[
-    ("IMAP4rev1", "RFC 3501", always),
-    ("SASL-IR", "RFC 4959", always),
-    ("LITERAL+", "RFC 7888", always),
-    ("ID", "RFC 2971", always),
-    ("ENABLE", "RFC 5161", always),
-    ("IDLE", "RFC 2177", always),
-    ("STARTTLS", "RFC 3501 §6.2.1", |moment| !moment.logged_in && moment.starttls),
-    ("LOGINDISABLED", "RFC 3501 §6.2.3", |moment| !moment.logged_in && !moment.plain_login),
-    ("AUTH=PLAIN", "RFC 4616", |moment| !moment.logged_in && moment.plain_login),
-    ("NAMESPACE", "RFC 2342", after_login),
-    ("CHILDREN", "RFC 3348", after_login),
-    ("UIDPLUS", "RFC 4315", after_login),
-    ("UNSELECT", "RFC 3691", after_login),
-    ("MOVE", "RFC 6851", after_login),
-    ("SPECIAL-USE", "RFC 6154", after_login),
-    ("ESEARCH", "RFC 4731", after_login),
-    ("WITHIN", "RFC 5032", after_login),
-    ("LIST-EXTENDED", "RFC 5258", after_login),
-    ("LIST-STATUS", "RFC 5819", after_login),
-    ("STATUS=SIZE", "RFC 8438", after_login),
+    row("IMAP4rev1", "RFC 3501", always, &["first_session", "errors", "select", "fetch", "store", "folders"]),
+    row("SASL-IR", "RFC 4959", always, &["authenticate"]),
+    row("LITERAL+", "RFC 7888", always, &["append", "huge_literals", "huge_literal_before_login"]),
+    row("ID", "RFC 2971", always, &["before_login"]),
+    row("ENABLE", "RFC 5161", always, &["client_thunderbird"]),
+    row("IDLE", "RFC 2177", always, &["idle", "idle_times_out", "client_ios_idle"]),
+    row("STARTTLS", "RFC 3501 §6.2.1", |moment| !moment.logged_in && moment.starttls, &["before_login"]),
+    row(
+        "LOGINDISABLED",
+        "RFC 3501 §6.2.3",
+        |moment| !moment.logged_in && !moment.plain_login,
+        &["before_login"],
+    ),
+    row("AUTH=PLAIN", "RFC 4616", |moment| !moment.logged_in && moment.plain_login, &["authenticate"]),
+    row("NAMESPACE", "RFC 2342", after_login, &["client_ios_list"]),
+    row("CHILDREN", "RFC 3348", after_login, &["list"]),
+    row("UIDPLUS", "RFC 4315", after_login, &["append", "copy_move", "expunge"]),
+    row("UNSELECT", "RFC 3691", after_login, &["select"]),
+    row("MOVE", "RFC 6851", after_login, &["copy_move", "client_macos"]),
+    row("SPECIAL-USE", "RFC 6154", after_login, &["list"]),
+    row("ESEARCH", "RFC 4731", after_login, &["search", "client_outlook"]),
+    row("WITHIN", "RFC 5032", after_login, &["search"]),
+    row("LIST-EXTENDED", "RFC 5258", after_login, &["list"]),
+    row("LIST-STATUS", "RFC 5819", after_login, &["list"]),
+    row("STATUS=SIZE", "RFC 8438", after_login, &["folders", "list"]),
 ];
 
 fn always(_: Moment) -> bool {
@@ -51,26 +73,29 @@ fn after_login(moment: Moment) -> bool {
 /// The capabilities of the moment, separated by spaces.
 pub(super) fn list(moment: Moment) -> String {
     let mut list = String::new();
-    for (name, _, shown) in CAPABILITIES {
-        if shown(moment) {
-            if !list.is_empty() {
-                list.push(' ');
-            }
-            list.push_str(name);
+    for capability in CAPABILITIES.iter().filter(|capability| (capability.shown)(moment)) {
+        if !list.is_empty() {
+            list.push(' ');
         }
+        list.push_str(capability.name);
     }
     list
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::TRANSCRIPTS;
     use super::*;
 
     #[test]
-    fn every_capability_is_named_once_with_its_rfc() {
-        for (index, (name, rfc, _)) in CAPABILITIES.iter().enumerate() {
+    fn every_capability_is_there_once_with_its_rfc_and_what_earns_it() {
+        for (index, Capability { name, rfc, transcripts, .. }) in CAPABILITIES.iter().enumerate() {
             assert!(rfc.starts_with("RFC "), "{name}");
-            assert!(CAPABILITIES.iter().skip(index + 1).all(|(other, _, _)| other != name), "{name}");
+            assert!(CAPABILITIES.iter().skip(index + 1).all(|other| other.name != *name), "{name}");
+            assert!(!transcripts.is_empty(), "{name}");
+            for transcript in *transcripts {
+                assert!(TRANSCRIPTS.contains(transcript), "{name}: {transcript}");
+            }
         }
     }
 

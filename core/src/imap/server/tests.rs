@@ -6,3 +6,5 @@ mod model;
 mod properties;
 mod script;
 mod transcripts;
+
+pub(super) use transcripts::NAMES as TRANSCRIPTS;

@@ -2,13 +2,15 @@
 //!
 //! `C:` a line from the client (CRLF is added), `C+` octets with escapes, `A:` the answer to the last question,
 //! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side. Everything
-//! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment. The first
+//! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
+//! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
 //! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: whole`
 //! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
 
 use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
 use crate::imap::sequence::{SequenceSet, UidSet};
+use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
     SelectionId, Status, Stored,
@@ -38,7 +40,7 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
     let mut bench = Bench::new(options);
     prepare(&mut bench, script);
     let mut said = Vec::new();
-    let mut expected: Vec<&str> = Vec::new();
+    let mut expected: Vec<String> = Vec::new();
     let lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with(['#']));
     for line in lines.filter(|line| !line.starts_with("setup: ")).chain(["END>"]) {
         let client = line.strip_prefix("C: ").map(|text| [text.as_bytes(), b"\r\n"].concat());
@@ -57,7 +59,7 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
         match client {
             Some(octets) => said.extend_from_slice(&octets),
             None if steers => steer(&mut bench, line),
-            None => expected.push(line),
+            None => expected.push(with_capabilities(line)),
         }
     }
 }
@@ -92,6 +94,22 @@ fn steer(bench: &mut Bench, line: &str) {
         "EOF" => bench.eof(),
         _ => {}
     }
+}
+
+/// A line with the capabilities of a moment written out, for which a transcript has `{logged in}` and its like: which
+/// they are is tested beside their table.
+fn with_capabilities(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("CAPABILITY {") else { return line.to_string() };
+    let (moment, after) = rest.split_once('}').unwrap();
+    let (logged_in, starttls, plain_login) = match moment {
+        "without TLS" => (false, true, false),
+        "on loopback" => (false, true, true),
+        "with TLS" => (false, false, true),
+        "logged in" => (true, false, true),
+        other => panic!("{other}"),
+    };
+    let list = capability::list(Moment { logged_in, starttls, plain_login });
+    alloc::format!("{before}CAPABILITY {list}{after}")
 }
 
 fn unescape(text: &str) -> Vec<u8> {

@@ -32,7 +32,7 @@ fn every_transcript_is_played() {
 
 macro_rules! transcripts {
     ($($name:ident)*) => {
-        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        pub(in super::super) const NAMES: &[&str] = &[$(stringify!($name)),*];
         $(
         #[test]
         fn $name() {
