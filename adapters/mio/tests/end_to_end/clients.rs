@@ -2,45 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use postier_core::wire::base64;
 
-use crate::harness::{PASSWORD, Server, Site, mail_in};
-
-/// A command that is ended when it takes longer than any client may.
-fn client(site: &Site, name: &str) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["60", name]).current_dir(site.path(""));
-    // Nothing of whoever runs the tests: no netrc, no muttrc, no proxy.
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", site.path("")).env("LANG", "C.UTF-8").env("TERM", "vt100");
-    command
-}
-
-/// Runs it with something on its standard input.
-fn run_with(command: &mut Command, input: &str) -> Output {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A client that does not read all of it has said why.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// Runs it to a good end; what it printed.
-fn good(command: &mut Command, input: &str) -> String {
-    let output = run_with(command, input);
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
-    out
-}
-
-fn write_private(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
+use crate::harness::{PASSWORD, Server, Site, client, good, mail_in, run_with, write_private};
 
 const MAIL: &str =
     "From: ann@example.test\r\nTo: bob@example.test\r\nSubject: Tea\r\n\r\nAt five.\r\n.\r\n..\r\n";

@@ -8,6 +8,8 @@ mod clients;
 mod crash;
 mod delivery;
 mod harness;
+mod ledger;
+mod load;
 mod mailboxes;
 mod neighbours;
 mod operation;

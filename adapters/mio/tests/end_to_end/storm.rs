@@ -7,22 +7,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Imap, Server, Site, eventually, mail_in};
+use crate::harness::{Dice, Imap, Server, Site, eventually, mail_in};
 
 const CLIENTS: u64 = 4;
 const STEPS: usize = 100;
 /// From here on nobody takes mail away, or nothing would be left to change.
 const FEW: usize = 20;
-
-/// Numbers that look random and are the same each time (a linear congruence, its high bits).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-}
 
 /// What a client knows of the selected mailbox from untagged responses.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! An IMAP client that says exactly what it is told.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -75,6 +76,24 @@ impl Imap {
     pub(crate) fn run(&mut self, command: &str) -> (Vec<String>, String) {
         let tag = self.begin(command);
         self.finish(&tag)
+    }
+
+    /// A command to a server that may be killed meanwhile. A message to append stands in it as `{n+}` literal.
+    ///
+    /// # Errors
+    /// When the server is gone.
+    pub(crate) fn try_run(&mut self, command: &str) -> io::Result<(Vec<String>, String)> {
+        self.commands += 1;
+        let tag = format!("t{} ", self.commands);
+        self.wire().try_write(format!("{tag}{command}\r\n").as_bytes())?;
+        let mut untagged = Vec::new();
+        loop {
+            let response = self.response().ok_or(io::ErrorKind::UnexpectedEof)?;
+            match response.strip_prefix(&tag) {
+                Some(end) => return Ok((untagged, end.to_owned())),
+                None => untagged.push(response),
+            }
+        }
     }
 
     /// A command that must succeed: its untagged responses.

@@ -2,6 +2,7 @@
 
 mod imap;
 mod maildir;
+mod run;
 mod server;
 mod site;
 mod smtp;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use imap::Imap;
 pub(crate) use maildir::mail_in;
+pub(crate) use run::{client, good, in_own_mounts, run_with, write_private};
 pub(crate) use server::{Server, postier};
 pub(crate) use site::{PASSWORD, Site};
 pub(crate) use smtp::Smtp;
@@ -28,5 +30,15 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         }
         assert!(begun.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Numbers that look random and are the same each time (a linear congruence, its high bits).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
     }
 }

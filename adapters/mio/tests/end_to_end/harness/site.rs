@@ -73,6 +73,13 @@ impl Site {
         self.write(name, &(text + lines));
     }
 
+    /// Writes `after` for `before`, which must be there.
+    pub(crate) fn edit(&self, name: &str, before: &str, after: &str) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(before), "no {before} in {text}");
+        self.write(name, &text.replace(before, after));
+    }
+
     pub(crate) fn maildir(&self, user: &str) -> PathBuf {
         self.path("mail/example.test").join(user)
     }
@@ -80,11 +87,7 @@ impl Site {
     /// Gives the site, and the server that will serve it, to another user. Only root can.
     pub(crate) fn give_to(&self, user: &str) {
         let name = Identity::current().unwrap().name;
-        let config = fs::read_to_string(self.config()).unwrap();
-        self.write(
-            "postier.toml",
-            &config.replace(&format!("user = \"{name}\""), &format!("user = \"{user}\"")),
-        );
+        self.edit("postier.toml", &format!("user = \"{name}\""), &format!("user = \"{user}\""));
         let done = Command::new("chown").arg("-R").arg(user).arg(self.dir.path()).status().unwrap();
         assert!(done.success());
     }
