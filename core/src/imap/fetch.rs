@@ -15,6 +15,7 @@
 //! ```
 
 use super::response::{is_astring_char, write_astring, write_number};
+use super::search::PartialRange;
 use super::sequence::SequenceSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,6 +30,9 @@ pub struct Fetch {
     pub set: SequenceSet,
     /// What to say of each, in the order asked; at least one.
     pub items: Vec<FetchItem>,
+    /// Only a part of the messages: those at these places among the named ones that are there (RFC 9394 §3.3).
+    /// Only with `uid`.
+    pub partial: Option<PartialRange>,
 }
 
 /// One thing to say of a message.

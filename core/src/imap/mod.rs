@@ -7,8 +7,8 @@
 //! patterns; [`view`] is what a session knows of its mailbox.
 //!
 //! The grammar is RFC 9051 with what RFC 3501 has besides, and the extensions ID, NAMESPACE, ENABLE, SASL-IR,
-//! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, ESEARCH, WITHIN, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE and
-//! CREATE-SPECIAL-USE. A new command is a row in the parser's table of verbs and a variant of
+//! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, ESEARCH, SEARCHRES, PARTIAL, WITHIN, LIST-EXTENDED,
+//! LIST-STATUS, SPECIAL-USE and CREATE-SPECIAL-USE. A new command is a row in the parser's table of verbs and a variant of
 //! [`CommandBody`](command::CommandBody); whoever must know it then does not compile.
 //!
 //! ```

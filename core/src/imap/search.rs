@@ -1,4 +1,5 @@
-//! What a SEARCH command asks for, RFC 9051 §6.4.4 with the RFC 3501 keys and WITHIN (RFC 5032).
+//! What a SEARCH command asks for, RFC 9051 §6.4.4 with the RFC 3501 keys, WITHIN (RFC 5032) and
+//! PARTIAL (RFC 9394).
 //!
 //! The request is owned and `Send`. Text to look for is Unicode by now: the parser has converted it from the
 //! charset the client named. Nesting is at most [`SEARCH_DEPTH_MAX`] deep, so walking a key by recursion is
@@ -13,10 +14,12 @@
 //! assert_eq!(search.key, SearchKey::And(vec![SearchKey::Unseen, SearchKey::From("smith".into())]));
 //! ```
 
+use super::response::write_number;
 use super::sequence::{SequenceSet, UidSet};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// How deep NOT, OR and parentheses may be nested in one another; deeper is a syntax error.
 pub const SEARCH_DEPTH_MAX: usize = 50;
@@ -52,6 +55,57 @@ pub struct SearchReturn {
     pub count: bool,
     /// SAVE: keep the result for `$`.
     pub save: bool,
+    /// PARTIAL: a part of the result; never together with `all`.
+    pub partial: Option<PartialRange>,
+}
+
+impl SearchReturn {
+    /// Whether the result is only saved: then nothing is told of it (RFC 9051 §6.4.4.1).
+    pub fn is_only_save(&self) -> bool {
+        *self == SearchReturn { save: true, ..SearchReturn::default() }
+    }
+}
+
+/// A part of a result by places, both ends included, RFC 9394 §3. The places are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialRange {
+    /// One end, as the client wrote it; never 0.
+    pub from: u32,
+    /// The other end, which may be the smaller one; never 0.
+    pub to: u32,
+    /// Places are counted from the end: `-1` is the last one.
+    pub newest: bool,
+}
+
+impl PartialRange {
+    /// The places meant of a result that has so many, the first being 0.
+    ///
+    /// ```
+    /// use postier_core::imap::search::PartialRange;
+    ///
+    /// let range = PartialRange { from: 1, to: 3, newest: false };
+    /// assert_eq!((range.places(9), range.places(2), range.places(0)), (0..3, 0..2, 0..0));
+    /// let range = PartialRange { newest: true, ..range };
+    /// assert_eq!((range.places(9), range.places(2), range.places(0)), (6..9, 0..2, 0..0));
+    /// ```
+    pub fn places(&self, count: u64) -> Range<u64> {
+        let (low, high) = (u64::from(self.from.min(self.to)), u64::from(self.from.max(self.to)));
+        let (low, high) = (low.saturating_sub(1).min(count), high.min(count));
+        match self.newest {
+            false => low..high,
+            true => count - high..count - low,
+        }
+    }
+
+    /// Writes it as the client did, `-1:-100`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let sign: &[u8] = if self.newest { b"-" } else { b"" };
+        out.extend_from_slice(sign);
+        write_number(out, self.from.into());
+        out.push(b':');
+        out.extend_from_slice(sign);
+        write_number(out, self.to.into());
+    }
 }
 
 /// A criterion. A day is a number of days since 1970-01-01, as [`Date::day`](crate::mime::date::Date::day)
@@ -152,6 +206,10 @@ impl SearchKey {
         uids_of_uids: &mut dyn FnMut(&SequenceSet) -> UidSet,
     ) {
         match self {
+            // A `$` costs nothing however often it is written: the set itself is in the query once.
+            SearchKey::Sequence(set) | SearchKey::Uid(set) if set.is_saved() => {
+                *self = SearchKey::Uid(SequenceSet::SAVED);
+            }
             SearchKey::Sequence(set) => *self = SearchKey::Uid(uids_of(set).into()),
             SearchKey::Uid(set) => *set = uids_of_uids(set).into(),
             SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.resolve(uids_of, uids_of_uids)),

@@ -2,8 +2,8 @@
 //!
 //! Both are kept as sorted, disjoint, non-adjacent ranges, so `1:4294967295` costs eight bytes however
 //! often it is repeated. A `SequenceSet` may contain `*`, which has no value until somebody says what the
-//! largest number is: [`SequenceSet::resolve`] does that and gives a `UidSet`. `$` (SEARCHRES) is not
-//! understood here.
+//! largest number is: [`SequenceSet::resolve`] does that and gives a `UidSet`. `$` (SEARCHRES) stands
+//! for what a session has saved: it resolves to nothing, and who may meet it asks [`SequenceSet::is_saved`] before.
 //!
 //! ```
 //! use postier_core::imap::sequence::{SequenceSet, UidSet};
@@ -166,6 +166,23 @@ impl UidSet {
         true
     }
 
+    /// The numbers at these places of the ascending order, the first place being 0.
+    pub fn slice(&self, places: core::ops::Range<u64>) -> UidSet {
+        let mut out = UidSet::new();
+        let mut place = 0;
+        for range in &self.ranges {
+            let end = place + range.count();
+            let (from, to) = (places.start.clamp(place, end) - place, places.end.clamp(place, end) - place);
+            // Both are at most the length of the range, so they fit where its numbers do.
+            if from < to {
+                let (first, last) = (range.first + from as u32, range.first + (to - 1) as u32);
+                out.push_range(NumberRange { first, last });
+            }
+            place = end;
+        }
+        out
+    }
+
     /// What is in one set or the other; linear in the number of ranges.
     pub fn union(&self, other: &UidSet) -> UidSet {
         let mut out = UidSet { ranges: Vec::with_capacity(self.ranges.len().max(other.ranges.len())) };
@@ -271,9 +288,19 @@ pub struct SequenceSet {
     /// The smallest `n` of all `n:*`, `u32::MAX` for a `*` alone. One number is enough: each `n:*` is
     /// "everything from n on, and the largest in any case", so the smallest `n` covers the others.
     from_to_star: Option<u32>,
+    /// It is `$`, and nothing else.
+    saved: bool,
 }
 
 impl SequenceSet {
+    /// `$`: the result of the last `SEARCH RETURN (SAVE)` (RFC 9051 §6.4.4.1).
+    pub const SAVED: SequenceSet = SequenceSet { numbers: UidSet::new(), from_to_star: None, saved: true };
+
+    /// Whether it is `$`, which only the session can resolve: it is a set of messages, whatever their numbers.
+    pub fn is_saved(&self) -> bool {
+        self.saved
+    }
+
     /// Reads a whole sequence set. `None` if it is not one: empty, a 0, a number above `u32::MAX`, or any
     /// other octet before its end.
     pub fn parse(text: &[u8]) -> Option<SequenceSet> {
@@ -318,7 +345,7 @@ impl SequenceSet {
             ranges.sort_unstable();
         }
         let numbers = if ascending { UidSet { ranges } } else { ranges.into_iter().collect() };
-        Some((SequenceSet { numbers, from_to_star }, at))
+        Some((SequenceSet { numbers, from_to_star, saved: false }, at))
     }
 
     /// The numbers from 1 to `max` that the set names. `*` is `max`, so `n:*` with `n` above `max` still names
@@ -356,7 +383,7 @@ impl SequenceSet {
 
 impl From<UidSet> for SequenceSet {
     fn from(numbers: UidSet) -> Self {
-        SequenceSet { numbers, from_to_star: None }
+        SequenceSet { numbers, from_to_star: None, saved: false }
     }
 }
 
@@ -364,6 +391,7 @@ impl fmt::Display for SequenceSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let comma = if self.numbers.is_empty() { "" } else { "," };
         match self.from_to_star {
+            _ if self.saved => f.write_str("$"),
             None => write!(f, "{}", self.numbers),
             Some(u32::MAX) => write!(f, "{}{comma}*", self.numbers),
             Some(n) => write!(f, "{}{comma}{n}:*", self.numbers),
@@ -457,6 +485,12 @@ mod tests {
 
     #[test]
     fn display_and_largest() {
+        assert_eq!(
+            (SequenceSet::SAVED.to_string().as_str(), SequenceSet::SAVED.resolve(9).count()),
+            ("$", 0)
+        );
+        let everything: UidSet = [NumberRange { first: 1, last: u32::MAX }].into_iter().collect();
+        assert_eq!(everything.slice(u64::from(u32::MAX) - 2..u64::MAX).to_string(), "4294967294:4294967295");
         let set = SequenceSet::parse(b"5,1:2,9:*,*").expect("a set");
         assert_eq!(set.to_string(), "1:2,5,9:*");
         assert_eq!(set.largest_number(), Some(9));
@@ -491,6 +525,17 @@ mod tests {
                 prop_assert_eq!(set.contains(n, max), expected.contains(&n), "{}", n);
             }
             prop_assert_eq!(SequenceSet::parse(set.to_string().as_bytes()), Some(set));
+        }
+
+        #[test]
+        fn slices_are_those_of_a_list(
+            numbers in proptest::collection::btree_set(1u32..60, 0..40),
+            from in 0usize..50,
+            length in 0usize..50,
+        ) {
+            let set: UidSet = numbers.iter().copied().collect();
+            let expected: UidSet = numbers.iter().copied().skip(from).take(length).collect();
+            prop_assert_eq!(set.slice(from as u64..(from + length) as u64), expected);
         }
 
         #[test]

@@ -74,7 +74,7 @@ pub struct Scope {
 /// }
 /// let within = [1, 2].into_iter().collect();
 /// let scope = Scope { messages, keywords: Default::default(), within, now: Default::default() };
-/// let query = SearchQuery { key: SearchKey::Unseen, recent: Default::default() };
+/// let query = SearchQuery { key: SearchKey::Unseen, recent: Default::default(), saved: Default::default() };
 /// let mut task =
 ///     Task::new(|disk| search(disk, Root::new(b"/mail"), FolderName::inbox(), scope, query.into()));
 /// // Flags are known: no file is looked at.

@@ -4,6 +4,7 @@
 
 use crate::imap::command::{AString, MailboxName};
 use crate::imap::response::{is_astring_char, is_atom_char};
+use crate::imap::search::PartialRange;
 use crate::imap::sequence::SequenceSet;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -250,7 +251,28 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// `1:100` or `-1:-100` (RFC 9394 §4, partial-range).
+    pub(super) fn partial_range(&mut self) -> Parsed<PartialRange> {
+        const RANGE: &str = "a range such as 1:100 or -1:-100";
+        let newest = self.peek() == Some(b'-');
+        let end = |cursor: &mut Self| {
+            if newest {
+                cursor.expect(b'-', RANGE)?;
+            }
+            match cursor.number(RANGE)? {
+                0 => Err(Expected("a number above 0 before this")),
+                number => Ok(number),
+            }
+        };
+        let from = end(self)?;
+        self.expect(b':', RANGE)?;
+        Ok(PartialRange { from, to: end(self)?, newest })
+    }
+
     pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
+        if self.eat(b'$') {
+            return Ok(SequenceSet::SAVED);
+        }
         let Some((set, length)) = SequenceSet::parse_prefix(self.rest()) else {
             return Err(Expected("a sequence set"));
         };

@@ -20,7 +20,31 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     if items.is_empty() {
         return Err(Expected(ITEM));
     }
-    Ok(CommandBody::Fetch(Fetch { uid, set, items }))
+    let mut fetch = Fetch { uid, set, items, partial: None };
+    if !cursor.at_end() {
+        cursor.space()?;
+        modifiers(cursor, &mut fetch)?;
+    }
+    Ok(CommandBody::Fetch(fetch))
+}
+
+// RFC 4466 §2.4, fetch-modifiers
+fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
+    const MODIFIER: &str = "a modifier such as PARTIAL";
+    let read = cursor.list(MODIFIER, |cursor| {
+        let word = cursor.name();
+        match upper(word).as_slice() {
+            b"PARTIAL" if fetch.uid && fetch.partial.is_none() => {
+                cursor.space()?;
+                fetch.partial = Some(cursor.partial_range()?);
+            }
+            // RFC 9394 §3.3: it is UID FETCH that has it, once.
+            b"PARTIAL" => return Err(cursor.back(word, "one PARTIAL, in UID FETCH")),
+            _ => return Err(cursor.back(word, MODIFIER)),
+        }
+        Ok(())
+    })?;
+    if read.is_empty() { Err(Expected("at least one modifier before this")) } else { Ok(()) }
 }
 
 /// A macro stands alone, never in a list.

@@ -39,7 +39,7 @@ fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
 }
 
 fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
-    const OPTION: &str = "MIN, MAX, ALL, COUNT or SAVE";
+    const OPTION: &str = "MIN, MAX, ALL, COUNT, SAVE or PARTIAL";
     let mut returns = SearchReturn::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
@@ -49,10 +49,19 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             b"ALL" => returns.all = true,
             b"COUNT" => returns.count = true,
             b"SAVE" => returns.save = true,
+            b"PARTIAL" if returns.partial.is_some() => return Err(cursor.back(word, "one PARTIAL")),
+            b"PARTIAL" => {
+                cursor.space()?;
+                returns.partial = Some(cursor.partial_range()?);
+            }
             _ => return Err(cursor.back(word, OPTION)),
         }
         Ok(())
     })?;
+    // RFC 9394 §3.1
+    if returns.all && returns.partial.is_some() {
+        return Err(Expected("only one of ALL and PARTIAL before this"));
+    }
     cursor.space()?;
     if returns == SearchReturn::default() {
         returns.all = true;
@@ -84,7 +93,7 @@ impl KeyReader {
                 cursor.expect(b')', "a closing parenthesis")?;
                 Ok(key)
             }
-            Some(b'*' | b'0'..=b'9') => Ok(SearchKey::Sequence(cursor.sequence_set()?)),
+            Some(b'*' | b'0'..=b'9' | b'$') => Ok(SearchKey::Sequence(cursor.sequence_set()?)),
             Some(_) | None => {
                 let word = cursor.atom(KEY)?;
                 self.named_key(cursor, word, depth)

@@ -2,7 +2,7 @@ use super::*;
 use crate::imap::command::*;
 use crate::imap::fetch::{Fetch, FetchItem, FetchSection, Partial, Section, SectionKind};
 use crate::imap::flag::{FlagSet, SystemFlag};
-use crate::imap::search::{SEARCH_DEPTH_MAX, Search, SearchKey, SearchReturn};
+use crate::imap::search::{PartialRange, SEARCH_DEPTH_MAX, Search, SearchKey, SearchReturn};
 use crate::imap::sequence::SequenceSet;
 use crate::mime::date::{days_from_civil, parse_internaldate};
 use alloc::boxed::Box;
@@ -325,6 +325,9 @@ fn search_examples() {
         asked.returns,
         Some(SearchReturn { min: true, count: true, save: true, ..Default::default() })
     );
+    let paged = search("a SEARCH RETURN (PARTIAL -1:-50 COUNT) $\r\n");
+    assert_eq!(paged.returns.unwrap().partial, Some(PartialRange { from: 1, to: 50, newest: true }));
+    assert_eq!(paged.key, SearchKey::Sequence(SequenceSet::SAVED));
     assert!(search("a SEARCH RETURN () ALL\r\n").returns.is_some_and(|returns| returns.all));
     let or = search("a SEARCH OR (DELETED LARGER 10) (OLDER 5)\r\n").key;
     let left = SearchKey::And(vec![SearchKey::Deleted, SearchKey::Larger(10)]);

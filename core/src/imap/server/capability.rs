@@ -56,6 +56,8 @@ const CAPABILITIES: &[Capability] = &[
     row("MOVE", "RFC 6851", after_login, &["copy_move", "client_macos"]),
     row("SPECIAL-USE", "RFC 6154", after_login, &["list"]),
     row("ESEARCH", "RFC 4731", after_login, &["search", "client_outlook"]),
+    row("SEARCHRES", "RFC 5182", after_login, &["search_save"]),
+    row("PARTIAL", "RFC 9394", after_login, &["search_partial"]),
     row("WITHIN", "RFC 5032", after_login, &["search"]),
     row("LIST-EXTENDED", "RFC 5258", after_login, &["list"]),
     row("LIST-STATUS", "RFC 5819", after_login, &["list"]),

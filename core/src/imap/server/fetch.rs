@@ -28,9 +28,12 @@ pub(super) struct Fetching {
 
 impl Session {
     pub(super) fn start_fetch(&mut self, fetch: Fetch, tx: &mut SendQueue) {
-        let Fetch { uid, set, mut items } = fetch;
+        let Fetch { uid, set, mut items, partial } = fetch;
         self.command.hides_expunges = !uid;
-        let Some(uids) = self.named_uids(&set, uid, tx) else { return };
+        let Some(mut uids) = self.named_uids(&set, uid, tx) else { return };
+        if let Some(partial) = partial {
+            uids = uids.slice(partial.places(uids.count()));
+        }
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         // RFC 9051 §6.4.9: the answer to UID FETCH has the UID, asked for or not.
         if uid && !items.contains(&FetchItem::Uid) {

@@ -436,6 +436,8 @@ pub struct SearchQuery {
     pub key: SearchKey,
     /// UIDs that are `\Recent` in this session.
     pub recent: UidSet,
+    /// UIDs that `$` means.
+    pub saved: UidSet,
 }
 
 /// Why something was refused; each maps to one NO with its response code.

@@ -32,6 +32,8 @@ pub(super) struct Mailbox {
     pub(super) changed: bool,
     /// Gone, but still in `view`: not told yet.
     pub(super) untold: UidSet,
+    /// `$`, the result of the last `SEARCH RETURN (SAVE)`; what is gone of it is not taken out.
+    pub(super) saved: UidSet,
 }
 
 /// SELECT and EXAMINE while their answer is on its way.
@@ -73,6 +75,7 @@ impl Session {
             read_only,
             changed: false,
             untold: UidSet::new(),
+            saved: UidSet::new(),
         };
         mailbox.tell_flag_names(tx);
         tx.write_with(|out| {
@@ -216,10 +219,16 @@ impl Mailbox {
     }
 
     fn uids_of_uid_set(&self, set: &SequenceSet) -> UidSet {
+        if set.is_saved() {
+            return self.known_uids(&self.saved);
+        }
         self.known_uids(&set.resolve(self.view.last().unwrap_or(0)))
     }
 
     fn uids_of_sequence_set(&self, set: &SequenceSet) -> UidSet {
+        if set.is_saved() {
+            return self.known_uids(&self.saved);
+        }
         let mut uids = UidSet::new();
         for range in set.resolve(self.view.len()).ranges() {
             if range.count() <= SMALL_RANGE {
@@ -264,6 +273,7 @@ mod tests {
             read_only: false,
             changed: false,
             untold: UidSet::new(),
+            saved: UidSet::new(),
         }
     }
 

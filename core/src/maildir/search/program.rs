@@ -19,13 +19,21 @@ const KEY_BYTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Program {
     root: Node,
-    recent: UidSet,
+    sets: Sets,
     /// The texts to look for.
     pub(super) texts: Vec<Text>,
     /// What messages may have to be asked for.
     pub(super) wants: Wants,
     /// What it costs to judge a message by what is known, in octets read at the same expense.
     pub(super) cost: usize,
+}
+
+/// Messages that the session knows more about than the mailbox does.
+#[derive(Debug)]
+struct Sets {
+    recent: UidSet,
+    /// `$`
+    saved: UidSet,
 }
 
 /// What a query asks that a snapshot may not know.
@@ -47,6 +55,7 @@ enum Node {
     Any(Box<(Node, Node)>),
     Not(Box<Node>),
     Uids(UidSet),
+    Saved,
     Flag(SystemFlag),
     Keyword(usize),
     Recent,
@@ -90,24 +99,25 @@ impl Program {
         let mut compiler = Compiler { scope, texts: Vec::new(), wants: Wants::default(), keys: 0 };
         let root = compiler.node(&query.key);
         let Compiler { texts, wants, keys, .. } = compiler;
-        Program { root, recent: query.recent.clone(), texts, wants, cost: keys.saturating_mul(KEY_BYTES) }
+        let sets = Sets { recent: query.recent.clone(), saved: query.saved.clone() };
+        Program { root, sets, texts, wants, cost: keys.saturating_mul(KEY_BYTES) }
     }
 
     /// Whether the message matches; `None` if what is known does not decide it.
     pub(super) fn judge(&self, message: &Message, facts: &Facts) -> Option<bool> {
-        self.root.judge(&self.recent, message, facts)
+        self.root.judge(&self.sets, message, facts)
     }
 }
 
 impl Node {
     /// Recursion is bounded by the parser's `SEARCH_DEPTH_MAX`.
-    fn judge(&self, recent: &UidSet, message: &Message, facts: &Facts) -> Option<bool> {
+    fn judge(&self, sets: &Sets, message: &Message, facts: &Facts) -> Option<bool> {
         match self {
             Node::Always(verdict) => Some(*verdict),
             Node::All(nodes) => {
                 let mut all = Some(true);
                 for node in nodes {
-                    match node.judge(recent, message, facts) {
+                    match node.judge(sets, message, facts) {
                         Some(false) => return Some(false),
                         Some(true) => {}
                         None => all = None,
@@ -115,16 +125,17 @@ impl Node {
                 }
                 all
             }
-            Node::Any(nodes) => match nodes.0.judge(recent, message, facts) {
+            Node::Any(nodes) => match nodes.0.judge(sets, message, facts) {
                 Some(true) => Some(true),
-                Some(false) => nodes.1.judge(recent, message, facts),
-                None => nodes.1.judge(recent, message, facts).filter(|verdict| *verdict),
+                Some(false) => nodes.1.judge(sets, message, facts),
+                None => nodes.1.judge(sets, message, facts).filter(|verdict| *verdict),
             },
-            Node::Not(node) => node.judge(recent, message, facts).map(|verdict| !verdict),
+            Node::Not(node) => node.judge(sets, message, facts).map(|verdict| !verdict),
             Node::Uids(uids) => Some(uids.contains(message.uid)),
+            Node::Saved => Some(sets.saved.contains(message.uid)),
             Node::Flag(flag) => Some(message.flags.contains(*flag)),
             Node::Keyword(index) => Some(message.flags.contains_keyword(*index)),
-            Node::Recent => Some(recent.contains(message.uid)),
+            Node::Recent => Some(sets.recent.contains(message.uid)),
             Node::Arrived(range) => facts.internal_date.map(|seconds| range.contains(&seconds)),
             Node::Sent(range) => facts.sent.map(|day| day.is_some_and(|day| range.contains(&day))),
             Node::Size(range) => facts.wire_size.map(|size| range.contains(&size)),
@@ -150,6 +161,7 @@ impl Compiler<'_> {
             SearchKey::And(keys) => Node::All(keys.iter().map(|key| self.node(key)).collect()),
             SearchKey::Or(keys) => Node::Any(Box::new((self.node(&keys.0), self.node(&keys.1)))),
             SearchKey::Not(key) => not(self.node(key)),
+            SearchKey::Sequence(set) | SearchKey::Uid(set) if set.is_saved() => Node::Saved,
             SearchKey::Sequence(set) | SearchKey::Uid(set) => {
                 Node::Uids(set.resolve(self.scope.messages.last().map_or(0, |last| last.uid)))
             }

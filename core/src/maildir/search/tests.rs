@@ -48,7 +48,11 @@ fn query(text: &str) -> Arc<SearchQuery> {
     let CommandBody::Search(mut found) = parse(line.as_bytes()).expect(text).body else { panic!("{text}") };
     let uids = |set: &crate::imap::sequence::SequenceSet| set.resolve(30);
     found.key.resolve(&mut { uids }, &mut { uids });
-    Arc::new(SearchQuery { key: found.key, recent: [30].into_iter().collect() })
+    Arc::new(SearchQuery {
+        key: found.key,
+        recent: [30].into_iter().collect(),
+        saved: [10, 30].into_iter().collect(),
+    })
 }
 
 fn run(disk: &mut MemDisk, scope: &Scope, query: Arc<SearchQuery>) -> Result<Vec<u32>, StoreError> {
@@ -64,6 +68,8 @@ fn every_key() {
         ("ALL", &[10, 20, 30][..]),
         ("UID 15:*", &[20, 30]),
         ("10,30", &[10, 30]),
+        ("$", &[10, 30]),
+        ("NOT UID $", &[20]),
         ("SEEN", &[10]),
         ("UNSEEN", &[20, 30]),
         ("FLAGGED ANSWERED", &[20]),

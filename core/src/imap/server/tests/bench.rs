@@ -227,7 +227,10 @@ fn show(ask: &Ask) -> String {
             None => format!("expunge {}", selection.0),
         },
         Ask::Search { selection, within, query, .. } => {
-            format!("search {} {} within={within} recent={}", selection.0, show_key(&query.key), query.recent)
+            let saved =
+                if query.saved.is_empty() { String::new() } else { format!(" saved={}", query.saved) };
+            let (key, recent) = (show_key(&query.key), &query.recent);
+            format!("search {} {key} within={within} recent={recent}{saved}", selection.0)
         }
     }
 }

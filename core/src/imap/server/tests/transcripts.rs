@@ -78,6 +78,8 @@ transcripts! {
     loopback
     lost_answers
     search
+    search_partial
+    search_save
     select
     shutdown
     shutdown_idle
