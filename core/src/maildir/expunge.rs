@@ -5,8 +5,8 @@
 //! all unlinked ─one sync of each directory─▶ durable; the uidlist is written anew when it has too many dead records
 //! ```
 //!
-//! A file that is not where it was has been renamed by another program: one scan tells its flags now, and
-//! only what is still to be removed is. A record of a message that is gone does no harm: its UID is never
+//! A file that is not where it was has been renamed by another program, or removed: a scan tells its flags now,
+//! and only what is still to be removed is. A record of a message that is gone does no harm: its UID is never
 //! given again.
 //!
 //! ```
@@ -29,13 +29,13 @@
 
 use super::append::sync_dirs;
 use super::context::{At, Root, StoreContext, StoreError};
-use super::flags::existing;
+use super::flags::{LOOKS_MAX, existing, look_for_files};
 use super::folder::FolderName;
 use super::list_file;
 use super::mailbox::{Change, MailboxState, Message};
 use super::place::Place;
 use super::scope::Scope;
-use super::settle::{begin_write, forget_scan, settle};
+use super::settle::begin_write;
 use super::sync::FILES_PER_REFRESH;
 use crate::disk::{Disk, Errno};
 use crate::imap::flag::SystemFlag;
@@ -120,15 +120,15 @@ pub(super) async fn remove(
     let settled = begin_write(scope, context, place, Some(previous)).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let uids = victims.of(&state);
-    let elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
-    if !elsewhere.is_empty() {
-        forget_scan(&mut state);
-        let settled = settle(scope, context, place, Some(&state), context.lock_wait).await?;
-        state = settled.state;
-        changes.extend(settled.changes);
+    let mut elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
+    // What is gone already, or moves about still, is left for the next look and the next expunge.
+    for _ in 0..LOOKS_MAX {
+        if elsewhere.is_empty() {
+            break;
+        }
+        look_for_files(scope, context, place, &mut state, &mut changes).await?;
         let uids = victims.of(&state).intersect(&elsewhere);
-        // What moves about still is left for the next expunge.
-        unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
+        elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
     }
     if list_file::has_too_many_dead(&state) {
         list_file::rewrite(scope, place.mailbox, &mut state, &[]).await?;

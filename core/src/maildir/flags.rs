@@ -5,9 +5,11 @@
 //! all renamed ─one sync of cur/─▶ durable
 //! ```
 //!
-//! A file that is not where it was has been renamed by another program: one scan tells where it is, and what
-//! flags it has now; the change is made on top of those. A failure in the middle leaves the messages before
-//! it changed: the next look tells.
+//! A file that is not where it was has been renamed by another program, or removed: a scan tells where it is, and
+//! what flags it has now; the change is made on top of those. What a few scans do not show, or another program
+//! renames each time before we do, is left as it is and reported: a busy directory keeps no STORE waiting, and
+//! whether the message is gone for good is for the next look to prove. A failure in the middle leaves the
+//! messages before it changed: the next look tells.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -32,14 +34,14 @@
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
 //! ```
 
-use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
 use super::keyword_file;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
 use super::place::Place;
 use super::scope::Scope;
-use super::settle::{begin_write, forget_scan, settle};
+use super::settle::{Absences, begin_write, forget_scan, settle};
 use super::sync::{FILES_PER_REFRESH, renamed};
 use crate::disk::{Disk, Errno};
 use crate::imap::flag::{FlagList, FlagSet};
@@ -48,6 +50,9 @@ use crate::imap::server::StoreAction;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// How often files are looked for that are not where they were.
+pub(super) const LOOKS_MAX: usize = 3;
+
 /// What a change of flags has done.
 #[derive(Debug)]
 pub struct Flagged {
@@ -55,7 +60,7 @@ pub struct Flagged {
     pub state: MailboxState,
     /// How it differs from the one given.
     pub changes: Vec<Change>,
-    /// Messages that were asked for and are not there.
+    /// Messages that were asked for and are not changed: they are gone, or could not be found.
     pub missing: UidSet,
 }
 
@@ -114,21 +119,35 @@ async fn store(
     };
     let wanted = Wanted { action: request.action, flags: request.flags.system.union(keywords) };
     let present = existing(&state, &request.uids);
-    let elsewhere = rename_all(scope, place, &mut state, &mut changes, &present, wanted).await?;
-    if !elsewhere.is_empty() {
-        forget_scan(&mut state);
-        let settled = settle(scope, context, place, Some(&state), context.lock_wait).await?;
-        state = settled.state;
-        changes.extend(settled.changes);
-        let found = existing(&state, &elsewhere);
-        let still_moving = rename_all(scope, place, &mut state, &mut changes, &found, wanted).await?;
-        if !still_moving.is_empty() {
-            return Err(StoreError::new(StoreErrorKind::Temporary(Errno::Stale), b"cur"));
+    let mut elsewhere = rename_all(scope, place, &mut state, &mut changes, &present, wanted).await?;
+    for _ in 0..LOOKS_MAX {
+        if elsewhere.is_empty() {
+            break;
         }
+        look_for_files(scope, context, place, &mut state, &mut changes).await?;
+        let found = existing(&state, &elsewhere);
+        elsewhere = rename_all(scope, place, &mut state, &mut changes, &found, wanted).await?;
     }
     changes.dedup();
-    let missing = request.uids.difference(&existing(&state, &request.uids));
+    let missing = request.uids.difference(&existing(&state, &request.uids)).union(&elsewhere);
     Ok(Flagged { state, changes, missing })
+}
+
+/// Files were not where they should be: learns where they are now. What is not found stays in the state, unless
+/// it is proven to be gone: the next look goes on with that.
+pub(super) async fn look_for_files(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: &mut Place,
+    state: &mut MailboxState,
+    changes: &mut Vec<Change>,
+) -> Result<(), StoreError> {
+    forget_scan(state);
+    let wait = context.lock_wait;
+    let settled = settle(scope, context, place, Some(state), wait, Absences::LeftOpen).await?;
+    *state = settled.state;
+    changes.extend(settled.changes);
+    Ok(())
 }
 
 /// Those of these messages that the state has.

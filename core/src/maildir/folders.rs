@@ -34,7 +34,7 @@ use super::expunge::{Victims, remove};
 use super::folder::{FolderName, SpecialUse};
 use super::place::Place;
 use super::scope::Scope;
-use super::settle::settle;
+use super::settle::{Absences, settle};
 use super::subscriptions::{self, Subscriptions};
 use super::uidlist_lock::UidlistLock;
 use crate::disk::{Disk, Errno, Handle, Kind, Name};
@@ -214,7 +214,7 @@ async fn make(
     account::make_mailbox(scope, top, &folder.directory()).await?;
     // Looking at it gives it its uidlist, with a UIDVALIDITY of its own.
     let mut place = Place::open(scope, root, folder).await?;
-    let settled = settle(scope, context, &mut place, None, context.lock_wait).await;
+    let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     settled?;
     disk.sync_dir(top).await.at(&root.path)
@@ -359,7 +359,7 @@ async fn move_inbox(
     let inbox = FolderName::inbox();
     create_in(scope, context, root, to).await?;
     let mut place = Place::open(scope, root, &inbox).await?;
-    let settled = settle(scope, context, &mut place, None, context.lock_wait).await;
+    let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     let state = settled?.state;
     let messages = state.messages.iter().cloned().collect();

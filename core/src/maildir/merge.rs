@@ -57,11 +57,6 @@ impl Merge {
     pub(super) fn wants_lock(&self) -> bool {
         self.creates || self.doubled || !self.unknown.is_empty() || !self.missing.is_empty()
     }
-
-    /// Whether something hangs on a file not being there.
-    pub(super) fn needs_proof(&self) -> bool {
-        self.absent || !self.missing.is_empty()
-    }
 }
 
 /// The names of the letters as clients may see them; empty where there is none.

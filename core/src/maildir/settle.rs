@@ -9,7 +9,8 @@
 //!
 //! A message whose file is not seen is expunged only when a scan made under the lock, with both directories
 //! unchanged before and after, does not show it either. If no such scan succeeds, the message stays, and the
-//! next look tries again. UIDs are durable in `dovecot-uidlist` before anybody sees them. Without the lock
+//! next look tries again: an operation that only wants to know where its files are ([`Absences::LeftOpen`]) does
+//! not wait for that. UIDs are durable in `dovecot-uidlist` before anybody sees them. Without the lock
 //! (somebody else has it, or nothing can be written) what has UIDs is shown and the rest waits.
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind};
@@ -33,8 +34,11 @@ pub(super) const KEYWORDS_NAME: &[u8] = b"dovecot-keywords";
 /// The largest keyword table that is read, in octets.
 pub(super) const KEYWORDS_BYTES_MAX: usize = 64 * 1024;
 
-/// How often an unstable scan is repeated before absences are left for the next look.
-const PROOFS_MAX: u32 = 6;
+/// How often an unstable scan is repeated before records without a file are believed to be dead.
+const RECORD_PROOFS_MAX: u32 = 6;
+/// How often before a known message is left for the next look: at once, and after one pause. Everybody who has the
+/// mailbox selected waits for it, and a directory that does not rest for that long need not rest for longer.
+const MESSAGE_PROOFS_MAX: u32 = 2;
 /// How long to wait before it is repeated: longer than directory times need to show a change.
 const PROOF_PAUSE: Duration = Duration::from_millis(60);
 
@@ -43,6 +47,15 @@ const PROOF_PAUSE: Duration = Duration::from_millis(60);
 pub(super) struct Settled {
     pub(super) state: MailboxState,
     pub(super) changes: Vec<Change>,
+}
+
+/// What becomes of messages whose file is not seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Absences {
+    /// Proof is looked for, which takes a while where other programs are busy.
+    Proven,
+    /// They stay, unless the proof is at hand.
+    LeftOpen,
 }
 
 /// What was read in one look.
@@ -82,6 +95,7 @@ pub(super) async fn settle(
     place: &mut Place,
     previous: Option<&MailboxState>,
     wait: Duration,
+    absences: Absences,
 ) -> Result<Settled, StoreError> {
     let disk = scope.disk.clone();
     let Some(mut look) = look_if_changed(scope, place, previous).await? else {
@@ -103,7 +117,7 @@ pub(super) async fn settle(
             if unchanged && !merge.creates && !merge.doubled && merge.missing.is_empty() {
                 break;
             }
-        } else if merge.needs_proof() && !look.is_proof() && proofs < PROOFS_MAX {
+        } else if !look.is_proof() && proofs < proofs_max(&merge, absences) {
             if proofs > 0 {
                 disk.wait(PROOF_PAUSE).await;
             }
@@ -115,6 +129,15 @@ pub(super) async fn settle(
         merge = look.merge(previous);
     }
     finish(scope, context, place, previous, merge, &look).await
+}
+
+/// How often a look is worth repeating until it is a proof.
+fn proofs_max(merge: &Merge, absences: Absences) -> u32 {
+    match absences {
+        _ if merge.absent => RECORD_PROOFS_MAX,
+        Absences::Proven if !merge.missing.is_empty() => MESSAGE_PROOFS_MAX,
+        Absences::Proven | Absences::LeftOpen => 0,
+    }
 }
 
 /// The common beginning of operations that write: takes the lock of `place`, and brings the state up to date
@@ -137,7 +160,7 @@ pub(super) async fn begin_write(
     {
         return Ok(Settled { state: known.clone(), changes: Vec::new() });
     }
-    settle(scope, context, place, previous, context.lock_wait).await
+    settle(scope, context, place, previous, context.lock_wait, Absences::Proven).await
 }
 
 /// Stats everything, and reads and scans what is not as known; `None` if all is.

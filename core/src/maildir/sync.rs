@@ -29,7 +29,7 @@ use super::merge::named_flags;
 use super::name::FileName;
 use super::place::Place;
 use super::scope::Scope;
-use super::settle::{forget_scan, settle};
+use super::settle::{Absences, forget_scan, settle};
 use crate::disk::{Disk, Errno, Handle};
 use crate::imap::flag::FlagSet;
 use crate::imap::sequence::UidSet;
@@ -102,7 +102,7 @@ async fn sync_place(
         purge_tmp(scope, place).await;
     }
     let wait = context.lock_wait_reader;
-    let mut settled = settle(scope, context, place, previous, wait).await?;
+    let mut settled = settle(scope, context, place, previous, wait, Absences::Proven).await?;
     let waiting: UidSet = {
         let mut waiting = UidSet::new();
         settled

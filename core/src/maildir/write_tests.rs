@@ -246,6 +246,58 @@ fn flags_are_changed_on_top_of_what_another_program_did() {
     assert_eq!(flagged.missing, uids("2"));
 }
 
+/// Another program adds a file before each operation, 5 ms apart.
+fn never_rests(disk: &mut MemDisk) {
+    disk.advance(5000);
+    disk.put_file("/m/cur/.busy", b"");
+}
+
+/// Another program reads and unreads message 2 before each operation.
+fn flickers(disk: &mut MemDisk) {
+    disk.advance(5000);
+    let Some(name) = disk.names("/m/cur").into_iter().find(|name| name.starts_with("2.b")) else { return };
+    let other = if name.contains('S') { name.replace('S', "") } else { name.replace("x", "Sx") };
+    disk.move_file(&format!("/m/cur/{name}"), &format!("/m/cur/{other}"));
+}
+
+fn answered(disk: &mut MemDisk, state: &MailboxState) -> Flagged {
+    let flag = FlagSet::EMPTY.with(SystemFlag::Answered);
+    store(disk, state, "1:3", StoreAction::Add, flags(flag, &[])).unwrap().unwrap()
+}
+
+#[test]
+fn in_a_directory_that_never_rests_the_messages_that_are_there_are_changed_at_once() {
+    let (mut disk, state) = disk_with_four();
+    disk.remove_file("/m/cur/2.b:2,Sx");
+    disk.always = Some(never_rests);
+    let flagged = answered(&mut disk, &state);
+    assert_eq!(flagged.missing, uids("2"));
+    assert_eq!(flagged.changes, [Change::Flags(1), Change::Flags(3)]);
+    assert!(flagged.state.messages.find(2).is_some(), "believed gone without proof");
+    assert!(!disk.log.iter().any(|op| op == "Wait"), "{:?}", disk.log);
+    let removed = remove(&mut disk, &flagged.state, Victims::These(uids("1:2"))).unwrap().unwrap();
+    assert_eq!(removed.changes, [Change::Expunged(1)]);
+    assert!(removed.state.messages.find(2).is_some());
+    assert!(!disk.log.iter().any(|op| op == "Wait"), "{:?}", disk.log);
+}
+
+#[test]
+fn a_message_that_is_renamed_all_the_time_ends_no_command() {
+    for phase in 0..4 {
+        let (mut disk, state) = disk_with_four();
+        disk.always = Some(flickers);
+        (0..phase).for_each(|_| flickers(&mut disk));
+        let flagged = answered(&mut disk, &state);
+        let has = |changes: &[Change], change| assert!(changes.contains(&change), "{changes:?}");
+        has(&flagged.changes, Change::Flags(1));
+        has(&flagged.changes, Change::Flags(3));
+        assert!(flagged.state.messages.find(2).is_some());
+        let removed = remove(&mut disk, &flagged.state, Victims::These(uids("1:3"))).unwrap().unwrap();
+        has(&removed.changes, Change::Expunged(1));
+        has(&removed.changes, Change::Expunged(3));
+    }
+}
+
 #[test]
 fn a_twenty_seventh_keyword_is_passed_over() {
     let (mut disk, state) = disk_with_four();

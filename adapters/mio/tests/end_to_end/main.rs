@@ -5,6 +5,7 @@
 //! runs exactly those.
 
 mod clients;
+mod connections;
 mod crash;
 mod delivery;
 mod harness;

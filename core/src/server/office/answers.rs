@@ -12,6 +12,7 @@ use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Work, W
 use super::{Caller, Desk, JobId, Office};
 use crate::event::Event;
 use crate::imap::flag::SystemFlag;
+use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::mailbox::MailboxState;
@@ -159,7 +160,10 @@ impl Office {
             Worked::Stored { caller, selection, uids, then, result } => {
                 let origin = Origin { session: selection, uids: &uids };
                 match self.adopt(key, result, Some(origin), desk) {
-                    Ok(()) => self.after_store(key, caller, selection, &uids, then, desk),
+                    Ok(missing) => {
+                        let changed = uids.difference(&missing);
+                        self.after_store(key, caller, selection, (&uids, &changed), then, desk);
+                    }
                     Err(refused) => refuse_store(caller, then, refused, desk),
                 }
             }
@@ -269,17 +273,18 @@ impl Office {
         key: &MailboxKey,
         caller: Caller,
         selection: SelectionId,
-        uids: &crate::imap::sequence::UidSet,
+        (asked, changed): (&UidSet, &UidSet),
         then: AfterStore,
         desk: &mut Desk<'_>,
     ) {
         match then {
             AfterStore::Answer(ticket) => {
-                let stored = self.state(key).map(|state| stored(state, uids)).ok_or(Refusal::Unavailable);
+                let stored = self.state(key).map(|state| stored(state, asked, changed));
+                let stored = stored.ok_or(Refusal::Unavailable);
                 desk.imap(caller, Answer::Store(ticket.answer(stored)));
             }
             AfterStore::Fetch { ticket, uids: all, request } => {
-                self.fetch_page(caller, ticket, selection, &all, request, uids, desk);
+                self.fetch_page(caller, ticket, selection, &all, request, changed, desk);
             }
         }
     }
@@ -300,13 +305,13 @@ impl Office {
     }
 }
 
-fn stored(state: &MailboxState, uids: &crate::imap::sequence::UidSet) -> Stored {
+fn stored(state: &MailboxState, asked: &UidSet, changed: &UidSet) -> Stored {
     let mut flags = alloc::vec::Vec::new();
-    for range in uids.ranges() {
+    for range in changed.ranges() {
         let found = state.messages.range(range.first, range.last);
         flags.extend(found.map(|message| (message.uid, message.flags)));
     }
-    let gone = (flags.len() as u64) < uids.count();
+    let gone = (flags.len() as u64) < asked.count();
     Stored { flags, keywords: state.keywords.clone(), gone }
 }
 

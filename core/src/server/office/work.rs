@@ -185,7 +185,8 @@ pub(super) enum Worked {
         selection: SelectionId,
         uids: UidSet,
         then: AfterStore,
-        result: Next,
+        /// With the messages that are not changed.
+        result: Next<UidSet>,
     },
     Expunged {
         caller: Caller,
@@ -266,7 +267,7 @@ impl Work {
                     let state = state.unwrap_or_default();
                     let request = FlagRequest { uids: uids.clone(), action, flags };
                     let result = store_flags(disk, ctx, root, folder, state, request).await;
-                    let result = result.map(|f| (f.state, f.changes, ()));
+                    let result = result.map(|f| (f.state, f.changes, f.missing));
                     Worked::Stored { caller, selection, uids, then, result }
                 }
                 Work::Expunge { caller, ticket, uids } => {

@@ -126,10 +126,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let ended = self.child.try_wait();
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
+            if let Ok(Some(status)) = ended {
+                eprintln!("the server had ended before the test: {status}");
+            }
             eprintln!("the server's log:\n{}", self.log());
         }
     }

@@ -3,64 +3,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
-/// A server in a directory of its own, killed with the test.
-struct Server {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    dir: tempfile::TempDir,
-    exchange: u16,
-    imap: u16,
-}
+use crate::harness::{PATIENCE, Server, Site};
 
-impl Server {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin("postier"));
-        command.arg("try").arg("--dir").arg(dir.path().join("try")).args(["--password", "secret"]);
-        for service in ["--smtp", "--submission", "--submissions", "--imap", "--imaps"] {
-            command.args([service, "0"]);
-        }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let said = hear(&mut out, "Welcome to postier");
-        let exchange = number_after(&said, "comes in at port ");
-        let imap = number_after(&said, "(or ");
-        Server { child, out, dir, exchange, imap }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn hear(out: &mut impl BufRead, mark: &str) -> String {
-    let mut heard = String::new();
-    while !heard.contains(mark) {
-        assert!(out.read_line(&mut heard).unwrap() > 0, "no {mark:?} in:\n{heard}");
-    }
-    heard
-}
-
-fn number_after(text: &str, before: &str) -> u16 {
-    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in:\n{text}"));
-    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
-}
-
-fn connect(port: u16) -> TcpStream {
-    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+/// Without a client's manners: what a test sends and reads here may end anywhere.
+fn connect(server: &Server, service: &str) -> TcpStream {
+    let socket = TcpStream::connect(("127.0.0.1", server.port(service))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
@@ -72,11 +21,12 @@ fn line(socket: &mut impl BufRead) -> String {
 
 #[test]
 fn the_last_reply_arrives_although_more_was_sent_than_read() {
-    let server = Server::start();
+    let site = Site::new();
+    let server = Server::start(&site);
     let mut text = b"QUIT\r\n".to_vec();
     text.resize(300_000, b'x');
     for _ in 0..20 {
-        let mut socket = connect(server.exchange);
+        let mut socket = connect(&server, "smtp");
         socket.write_all(&text).unwrap();
         let mut replies = String::new();
         socket.read_to_string(&mut replies).unwrap();
@@ -87,8 +37,9 @@ fn the_last_reply_arrives_although_more_was_sent_than_read() {
 
 #[test]
 fn a_client_that_closes_its_half_gets_its_replies() {
-    let server = Server::start();
-    let mut socket = connect(server.exchange);
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut socket = connect(&server, "smtp");
     socket.write_all(b"EHLO client.example\r\nNOOP\r\n").unwrap();
     socket.shutdown(Shutdown::Write).unwrap();
     let mut replies = String::new();
@@ -98,16 +49,17 @@ fn a_client_that_closes_its_half_gets_its_replies() {
 
 #[test]
 fn nothing_sent_in_the_clear_is_obeyed_behind_starttls() {
-    let server = Server::start();
-    let mut smtp = connect(server.exchange);
-    smtp.write_all(b"EHLO client.example\r\nSTARTTLS\r\nMAIL FROM:<>\r\nRCPT TO:<you@example.test>\r\n")
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut smtp = connect(&server, "smtp");
+    smtp.write_all(b"EHLO client.example\r\nSTARTTLS\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.test>\r\n")
         .unwrap();
     let mut replies = String::new();
     // A reset is as good an end as a close.
     let _ = smtp.read_to_string(&mut replies);
     assert!(!replies.contains("250 2.1"), "{replies}");
 
-    let mut imap = connect(server.imap);
+    let mut imap = connect(&server, "imap");
     imap.write_all(b"a1 STARTTLS\r\na2 NOOP\r\n").unwrap();
     let mut replies = String::new();
     let _ = imap.read_to_string(&mut replies);
@@ -116,9 +68,10 @@ fn nothing_sent_in_the_clear_is_obeyed_behind_starttls() {
 
 #[test]
 fn a_client_that_reads_slowly_holds_nobody_up_and_loses_nothing() {
-    let server = Server::start();
+    let site = Site::new();
+    let server = Server::start(&site);
     const COMMANDS: usize = 100_000;
-    let slow = connect(server.exchange);
+    let slow = connect(&server, "smtp");
     let mut writer = slow.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
         // More than all buffers on the way hold, so that the server has to stop reading.
@@ -129,7 +82,7 @@ fn a_client_that_reads_slowly_holds_nobody_up_and_loses_nothing() {
         let _ = writer.write_all(&text);
     });
     for _ in 0..20 {
-        let mut quick = connect(server.exchange);
+        let mut quick = connect(&server, "smtp");
         quick.write_all(b"QUIT\r\n").unwrap();
         let mut replies = String::new();
         quick.read_to_string(&mut replies).unwrap();
@@ -146,19 +99,20 @@ fn a_client_that_reads_slowly_holds_nobody_up_and_loses_nothing() {
 #[test]
 fn without_descriptors_clients_wait_and_are_served_later() {
     use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-    let server = Server::start();
-    let pid = Pid::from_child(&server.child);
-    let directory = format!("/proc/{}/fd", server.child.id());
+    let site = Site::new();
+    let server = Server::start(&site);
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    let directory = format!("/proc/{}/fd", server.pid());
     let descriptors = || std::fs::read_dir(&directory).unwrap().count() as u64;
     let open = descriptors();
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open + 5), maximum }).unwrap();
-    let clients: Vec<TcpStream> = (0..30).map(|_| connect(server.exchange)).collect();
+    let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(open + 5), maximum }).unwrap();
+    let clients: Vec<TcpStream> = (0..30).map(|_| connect(&server, "smtp")).collect();
     // The first of them take what there is.
     while descriptors() < open + 5 {
         std::thread::yield_now();
     }
-    prlimit(Some(pid), Resource::Nofile, before).unwrap();
+    prlimit(pid, Resource::Nofile, before).unwrap();
     for client in clients {
         let greeting = line(&mut BufReader::new(client));
         assert!(greeting.starts_with("220 "), "{greeting}");
@@ -167,18 +121,17 @@ fn without_descriptors_clients_wait_and_are_served_later() {
 
 #[test]
 fn the_end_is_announced_and_comes() {
-    let mut server = Server::start();
-    let mut smtp = BufReader::new(connect(server.exchange));
-    let mut imap = BufReader::new(connect(server.imap));
+    let site = Site::new();
+    let mut server = Server::start(&site);
+    let mut smtp = BufReader::new(connect(&server, "smtp"));
+    let mut imap = BufReader::new(connect(&server, "imap"));
     assert!(line(&mut smtp).starts_with("220 ") && line(&mut imap).starts_with("* OK "));
     server.signal("TERM");
     // What stops a process and its group sends two.
     server.signal("TERM");
     assert!(line(&mut smtp).starts_with("421 "));
     assert!(line(&mut imap).starts_with("* BYE "));
-    let mut rest = String::new();
-    server.out.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("stopped"), "{rest}");
-    assert!(server.child.wait().unwrap().success());
-    assert!(!server.dir.path().join("try/state/control.sock").exists());
+    server.wait_for_log("\"ended\"");
+    assert!(server.ended().success());
+    assert!(!site.path("state/control.sock").exists());
 }
