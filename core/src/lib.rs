@@ -16,6 +16,7 @@
 //! * [`maildir`]: the store, as coroutines over file operations; shared with Dovecot and other programs.
 //! * [`site`]: what addresses mean here. [`auth`]: logins.
 //! * [`server`]: all of it together: a front for each event loop, one office for the process.
+//! * [`dns`]: a stub resolver, and the hosts a domain's mail goes to.
 //! * [`wire`], [`mime`]: what the others are built from.
 //!
 //! The README has an SMTP session in a loop of its own; every module has an example.
@@ -29,6 +30,7 @@ extern crate std;
 
 pub mod auth;
 pub mod disk;
+pub mod dns;
 pub mod event;
 pub mod imap;
 pub mod limits;
