@@ -6,6 +6,7 @@
 //! | [`command`] | one line to one command | RFC 5321 §4.1.1 |
 //! | [`parameter`] | SIZE, BODY, NOTIFY … | RFC 5321 §4.1.1.11 |
 //! | [`reply`] | the one table of replies | RFC 5321 §4.2, RFC 3463 |
+//! | [`client`] | the session with a server | RFC 5321 §3, §4 |
 //! | [`server`] | the session with a client | RFC 5321 §3, §4 |
 //! | [`trace`] | Received, Return-Path | RFC 5321 §4.4 |
 //!
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod address;
+pub mod client;
 pub mod command;
 pub mod parameter;
 pub mod reply;
