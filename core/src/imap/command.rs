@@ -188,9 +188,12 @@ impl MailboxName {
     }
 
     /// A name from its octets.
-    pub fn new(name: impl Into<Vec<u8>>) -> Self {
-        let name = name.into();
-        if name.eq_ignore_ascii_case(INBOX) { MailboxName::inbox() } else { MailboxName(name) }
+    pub fn new(name: impl AsRef<[u8]> + Into<Vec<u8>>) -> Self {
+        if name.as_ref().eq_ignore_ascii_case(INBOX) {
+            MailboxName::inbox()
+        } else {
+            MailboxName(name.into())
+        }
     }
 
     /// The octets.

@@ -13,10 +13,12 @@
 //! | [`mutf7`] | mailbox names | RFC 3501 §5.1.3 |
 //! | [`xtext`] | ENVID and ORCPT | RFC 3461 §4 |
 //! | [`token`] | which octet may stand in an atom, a token … | |
+//! | [`keyword`] | the words of a grammar, in any case | |
 
 pub mod base64;
 pub mod dot;
 pub mod eol;
+pub mod keyword;
 pub mod lines;
 pub mod mutf7;
 pub mod quoted_printable;

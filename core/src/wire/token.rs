@@ -1,4 +1,4 @@
-//! Which octet may stand where: one table, one bit for each class.
+//! Which octet may stand where: one table, one bit for each class, and [`split`], which reads a word.
 //!
 //! What it will not do: 8-bit octets are in no class; a grammar that allows UTF-8 asks for `octet >= 0x80`
 //! too.
@@ -29,12 +29,18 @@ pub enum Class {
     EsmtpValue = 1 << 6,
     /// `ftext`: of a header field's name (RFC 5322 §2.2).
     FieldName = 1 << 7,
+    /// `atext` and dots: of a local part without quotes, dots anywhere (RFC 5321 §4.1.2).
+    LocalPart = 1 << 8,
+    /// Letters, digits, hyphens, dots, and `_`, which host names have in practice (RFC 5321 §4.1.2).
+    DomainName = 1 << 9,
+    /// Letters, digits, hyphens and dots: the names of FETCH items, sections and options (RFC 9051 §9).
+    ImapName = 1 << 10,
 }
 
 /// Whether `octet` is in `class`.
 #[inline]
 pub const fn is(octet: u8, class: Class) -> bool {
-    CLASSES[octet as usize] & class as u8 != 0
+    CLASSES[octet as usize] & class as u16 != 0
 }
 
 /// Whether all of `octets` are in `class`, and there is at least one.
@@ -49,9 +55,9 @@ pub fn split(input: &[u8], class: Class) -> (&[u8], &[u8]) {
     input.split_at(len)
 }
 
-const CLASSES: [u8; 256] = classes();
+const CLASSES: [u16; 256] = classes();
 
-const fn classes() -> [u8; 256] {
+const fn classes() -> [u16; 256] {
     let mut classes = [0; 256];
     // None of the classes has CTL, SP or DEL.
     let mut octet = b'!';
@@ -62,13 +68,13 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
-const fn classes_of(octet: u8) -> u8 {
+const fn classes_of(octet: u8) -> u16 {
     let mut classes = 0;
     if !matches!(
         octet,
         b'(' | b')' | b'<' | b'>' | b'[' | b']' | b':' | b';' | b'@' | b'\\' | b',' | b'.' | b'"'
     ) {
-        classes |= Class::Atext as u8;
+        classes |= Class::Atext as u16;
     }
     // tspecials of RFC 2045 §5.1.
     if !matches!(
@@ -88,25 +94,34 @@ const fn classes_of(octet: u8) -> u8 {
             | b'?'
             | b'='
     ) {
-        classes |= Class::MimeToken as u8;
+        classes |= Class::MimeToken as u16;
     }
     if !matches!(octet, b'(' | b')' | b'{' | b'"' | b'\\') {
-        classes |= Class::ImapList as u8;
+        classes |= Class::ImapList as u16;
         if !matches!(octet, b'%' | b'*') {
-            classes |= Class::ImapAstring as u8;
+            classes |= Class::ImapAstring as u16;
             if octet != b']' {
-                classes |= Class::ImapAtom as u8;
+                classes |= Class::ImapAtom as u16;
             }
             if octet != b'+' {
-                classes |= Class::ImapTag as u8;
+                classes |= Class::ImapTag as u16;
             }
         }
     }
     if octet != b'=' {
-        classes |= Class::EsmtpValue as u8;
+        classes |= Class::EsmtpValue as u16;
     }
     if octet != b':' {
-        classes |= Class::FieldName as u8;
+        classes |= Class::FieldName as u16;
+    }
+    if classes & Class::Atext as u16 != 0 || octet == b'.' {
+        classes |= Class::LocalPart as u16;
+    }
+    if octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.') {
+        classes |= Class::ImapName as u16 | Class::DomainName as u16;
+    }
+    if octet == b'_' {
+        classes |= Class::DomainName as u16;
     }
     classes
 }
@@ -138,6 +153,9 @@ mod tests {
         assert_eq!(shown(Class::ImapAstring), "!#$&'+,-./0-9:;<=>?@A-Z[]^_`a-z|}~");
         assert_eq!(shown(Class::ImapList), "!#$%&'*+,-./0-9:;<=>?@A-Z[]^_`a-z|}~");
         assert_eq!(shown(Class::ImapTag), "!#$&',-./0-9:;<=>?@A-Z[]^_`a-z|}~");
+        assert_eq!(shown(Class::LocalPart), "!#$%&'*+-./0-9=?A-Z^_`a-z{|}~");
+        assert_eq!(shown(Class::DomainName), "-.0-9A-Z_a-z");
+        assert_eq!(shown(Class::ImapName), "-.0-9A-Za-z");
         assert_eq!(members(Class::EsmtpValue).len(), 93);
         assert_eq!(members(Class::FieldName).len(), 93);
     }

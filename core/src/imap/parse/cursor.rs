@@ -3,12 +3,12 @@
 //! A reader that fails leaves the cursor where the wrong octet is, so that the error can show it.
 
 use crate::imap::command::{AString, MailboxName};
-use crate::imap::response::{is_astring_char, is_atom_char};
 use crate::imap::search::PartialRange;
 use crate::imap::sequence::SequenceSet;
+use crate::wire::token::{self, Class};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 /// What the grammar wanted at the place where the cursor stands.
 #[derive(Debug)]
@@ -20,31 +20,6 @@ pub(super) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
-
-const ATOM: u8 = 1;
-const ASTRING: u8 = 2;
-const LIST: u8 = 4;
-const TAG: u8 = 8;
-
-/// Which words an octet can be in.
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut octet: usize = 0;
-    while octet < 128 {
-        let value = octet as u8;
-        if is_atom_char(value) {
-            classes[octet] |= ATOM;
-        }
-        if is_astring_char(value) {
-            classes[octet] |= ASTRING | LIST | if value == b'+' { 0 } else { TAG };
-        }
-        if value == b'%' || value == b'*' {
-            classes[octet] |= LIST;
-        }
-        octet += 1;
-    }
-    classes
-};
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
@@ -62,10 +37,6 @@ impl<'a> Cursor<'a> {
     /// Whether nothing but spaces is left.
     pub(super) fn at_end(&self) -> bool {
         self.rest().iter().all(|octet| *octet == b' ')
-    }
-
-    pub(super) fn end(&self) -> Parsed<()> {
-        if self.at_end() { Ok(()) } else { Err(Expected("the end of the command")) }
     }
 
     /// Goes on by the octet if it is the next one.
@@ -94,15 +65,20 @@ impl<'a> Cursor<'a> {
         Expected(expected)
     }
 
-    fn take_class(&mut self, class: u8) -> &'a [u8] {
-        let rest = self.rest();
-        let length = rest.iter().position(|octet| CLASSES[usize::from(*octet)] & class == 0);
-        let (word, _) = rest.split_at(length.unwrap_or(rest.len()));
+    fn take_class(&mut self, class: Class) -> &'a [u8] {
+        let (word, _) = token::split(self.rest(), class);
         self.at += word.len();
         word
     }
 
-    fn word(&mut self, class: u8, expected: &'static str) -> Parsed<&'a [u8]> {
+    fn take_while(&mut self, belongs: impl Fn(u8) -> bool) -> &'a [u8] {
+        let rest = self.rest();
+        let length = rest.iter().position(|octet| !belongs(*octet)).unwrap_or(rest.len());
+        self.at += length;
+        rest.get(..length).unwrap_or_default()
+    }
+
+    fn word(&mut self, class: Class, expected: &'static str) -> Parsed<&'a [u8]> {
         match self.take_class(class) {
             [] => Err(Expected(expected)),
             word => Ok(word),
@@ -110,33 +86,28 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
-        self.word(TAG, "a tag")
+        self.word(Class::ImapTag, "a tag")
     }
 
     pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
-        self.word(ATOM, expected)
+        self.word(Class::ImapAtom, expected)
     }
 
     /// Letters, digits, dots and hyphens, possibly none: the names of FETCH items and sections.
     pub(super) fn name(&mut self) -> &'a [u8] {
-        let rest = self.rest();
-        let length =
-            rest.iter().position(|octet| !octet.is_ascii_alphanumeric() && !matches!(octet, b'.' | b'-'));
-        let (word, _) = rest.split_at(length.unwrap_or(rest.len()));
-        self.at += word.len();
-        word
+        self.take_class(Class::ImapName)
     }
 
     pub(super) fn astring(&mut self, expected: &'static str) -> Parsed<AString<'a>> {
-        self.word_or_string(ASTRING, expected)
+        self.word_or_string(Class::ImapAstring, expected)
     }
 
     /// A LIST pattern: an astring in which `*` and `%` need no quotes.
     pub(super) fn list_pattern(&mut self) -> Parsed<AString<'a>> {
-        self.word_or_string(LIST, "a mailbox pattern")
+        self.word_or_string(Class::ImapList, "a mailbox pattern")
     }
 
-    fn word_or_string(&mut self, class: u8, expected: &'static str) -> Parsed<AString<'a>> {
+    fn word_or_string(&mut self, class: Class, expected: &'static str) -> Parsed<AString<'a>> {
         match self.peek() {
             Some(b'"') => self.quoted(),
             Some(b'{') => Ok(Cow::Borrowed(self.literal()?)),
@@ -162,7 +133,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn nil(&mut self, expected: &'static str) -> Parsed<()> {
-        let word = self.take_class(ATOM);
+        let word = self.take_class(Class::ImapAtom);
         if word.eq_ignore_ascii_case(b"NIL") { Ok(()) } else { Err(self.back(word, expected)) }
     }
 
@@ -174,29 +145,19 @@ impl<'a> Cursor<'a> {
 
     fn quoted(&mut self) -> Parsed<AString<'a>> {
         self.expect(b'"', "a quote")?;
-        let start = self.at;
         let mut unescaped: Option<Vec<u8>> = None;
         loop {
-            let rest = self.rest();
-            let Some(length) = memchr2(b'"', b'\\', rest) else {
-                self.at = self.text.len();
-                return Err(Expected("a closing quote"));
-            };
-            let (piece, after) = rest.split_at(length);
-            if let Some(bad) = piece.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
-                self.at += bad;
-                return Err(Expected("a closing quote"));
-            }
-            self.at += length + 1;
-            if after.first() == Some(&b'"') {
+            let piece = self.take_while(|octet| !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0));
+            if self.eat(b'"') {
                 return Ok(match unescaped {
-                    None => Cow::Borrowed(self.text.get(start..self.at - 1).unwrap_or_default()),
+                    None => Cow::Borrowed(piece),
                     Some(mut text) => {
                         text.extend_from_slice(piece);
                         Cow::Owned(text)
                     }
                 });
             }
+            self.expect(b'\\', "a closing quote")?;
             let Some(escaped) = self.peek().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)) else {
                 return Err(Expected("a character after the backslash"));
             };
@@ -296,31 +257,5 @@ impl<'a> Cursor<'a> {
             items.push(item(self)?);
         }
         Ok(items)
-    }
-}
-
-/// A word in upper case, for comparing it with many.
-pub(super) struct Upper {
-    octets: [u8; UPPER_BYTES_MAX],
-    length: usize,
-}
-
-/// No word of the grammar is longer.
-const UPPER_BYTES_MAX: usize = 24;
-
-/// The upper case of a word; of one longer than any word we know, something that equals none of them.
-pub(super) fn upper(word: &[u8]) -> Upper {
-    let mut upper = Upper { octets: [b'?'; UPPER_BYTES_MAX], length: word.len().min(UPPER_BYTES_MAX) };
-    if word.len() <= UPPER_BYTES_MAX {
-        for (to, from) in upper.octets.iter_mut().zip(word) {
-            *to = from.to_ascii_uppercase();
-        }
-    }
-    upper
-}
-
-impl Upper {
-    pub(super) fn as_slice(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or_default()
     }
 }

@@ -1,8 +1,9 @@
 //! FETCH, RFC 9051 §6.4.5.
 
-use super::cursor::{Cursor, Expected, Parsed, upper};
+use super::cursor::{Cursor, Expected, Parsed};
 use crate::imap::command::CommandBody;
 use crate::imap::fetch::{Fetch, FetchItem, FetchSection, FieldNames, Partial, Section, SectionKind};
+use crate::wire::keyword::match_keyword;
 use alloc::vec;
 use alloc::vec::Vec;
 use memchr::memchr;
@@ -33,15 +34,15 @@ fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
     const MODIFIER: &str = "a modifier such as PARTIAL";
     let read = cursor.list(MODIFIER, |cursor| {
         let word = cursor.name();
-        match upper(word).as_slice() {
-            b"PARTIAL" if fetch.uid && fetch.partial.is_none() => {
+        match_keyword!(word,
+            "PARTIAL" if fetch.uid && fetch.partial.is_none() => {
                 cursor.space()?;
                 fetch.partial = Some(cursor.partial_range()?);
-            }
+            },
             // RFC 9394 §3.3: it is UID FETCH that has it, once.
-            b"PARTIAL" => return Err(cursor.back(word, "one PARTIAL, in UID FETCH")),
+            "PARTIAL" => return Err(cursor.back(word, "one PARTIAL, in UID FETCH")),
             _ => return Err(cursor.back(word, MODIFIER)),
-        }
+        );
         Ok(())
     })?;
     if read.is_empty() { Err(Expected("at least one modifier before this")) } else { Ok(()) }
@@ -51,12 +52,12 @@ fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
 fn macro_or_item(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     let name = cursor.name();
     let fast = [FetchItem::Flags, FetchItem::InternalDate, FetchItem::Rfc822Size];
-    let more: &[FetchItem] = match upper(name).as_slice() {
-        b"FAST" => &[],
-        b"ALL" => &[FetchItem::Envelope],
-        b"FULL" => &[FetchItem::Envelope, FetchItem::Body],
+    let more: &[FetchItem] = match_keyword!(name,
+        "FAST" => &[],
+        "ALL" => &[FetchItem::Envelope],
+        "FULL" => &[FetchItem::Envelope, FetchItem::Body],
         _ => return Ok(vec![named_item(cursor, name)?]),
-    };
+    );
     Ok(fast.into_iter().chain(more.iter().cloned()).collect())
 }
 
@@ -64,20 +65,6 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let name = cursor.name();
     named_item(cursor, name)
 }
-
-/// The items that are just a word.
-static WORDS: [(&[u8], FetchItem); 10] = [
-    (b"FLAGS", FetchItem::Flags),
-    (b"UID", FetchItem::Uid),
-    (b"INTERNALDATE", FetchItem::InternalDate),
-    (b"RFC822.SIZE", FetchItem::Rfc822Size),
-    (b"ENVELOPE", FetchItem::Envelope),
-    (b"BODY", FetchItem::Body),
-    (b"BODYSTRUCTURE", FetchItem::BodyStructure),
-    (b"RFC822", FetchItem::Rfc822),
-    (b"RFC822.HEADER", FetchItem::Rfc822Header),
-    (b"RFC822.TEXT", FetchItem::Rfc822Text),
-];
 
 fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
     if cursor.peek() == Some(b'[') {
@@ -87,10 +74,19 @@ fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
         }
         return Ok(FetchItem::Section(section_item(cursor, peek)?));
     }
-    match WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)) {
-        Some((_, item)) => Ok(item.clone()),
-        None => Err(cursor.back(name, ITEM)),
-    }
+    Ok(match_keyword!(name,
+        "FLAGS" => FetchItem::Flags,
+        "UID" => FetchItem::Uid,
+        "INTERNALDATE" => FetchItem::InternalDate,
+        "RFC822.SIZE" => FetchItem::Rfc822Size,
+        "ENVELOPE" => FetchItem::Envelope,
+        "BODY" => FetchItem::Body,
+        "BODYSTRUCTURE" => FetchItem::BodyStructure,
+        "RFC822" => FetchItem::Rfc822,
+        "RFC822.HEADER" => FetchItem::Rfc822Header,
+        "RFC822.TEXT" => FetchItem::Rfc822Text,
+        _ => return Err(cursor.back(name, ITEM)),
+    ))
 }
 
 fn section_item(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<FetchSection> {
@@ -125,15 +121,17 @@ fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
         }
     }
     let name = cursor.name();
-    let kind = match upper(name).as_slice() {
-        b"" if part.is_empty() => SectionKind::Full,
-        b"HEADER" => SectionKind::Header,
-        b"HEADER.FIELDS" => SectionKind::HeaderFields { not: false, names: field_names(cursor)? },
-        b"HEADER.FIELDS.NOT" => SectionKind::HeaderFields { not: true, names: field_names(cursor)? },
-        b"TEXT" => SectionKind::Text,
-        b"MIME" if !part.is_empty() => SectionKind::Mime,
-        _ => return Err(cursor.back(name, "a section")),
-    };
+    let kind = match_keyword!(name,
+        "" if part.is_empty() => SectionKind::Full,
+        "HEADER" => SectionKind::Header,
+        "HEADER.FIELDS" => SectionKind::HeaderFields { not: false, names: field_names(cursor)? },
+        "TEXT" => SectionKind::Text,
+        "MIME" if !part.is_empty() => SectionKind::Mime,
+        _ => match name.eq_ignore_ascii_case(b"HEADER.FIELDS.NOT") {
+            true => SectionKind::HeaderFields { not: true, names: field_names(cursor)? },
+            false => return Err(cursor.back(name, "a section")),
+        },
+    );
     Ok(Section { part, kind })
 }
 

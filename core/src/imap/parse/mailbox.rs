@@ -1,7 +1,8 @@
 //! Commands about mailboxes: CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
 
-use super::cursor::{Cursor, Expected, Parsed, upper};
+use super::cursor::{Cursor, Expected, Parsed};
 use crate::imap::command::{CommandBody, List, ListReturn, ListSelect, SpecialUse, StatusItem};
+use crate::wire::keyword::match_keyword;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -86,13 +87,13 @@ fn select_options(cursor: &mut Cursor<'_>) -> Parsed<ListSelect> {
     let mut select = ListSelect::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
-        match upper(word).as_slice() {
-            b"SUBSCRIBED" => select.subscribed = true,
-            b"REMOTE" => select.remote = true,
-            b"RECURSIVEMATCH" => select.recursive_match = true,
-            b"SPECIAL-USE" => select.special_use = true,
+        match_keyword!(word,
+            "SUBSCRIBED" => select.subscribed = true,
+            "REMOTE" => select.remote = true,
+            "RECURSIVEMATCH" => select.recursive_match = true,
+            "SPECIAL-USE" => select.special_use = true,
             _ => return Err(cursor.back(word, OPTION)),
-        }
+        );
         Ok(())
     })?;
     // RFC 9051 §6.3.9.1: RECURSIVEMATCH alone, or with REMOTE only, selects nothing.
@@ -107,16 +108,16 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
     let mut returns = ListReturn::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
-        match upper(word).as_slice() {
-            b"SUBSCRIBED" => returns.subscribed = true,
-            b"CHILDREN" => returns.children = true,
-            b"SPECIAL-USE" => returns.special_use = true,
-            b"STATUS" => {
+        match_keyword!(word,
+            "SUBSCRIBED" => returns.subscribed = true,
+            "CHILDREN" => returns.children = true,
+            "SPECIAL-USE" => returns.special_use = true,
+            "STATUS" => {
                 cursor.space()?;
                 returns.status = status_items(cursor)?;
-            }
+            },
             _ => return Err(cursor.back(word, OPTION)),
-        }
+        );
         Ok(())
     })?;
     Ok(returns)
@@ -127,9 +128,16 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
     let mut items: Vec<StatusItem> = Vec::new();
     cursor.list(ITEM, |cursor| {
         let word = cursor.name();
-        let known =
-            StatusItem::ALL.into_iter().find(|item| item.name().as_bytes().eq_ignore_ascii_case(word));
-        let Some(item) = known else { return Err(cursor.back(word, ITEM)) };
+        let item = match_keyword!(word,
+            "MESSAGES" => StatusItem::Messages,
+            "RECENT" => StatusItem::Recent,
+            "UIDNEXT" => StatusItem::UidNext,
+            "UIDVALIDITY" => StatusItem::UidValidity,
+            "UNSEEN" => StatusItem::Unseen,
+            "DELETED" => StatusItem::Deleted,
+            "SIZE" => StatusItem::Size,
+            _ => return Err(cursor.back(word, ITEM)),
+        );
         if !items.contains(&item) {
             items.push(item);
         }

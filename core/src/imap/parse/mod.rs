@@ -1,7 +1,7 @@
 //! The parser of commands: one pass over one command, no backtracking, nothing copied that can be borrowed.
 //!
 //! [`parse`] takes what [`CommandScanner`](super::scanner::CommandScanner) has found: the line with its
-//! inline literals. [`VERBS`] is the table of commands; a command group's grammar is in a file of its own. An
+//! inline literals. `command_of` is the table of commands; a command group's grammar is in a file of its own. An
 //! error is a `&'static str` naming what was expected, and the place is where the cursor stands.
 //!
 //! Lenient where clients are sloppy and nothing is at stake: a bare LF ends a line, spaces may end it, any
@@ -14,6 +14,7 @@ mod search;
 mod store;
 
 use super::command::{Command, CommandBody, MailboxName, Secret};
+use crate::wire::keyword::match_keyword;
 use alloc::vec::Vec;
 use core::fmt;
 use cursor::{Cursor, Expected, Parsed};
@@ -62,63 +63,69 @@ impl core::error::Error for ParseError<'_> {}
 
 type ArgumentParser = for<'a> fn(&mut Cursor<'a>) -> Parsed<CommandBody<'a>>;
 
-/// Every command with the parser of its arguments, the frequent ones first.
-const VERBS: &[(&str, ArgumentParser)] = &[
-    ("UID", |cursor| {
-        cursor.space()?;
-        let word = cursor.atom("COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?;
-        let found = UID_VERBS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(word));
-        match found {
-            Some((_, arguments)) => arguments(cursor),
-            None => Err(cursor.back(word, "COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")),
-        }
-    }),
-    ("FETCH", |cursor| fetch::fetch(cursor, false)),
-    ("STORE", |cursor| store::store(cursor, false)),
-    ("NOOP", |_| Ok(CommandBody::Noop)),
-    ("IDLE", |_| Ok(CommandBody::Idle)),
-    ("SELECT", |cursor| Ok(CommandBody::Select { mailbox: cursor.mailbox_argument()? })),
-    ("EXAMINE", |cursor| Ok(CommandBody::Examine { mailbox: cursor.mailbox_argument()? })),
-    ("STATUS", mailbox::status),
-    ("SEARCH", |cursor| search::search(cursor, false)),
-    ("APPEND", store::append),
-    ("COPY", |cursor| copy(cursor, false)),
-    ("MOVE", |cursor| move_(cursor, false)),
-    ("EXPUNGE", |_| Ok(CommandBody::Expunge { uids: None })),
-    ("CLOSE", |_| Ok(CommandBody::Close)),
-    ("UNSELECT", |_| Ok(CommandBody::Unselect)),
-    ("CHECK", |_| Ok(CommandBody::Check)),
-    ("LIST", mailbox::list),
-    ("LSUB", mailbox::lsub),
-    ("NAMESPACE", |_| Ok(CommandBody::Namespace)),
-    ("CREATE", mailbox::create),
-    ("DELETE", |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? })),
-    ("RENAME", |cursor| {
-        Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
-    }),
-    ("SUBSCRIBE", |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? })),
-    ("UNSUBSCRIBE", |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? })),
-    ("CAPABILITY", |_| Ok(CommandBody::Capability)),
-    ("ID", id),
-    ("ENABLE", enable),
-    ("LOGIN", login),
-    ("AUTHENTICATE", authenticate),
-    ("STARTTLS", |_| Ok(CommandBody::StartTls)),
-    ("LOGOUT", |_| Ok(CommandBody::Logout)),
-];
+macro_rules! commands {
+    ($verb:expr, $($name:literal => $arguments:expr,)+) => {
+        match_keyword!($verb, $($name => Some(($name, $arguments as ArgumentParser)),)+ _ => None)
+    };
+}
+
+/// Every command: how it is written, and the parser of its arguments.
+fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
+    commands!(verb,
+        "APPEND" => store::append,
+        "AUTHENTICATE" => authenticate,
+        "CAPABILITY" => |_| Ok(CommandBody::Capability),
+        "CHECK" => |_| Ok(CommandBody::Check),
+        "CLOSE" => |_| Ok(CommandBody::Close),
+        "COPY" => |cursor| copy(cursor, false),
+        "CREATE" => mailbox::create,
+        "DELETE" => |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? }),
+        "ENABLE" => enable,
+        "EXAMINE" => |cursor| Ok(CommandBody::Examine { mailbox: cursor.mailbox_argument()? }),
+        "EXPUNGE" => |_| Ok(CommandBody::Expunge { uids: None }),
+        "FETCH" => |cursor| fetch::fetch(cursor, false),
+        "ID" => id,
+        "IDLE" => |_| Ok(CommandBody::Idle),
+        "LIST" => mailbox::list,
+        "LOGIN" => login,
+        "LOGOUT" => |_| Ok(CommandBody::Logout),
+        "LSUB" => mailbox::lsub,
+        "MOVE" => |cursor| move_(cursor, false),
+        "NAMESPACE" => |_| Ok(CommandBody::Namespace),
+        "NOOP" => |_| Ok(CommandBody::Noop),
+        "RENAME" => |cursor| {
+            Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
+        },
+        "SEARCH" => |cursor| search::search(cursor, false),
+        "SELECT" => |cursor| Ok(CommandBody::Select { mailbox: cursor.mailbox_argument()? }),
+        "STARTTLS" => |_| Ok(CommandBody::StartTls),
+        "STATUS" => mailbox::status,
+        "STORE" => |cursor| store::store(cursor, false),
+        "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
+        "UID" => uid_command,
+        "UNSELECT" => |_| Ok(CommandBody::Unselect),
+        "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
+    )
+}
 
 /// The commands that may follow UID.
-const UID_VERBS: &[(&str, ArgumentParser)] = &[
-    ("FETCH", |cursor| fetch::fetch(cursor, true)),
-    ("STORE", |cursor| store::store(cursor, true)),
-    ("SEARCH", |cursor| search::search(cursor, true)),
-    ("COPY", |cursor| copy(cursor, true)),
-    ("MOVE", |cursor| move_(cursor, true)),
-    ("EXPUNGE", |cursor| {
-        cursor.space()?;
-        Ok(CommandBody::Expunge { uids: Some(cursor.sequence_set()?) })
-    }),
-];
+fn uid_command<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    const VERB: &str = "COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE";
+    cursor.space()?;
+    let verb = cursor.atom(VERB)?;
+    match_keyword!(verb,
+        "COPY" => copy(cursor, true),
+        "EXPUNGE" => {
+            cursor.space()?;
+            Ok(CommandBody::Expunge { uids: Some(cursor.sequence_set()?) })
+        },
+        "FETCH" => fetch::fetch(cursor, true),
+        "MOVE" => move_(cursor, true),
+        "SEARCH" => search::search(cursor, true),
+        "STORE" => store::store(cursor, true),
+        _ => Err(cursor.back(verb, VERB)),
+    )
+}
 
 /// Parses one command: a line with its inline literals and with or without its line end. The head of an
 /// APPEND is a command that ends in the announcement of the message.
@@ -133,13 +140,13 @@ pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
         Ok(verb) => verb,
         Err(Expected(expected)) => return Err(error(&cursor, Some(tag), None, expected)),
     };
-    let Some((name, arguments)) = VERBS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(verb))
-    else {
+    let Some((name, arguments)) = command_of(verb) else {
         let (tag, found) = (Some(tag), Some(verb.get(..FOUND_BYTES_MAX).unwrap_or(verb)));
         return Err(ParseError { tag, command: None, expected: "a command of IMAP4rev1", found });
     };
-    match arguments(&mut cursor).and_then(|body| cursor.end().map(|()| body)) {
-        Ok(body) => Ok(Command { tag, body }),
+    match arguments(&mut cursor) {
+        Ok(body) if cursor.at_end() => Ok(Command { tag, body }),
+        Ok(_) => Err(error(&cursor, Some(tag), Some(name), "the end of the command")),
         Err(Expected(expected)) => Err(error(&cursor, Some(tag), Some(name), expected)),
     }
 }
@@ -164,8 +171,10 @@ fn error<'a>(
 }
 
 fn without_line_end(command: &[u8]) -> &[u8] {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    match command {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\r' | b'\n'] => line,
+        line => line,
+    }
 }
 
 // RFC 2971 §3.1

@@ -1,9 +1,10 @@
 //! SEARCH, RFC 9051 §6.4.4; text is converted from the client's charset here.
 
-use super::cursor::{Cursor, Expected, Parsed, upper};
+use super::cursor::{Cursor, Expected, Parsed};
 use crate::imap::command::CommandBody;
 use crate::imap::search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, Search, SearchKey, SearchReturn};
 use crate::mime::date::parse_search_date;
+use crate::wire::keyword::match_keyword;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -43,19 +44,19 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     let mut returns = SearchReturn::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
-        match upper(word).as_slice() {
-            b"MIN" => returns.min = true,
-            b"MAX" => returns.max = true,
-            b"ALL" => returns.all = true,
-            b"COUNT" => returns.count = true,
-            b"SAVE" => returns.save = true,
-            b"PARTIAL" if returns.partial.is_some() => return Err(cursor.back(word, "one PARTIAL")),
-            b"PARTIAL" => {
+        match_keyword!(word,
+            "MIN" => returns.min = true,
+            "MAX" => returns.max = true,
+            "ALL" => returns.all = true,
+            "COUNT" => returns.count = true,
+            "SAVE" => returns.save = true,
+            "PARTIAL" if returns.partial.is_some() => return Err(cursor.back(word, "one PARTIAL")),
+            "PARTIAL" => {
                 cursor.space()?;
                 returns.partial = Some(cursor.partial_range()?);
-            }
+            },
             _ => return Err(cursor.back(word, OPTION)),
-        }
+        );
         Ok(())
     })?;
     // RFC 9394 §3.1
@@ -122,43 +123,57 @@ impl KeyReader {
     }
 
     fn named_key(&mut self, cursor: &mut Cursor<'_>, word: &[u8], depth: usize) -> Parsed<SearchKey> {
-        if let Some((_, key)) = WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
-            return Ok(key.clone());
-        }
-        if let Some((_, key)) = TEXTS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
-            return Ok(key(self.text(cursor)?));
-        }
-        if let Some((_, key)) = DATES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
-            return Ok(key(day(cursor)?));
-        }
-        match upper(word).as_slice() {
-            b"NOT" => {
+        Ok(match_keyword!(word,
+            "ALL" => SearchKey::All,
+            "ANSWERED" => SearchKey::Answered,
+            "DELETED" => SearchKey::Deleted,
+            "DRAFT" => SearchKey::Draft,
+            "FLAGGED" => SearchKey::Flagged,
+            "SEEN" => SearchKey::Seen,
+            "UNANSWERED" => SearchKey::Unanswered,
+            "UNDELETED" => SearchKey::Undeleted,
+            "UNDRAFT" => SearchKey::Undraft,
+            "UNFLAGGED" => SearchKey::Unflagged,
+            "UNSEEN" => SearchKey::Unseen,
+            "NEW" => SearchKey::New,
+            "OLD" => SearchKey::Old,
+            "RECENT" => SearchKey::Recent,
+            "KEYWORD" => SearchKey::Keyword(keyword(cursor)?),
+            "UNKEYWORD" => SearchKey::Unkeyword(keyword(cursor)?),
+            "BCC" => SearchKey::Bcc(self.text(cursor)?),
+            "BODY" => SearchKey::Body(self.text(cursor)?),
+            "CC" => SearchKey::Cc(self.text(cursor)?),
+            "FROM" => SearchKey::From(self.text(cursor)?),
+            "SUBJECT" => SearchKey::Subject(self.text(cursor)?),
+            "TEXT" => SearchKey::Text(self.text(cursor)?),
+            "TO" => SearchKey::To(self.text(cursor)?),
+            "HEADER" => SearchKey::Header { name: self.text(cursor)?, text: self.text(cursor)? },
+            "BEFORE" => SearchKey::Before(day(cursor)?),
+            "ON" => SearchKey::On(day(cursor)?),
+            "SINCE" => SearchKey::Since(day(cursor)?),
+            "SENTBEFORE" => SearchKey::SentBefore(day(cursor)?),
+            "SENTON" => SearchKey::SentOn(day(cursor)?),
+            "SENTSINCE" => SearchKey::SentSince(day(cursor)?),
+            "LARGER" => SearchKey::Larger(size(cursor)?),
+            "SMALLER" => SearchKey::Smaller(size(cursor)?),
+            "OLDER" => SearchKey::Older(interval(cursor)?),
+            "YOUNGER" => SearchKey::Younger(interval(cursor)?),
+            "UID" => {
                 cursor.space()?;
-                Ok(SearchKey::Not(Box::new(self.key(cursor, depth + 1)?)))
-            }
-            b"OR" => {
+                SearchKey::Uid(cursor.sequence_set()?)
+            },
+            "NOT" => {
+                cursor.space()?;
+                SearchKey::Not(Box::new(self.key(cursor, depth + 1)?))
+            },
+            "OR" => {
                 cursor.space()?;
                 let left = self.key(cursor, depth + 1)?;
                 cursor.space()?;
-                let right = self.key(cursor, depth + 1)?;
-                Ok(SearchKey::Or(Box::new((left, right))))
-            }
-            b"UID" => {
-                cursor.space()?;
-                Ok(SearchKey::Uid(cursor.sequence_set()?))
-            }
-            b"KEYWORD" => Ok(SearchKey::Keyword(keyword(cursor)?)),
-            b"UNKEYWORD" => Ok(SearchKey::Unkeyword(keyword(cursor)?)),
-            b"HEADER" => {
-                let name = self.text(cursor)?;
-                Ok(SearchKey::Header { name, text: self.text(cursor)? })
-            }
-            b"LARGER" => Ok(SearchKey::Larger(size(cursor)?)),
-            b"SMALLER" => Ok(SearchKey::Smaller(size(cursor)?)),
-            b"OLDER" => Ok(SearchKey::Older(interval(cursor)?)),
-            b"YOUNGER" => Ok(SearchKey::Younger(interval(cursor)?)),
-            _ => Err(cursor.back(word, KEY)),
-        }
+                SearchKey::Or(Box::new((left, self.key(cursor, depth + 1)?)))
+            },
+            _ => return Err(cursor.back(word, KEY)),
+        ))
     }
 
     /// A space and an astring in the charset.
@@ -175,48 +190,6 @@ impl KeyReader {
         }
     }
 }
-
-type Texts = (&'static [u8], fn(String) -> SearchKey);
-type Dates = (&'static [u8], fn(i64) -> SearchKey);
-
-/// The keys that are just a word.
-static WORDS: [(&[u8], SearchKey); 14] = [
-    (b"ALL", SearchKey::All),
-    (b"ANSWERED", SearchKey::Answered),
-    (b"DELETED", SearchKey::Deleted),
-    (b"DRAFT", SearchKey::Draft),
-    (b"FLAGGED", SearchKey::Flagged),
-    (b"SEEN", SearchKey::Seen),
-    (b"UNANSWERED", SearchKey::Unanswered),
-    (b"UNDELETED", SearchKey::Undeleted),
-    (b"UNDRAFT", SearchKey::Undraft),
-    (b"UNFLAGGED", SearchKey::Unflagged),
-    (b"UNSEEN", SearchKey::Unseen),
-    (b"NEW", SearchKey::New),
-    (b"OLD", SearchKey::Old),
-    (b"RECENT", SearchKey::Recent),
-];
-
-/// The keys with one text.
-const TEXTS: [Texts; 7] = [
-    (b"BCC", SearchKey::Bcc),
-    (b"BODY", SearchKey::Body),
-    (b"CC", SearchKey::Cc),
-    (b"FROM", SearchKey::From),
-    (b"SUBJECT", SearchKey::Subject),
-    (b"TEXT", SearchKey::Text),
-    (b"TO", SearchKey::To),
-];
-
-/// The keys with one date.
-const DATES: [Dates; 6] = [
-    (b"BEFORE", SearchKey::Before),
-    (b"ON", SearchKey::On),
-    (b"SINCE", SearchKey::Since),
-    (b"SENTBEFORE", SearchKey::SentBefore),
-    (b"SENTON", SearchKey::SentOn),
-    (b"SENTSINCE", SearchKey::SentSince),
-];
 
 /// A space and a date, quoted or not: days since 1970-01-01.
 fn day(cursor: &mut Cursor<'_>) -> Parsed<i64> {

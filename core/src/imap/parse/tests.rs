@@ -142,6 +142,12 @@ fn mailboxes() {
         body("a STATUS blurdybloop (UIDNEXT MESSAGES uidnext)\r\n"),
         CommandBody::Status { mailbox: name("blurdybloop"), items }
     );
+    for item in StatusItem::ALL {
+        let CommandBody::Status { items, .. } = body(&format!("a STATUS m ({})\r\n", item.name())) else {
+            panic!("{item:?}")
+        };
+        assert_eq!(items, [item]);
+    }
     wrong("a STATUS m ()\r\n");
     wrong("a STATUS m (HIGHESTMODSEQ)\r\n");
 }
