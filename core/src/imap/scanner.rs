@@ -25,6 +25,7 @@
 //! assert_eq!(scanner.scan(b"b NOOP\r\n", &limits), Scan::Complete { len: 8 });
 //! ```
 
+use crate::wire::lines::find_line_feed;
 use memchr::{memchr, memchr2, memrchr};
 
 /// How much of one command is accepted.
@@ -128,7 +129,19 @@ impl CommandScanner {
     }
 
     /// Looks at the whole content of the buffer and says what is at its beginning.
+    #[inline]
     pub fn scan(&mut self, buf: &[u8], limits: &ScanLimits) -> Scan {
+        // Nearly every command is one line, and has come whole.
+        if !self.is_inside_command()
+            && let LineEnd::At(len) = find_line_end(buf, 0, limits.command_bytes)
+            && !may_announce(buf.get(..len).unwrap_or_default())
+        {
+            return Scan::Complete { len };
+        }
+        self.scan_states(buf, limits)
+    }
+
+    fn scan_states(&mut self, buf: &[u8], limits: &ScanLimits) -> Scan {
         loop {
             match self.state {
                 State::Line { at, start } => match find_line_end(buf, at, limits.command_bytes) {
@@ -278,9 +291,10 @@ enum LineEnd {
     TooFar,
 }
 
+#[inline]
 fn find_line_end(buf: &[u8], at: usize, bytes_max: usize) -> LineEnd {
     let allowed = buf.get(..bytes_max).unwrap_or(buf);
-    match memchr(b'\n', allowed.get(at..).unwrap_or_default()) {
+    match find_line_feed(allowed.get(at..).unwrap_or_default()) {
         Some(lf) => LineEnd::At(at + lf + 1),
         None if allowed.len() == bytes_max => LineEnd::TooFar,
         None => LineEnd::NotYet,
@@ -302,13 +316,20 @@ struct Literal {
     brace: usize,
 }
 
+/// Whether a whole line ends as one that announces a literal.
+fn may_announce(line: &[u8]) -> bool {
+    matches!(line, [.., b'}', b'\r', b'\n'] | [.., b'}', b'\n'])
+}
+
 /// The literal a whole line announces at its end.
 fn announcement_of(line: &[u8]) -> Option<Literal> {
-    let content = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    content.filter(|content| content.ends_with(b"}"))?;
+    if !may_announce(line) {
+        return None;
+    }
+    let brace = memrchr(b'{', line)?;
     let mut announcement = Announcement::None;
-    announcement.read(line);
-    announcement.literal().map(|literal| Literal { brace: memrchr(b'{', line).unwrap_or(0), ..literal })
+    announcement.read_from_brace(line.get(brace..)?);
+    announcement.literal().map(|literal| Literal { brace, ..literal })
 }
 
 /// How much of `{n}`, `{n+}` or `{n-}` with its line end has been seen (RFC 9051 §4.3, RFC 7888). A number
@@ -327,8 +348,12 @@ enum Announcement {
 impl Announcement {
     /// Goes on over the next piece of a line; only what follows its last brace matters.
     fn read(&mut self, piece: &[u8]) {
-        let tail = memrchr(b'{', piece).and_then(|brace| piece.get(brace..)).unwrap_or(piece);
-        for octet in tail {
+        self.read_from_brace(memrchr(b'{', piece).and_then(|brace| piece.get(brace..)).unwrap_or(piece));
+    }
+
+    /// As [`read`](Self::read), when there is no brace in the piece but perhaps its first octet.
+    fn read_from_brace(&mut self, piece: &[u8]) {
+        for octet in piece {
             if matches!(self, Announcement::None) && *octet != b'{' {
                 return;
             }
