@@ -117,6 +117,7 @@ impl<'a> ReversePath<'a> {
     ///
     /// # Errors
     /// When `text` does not start with a path.
+    #[inline]
     pub fn parse_prefix(text: &'a str) -> Result<(Self, &'a str), AddressError> {
         let (inside, bracketed) = open(text)?;
         if bracketed && let Some(rest) = inside.strip_prefix('>') {
@@ -145,6 +146,7 @@ impl<'a> ForwardPath<'a> {
     ///
     /// # Errors
     /// When `text` does not start with a path, or with the null one.
+    #[inline]
     pub fn parse_prefix(text: &'a str) -> Result<(Self, &'a str), AddressError> {
         let (inside, bracketed) = open(text)?;
         // RFC 5321 §4.1.1.3: "<Postmaster>" is the one path without a domain.
@@ -271,9 +273,10 @@ fn close(rest: &str, bracketed: bool) -> Result<&str, AddressError> {
 
 /// A path is over where the line is or a blank stands: `<a@b>c` is a forgery or a mistake, never an address.
 fn ended(rest: &str) -> Result<&str, AddressError> {
-    if rest.is_empty() || rest.starts_with(BLANKS) { Ok(rest) } else { Err(AddressError::Brackets) }
+    if rest.is_empty() || starts_with_blank(rest) { Ok(rest) } else { Err(AddressError::Brackets) }
 }
 
+#[inline]
 fn path(text: &str) -> Result<(Path<'_>, &str), AddressError> {
     let (text, source_route) = match text.strip_prefix('@') {
         Some(route) => (skip_route(route)?, true),
@@ -295,11 +298,12 @@ fn skip_route(mut text: &str) -> Result<&str, AddressError> {
     }
 }
 
+#[inline]
 fn mailbox(text: &str) -> Result<(Mailbox<'_>, &str), AddressError> {
     let (local, rest) = local_part(text)?;
     let Some(after) = rest.strip_prefix('@') else {
         // `<user>` and `<us er@x>` deserve different advice.
-        let over = rest.is_empty() || rest.starts_with(BLANKS) || rest.starts_with('>');
+        let over = rest.is_empty() || starts_with_blank(rest) || rest.starts_with('>');
         return Err(if over && !rest.contains('@') {
             AddressError::NoDomain
         } else {
@@ -313,11 +317,12 @@ fn mailbox(text: &str) -> Result<(Mailbox<'_>, &str), AddressError> {
     Ok((Mailbox { local, domain }, rest))
 }
 
+#[inline]
 fn local_part(text: &str) -> Result<(LocalPart<'_>, &str), AddressError> {
     let (local, rest) = match text.strip_prefix('"') {
         Some(inside) => quoted(inside)?,
         None => {
-            let (word, rest) = split_after(text, |octet| token::is(octet, Class::Atext) || octet == b'.');
+            let (word, rest) = split_after(text, Class::LocalPart);
             (LocalPart::Plain(word), rest)
         }
     };
@@ -352,7 +357,7 @@ fn domain(text: &str) -> Result<(Domain<'_>, &str), AddressError> {
         let (literal, rest) = inside.split_once(']').ok_or(AddressError::Domain)?;
         return Ok((address_literal(literal)?, rest));
     }
-    let (name, rest) = split_after(text, |octet| octet.is_ascii_alphanumeric() || b".-_".contains(&octet));
+    let (name, rest) = split_after(text, Class::DomainName);
     // "example.org." is the same name said in DNS words.
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.len() > DOMAIN_BYTES_MAX {
@@ -378,21 +383,29 @@ fn address_literal(text: &str) -> Result<Domain<'_>, AddressError> {
     }
 }
 
-const BLANKS: [char; 2] = [' ', '\t'];
-
-fn skip_blanks(text: &str) -> &str {
-    text.trim_start_matches(BLANKS)
+fn starts_with_blank(text: &str) -> bool {
+    matches!(text.as_bytes(), [b' ' | b'\t', ..])
 }
 
-/// `text` in two: as much as consists of the ASCII characters that are `allowed` and of RFC 6531 §3.3
+fn skip_blanks(mut text: &str) -> &str {
+    while starts_with_blank(text) {
+        text = text.get(1..).unwrap_or_default();
+    }
+    text
+}
+
+/// `text` in two: as much as consists of the ASCII characters of the class and of RFC 6531 §3.3
 /// UTF8-non-ascii (without its control characters and blanks), and the rest.
-fn split_after(text: &str, allowed: impl Fn(u8) -> bool) -> (&str, &str) {
-    let end = text.bytes().position(|octet| octet.is_ascii() && !allowed(octet)).unwrap_or(text.len());
-    let end = match text.get(..end) {
-        Some(word) if !word.is_ascii() => {
-            word.find(|c: char| c.is_control() || c.is_whitespace()).unwrap_or(end)
-        }
-        Some(_) | None => end,
+fn split_after(text: &str, class: Class) -> (&str, &str) {
+    let belongs = |c: char| match u8::try_from(c) {
+        Ok(octet) if octet.is_ascii() => token::is(octet, class),
+        Ok(_) | Err(_) => !c.is_control() && !c.is_whitespace(),
+    };
+    // Nearly always that is all.
+    let (word, rest) = token::split(text.as_bytes(), class);
+    let end = match rest {
+        [0x80..=0xff, ..] => text.find(|c| !belongs(c)).unwrap_or(text.len()),
+        _ => word.len(),
     };
     text.split_at_checked(end).unwrap_or((text, ""))
 }

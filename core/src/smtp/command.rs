@@ -22,6 +22,7 @@ use core::fmt;
 use super::address::{AddressError, ForwardPath, ReversePath};
 use super::parameter::{self, MailParameters, Parameter, RcptParameters};
 use super::reply::Reply;
+use crate::wire::keyword::Keyword;
 
 /// Octets of the name kept from EHLO and HELO: the longest domain name.
 pub const CLIENT_NAME_BYTES_MAX: usize = 255;
@@ -197,7 +198,10 @@ impl core::error::Error for CommandError {}
 
 impl Verb {
     fn of(word: &str) -> Option<Self> {
-        VERBS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, verb)| verb)
+        const KEYWORDS: [Keyword; VERBS.len()] = Keyword::of_table(&VERBS);
+        let word = Keyword::of(word.as_bytes());
+        let at = KEYWORDS.iter().position(|keyword| *keyword == word)?;
+        VERBS.get(at).map(|&(_, verb)| verb)
     }
 }
 
@@ -216,14 +220,14 @@ fn parse_ours(line: &[u8]) -> Result<Command<'_>, CommandError> {
     if line.iter().fold(false, |found, &b| found | ((b < b' ') & (b != b'\t')) | (b == 0x7f)) {
         return Err(CommandError::ControlCharacter);
     }
-    let line = core::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?.trim_end_matches(BLANKS);
+    // Of what counts as ASCII whitespace only blanks are left: spaces and tabs.
+    let line = core::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?.trim_ascii_end();
     if line.is_empty() {
         return Err(CommandError::Empty);
     }
-    let verb_bytes = line.bytes().position(|b| b == b' ' || b == b'\t').unwrap_or(line.len());
-    let (word, arguments) = line.split_at_checked(verb_bytes).unwrap_or((line, ""));
+    let (word, arguments) = split_word(line);
     let verb = Verb::of(word).ok_or(CommandError::UnknownVerb)?;
-    let arguments = arguments.trim_start_matches(BLANKS);
+    let arguments = arguments.trim_ascii_start();
     let usage = CommandError::Usage(verb);
     let nothing = |command| if arguments.is_empty() { Ok(command) } else { Err(usage) };
     let something = || if arguments.is_empty() { Err(usage) } else { Ok(arguments) };
@@ -266,26 +270,32 @@ pub fn speaks_other_protocol(start: &[u8]) -> bool {
     start.first() == Some(&TLS_HANDSHAKE) || HTTP_METHODS.iter().any(|method| start.starts_with(method))
 }
 
-const BLANKS: [char; 2] = [' ', '\t'];
+/// The text before the first blank, and the rest.
+fn split_word(text: &str) -> (&str, &str) {
+    let end = text.bytes().position(|b| b == b' ' || b == b'\t').unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
 
 /// What follows `FROM:` or `TO:`; a blank before the colon is harmless.
 fn after_keyword<'a>(arguments: &'a str, keyword: &str) -> Option<&'a str> {
     let (word, rest) = arguments.split_at_checked(keyword.len())?;
-    let rest = rest.trim_start_matches(BLANKS).strip_prefix(':')?;
+    let rest = rest.trim_ascii_start().strip_prefix(':')?;
     word.eq_ignore_ascii_case(keyword).then_some(rest)
 }
 
 /// The first word; what some clients put behind it says nothing.
 fn client_name(arguments: &str) -> Option<&str> {
-    let name = arguments.split(BLANKS).next()?;
+    let (name, _) = split_word(arguments);
     (!name.is_empty() && name.len() <= CLIENT_NAME_BYTES_MAX).then_some(name)
 }
 
+#[inline]
 fn mail(text: &str) -> Result<Mail<'_>, CommandError> {
     let (reverse_path, rest) = ReversePath::parse_prefix(text).map_err(CommandError::ReversePath)?;
     Ok(Mail { reverse_path, parameters: parameter::parse_mail(rest)? })
 }
 
+#[inline]
 fn rcpt(text: &str) -> Result<Rcpt<'_>, CommandError> {
     let (forward_path, rest) = ForwardPath::parse_prefix(text).map_err(CommandError::ForwardPath)?;
     Ok(Rcpt { forward_path, parameters: parameter::parse_rcpt(rest)? })

@@ -11,6 +11,7 @@
 //! assert_eq!((parameters.size, parameters.body), (Some(1000), Some(Body::EightBit)));
 //! ```
 use super::command::CommandError;
+use crate::wire::keyword::{Keyword, match_keyword};
 use crate::wire::xtext;
 
 /// Octets of an ENVID value, decoded (RFC 3461 §4.4). One octet is at most three of xtext.
@@ -42,17 +43,17 @@ pub enum Parameter {
 }
 
 /// The words of MAIL.
-pub(super) const MAIL_PARAMETERS: [(&str, Parameter); 6] = [
-    ("SIZE", Parameter::Size),
-    ("BODY", Parameter::Body),
-    ("SMTPUTF8", Parameter::SmtpUtf8),
-    ("AUTH", Parameter::Auth),
-    ("RET", Parameter::Ret),
-    ("ENVID", Parameter::Envid),
+pub(super) const MAIL_PARAMETERS: [(Keyword, Parameter); 6] = [
+    (Keyword::new("SIZE"), Parameter::Size),
+    (Keyword::new("BODY"), Parameter::Body),
+    (Keyword::new("SMTPUTF8"), Parameter::SmtpUtf8),
+    (Keyword::new("AUTH"), Parameter::Auth),
+    (Keyword::new("RET"), Parameter::Ret),
+    (Keyword::new("ENVID"), Parameter::Envid),
 ];
 /// The words of RCPT.
-pub(super) const RCPT_PARAMETERS: [(&str, Parameter); 2] =
-    [("NOTIFY", Parameter::Notify), ("ORCPT", Parameter::Orcpt)];
+pub(super) const RCPT_PARAMETERS: [(Keyword, Parameter); 2] =
+    [(Keyword::new("NOTIFY"), Parameter::Notify), (Keyword::new("ORCPT"), Parameter::Orcpt)];
 
 /// What MAIL said besides the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,19 +169,18 @@ pub fn parse_rcpt(text: &str) -> Result<RcptParameters<'_>, CommandError> {
 /// Calls `take` with each parameter and its value; `None` from it is a malformed value.
 fn for_each<'a>(
     text: &'a str,
-    known: &[(&str, Parameter)],
+    known: &[(Keyword, Parameter)],
     mut take: impl FnMut(Parameter, Option<&'a str>) -> Option<()>,
 ) -> Result<(), CommandError> {
     let mut seen = 0_u32;
     for word in text.split_ascii_whitespace() {
-        let (keyword, value) = match word.split_once('=') {
+        let (keyword, value) = match split_once(word, b'=') {
             Some((keyword, value)) => (keyword, Some(value)),
             None => (word, None),
         };
-        let &(_, parameter) = known
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(keyword))
-            .ok_or(CommandError::UnknownParameter)?;
+        let keyword = Keyword::of(keyword.as_bytes());
+        let &(_, parameter) =
+            known.iter().find(|(name, _)| *name == keyword).ok_or(CommandError::UnknownParameter)?;
         let bit = 1 << parameter as u32;
         if seen & bit != 0 {
             return Err(CommandError::DuplicateParameter);
@@ -191,6 +191,12 @@ fn for_each<'a>(
     Ok(())
 }
 
+/// As `str::split_once`, which prepares for texts longer than a command line.
+fn split_once(text: &str, ascii: u8) -> Option<(&str, &str)> {
+    let (head, tail) = text.split_at_checked(text.bytes().position(|octet| octet == ascii)?)?;
+    Some((head, tail.get(1..)?))
+}
+
 /// RFC 1870 §3: 1 to 20 digits.
 fn size(value: &str) -> Option<u64> {
     let digits = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
@@ -198,13 +204,18 @@ fn size(value: &str) -> Option<u64> {
 }
 
 fn body(value: &str) -> Option<Body> {
-    let known = [("7BIT", Body::SevenBit), ("8BITMIME", Body::EightBit), ("BINARYMIME", Body::Binary)];
-    known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, body)| body)
+    Some(match_keyword!(value.as_bytes(),
+        "7BIT" => Body::SevenBit,
+        "8BITMIME" => Body::EightBit,
+        "BINARYMIME" => Body::Binary,
+        _ => return None,
+    ))
 }
 
 fn ret(value: &str) -> Option<Return> {
-    let known = [("FULL", Return::Full), ("HDRS", Return::Headers)];
-    known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, ret)| ret)
+    Some(
+        match_keyword!(value.as_bytes(), "FULL" => Return::Full, "HDRS" => Return::Headers, _ => return None),
+    )
 }
 
 /// NEVER alone, or a list of the others.
@@ -213,13 +224,16 @@ fn notify(value: &str) -> Option<Notify> {
     if value.eq_ignore_ascii_case("NEVER") {
         return Some(notify);
     }
-    for word in value.split(',') {
-        match word {
-            word if word.eq_ignore_ascii_case("SUCCESS") => notify.success = true,
-            word if word.eq_ignore_ascii_case("FAILURE") => notify.failure = true,
-            word if word.eq_ignore_ascii_case("DELAY") => notify.delay = true,
+    let mut rest = Some(value);
+    while let Some(list) = rest {
+        let (word, more) = split_once(list, b',').map_or((list, None), |(word, more)| (word, Some(more)));
+        match_keyword!(word.as_bytes(),
+            "SUCCESS" => notify.success = true,
+            "FAILURE" => notify.failure = true,
+            "DELAY" => notify.delay = true,
             _ => return None,
-        }
+        );
+        rest = more;
     }
     Some(notify)
 }
@@ -228,7 +242,7 @@ fn orcpt(value: &str) -> Option<OriginalRecipient<'_>> {
     if value.len() > ORCPT_BYTES_MAX {
         return None;
     }
-    let (address_type, address) = value.split_once(';')?;
+    let (address_type, address) = split_once(value, b';')?;
     let type_ok =
         !address_type.is_empty() && address_type.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let address_ok = match address_type.eq_ignore_ascii_case("utf-8") {
@@ -241,7 +255,7 @@ fn orcpt(value: &str) -> Option<OriginalRecipient<'_>> {
 
 /// A value in xtext, checked and left encoded.
 fn xtext(value: &str, bytes_max: usize) -> Option<&str> {
-    ((1..=bytes_max).contains(&value.len()) && xtext::decode(value.as_bytes()).is_some()).then_some(value)
+    ((1..=bytes_max).contains(&value.len()) && xtext::is_valid(value.as_bytes())).then_some(value)
 }
 
 #[cfg(test)]

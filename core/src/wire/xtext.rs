@@ -38,6 +38,20 @@ pub fn decode(input: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Whether `input` is xtext: whether [`decode`] has an answer.
+pub fn is_valid(input: &[u8]) -> bool {
+    let mut rest = input;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b'+', high, low, tail @ ..] if is_hex(*high) && is_hex(*low) => tail,
+            [b'+' | b'=', ..] => return false,
+            [b'!'..=b'~', tail @ ..] => tail,
+            [_, ..] => return false,
+        }
+    }
+}
+
 /// The shortest spelling of `value`.
 pub fn encode(value: &[u8]) -> String {
     let mut out = String::with_capacity(value.len());
@@ -55,6 +69,10 @@ pub fn encode(value: &[u8]) -> String {
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn is_hex(digit: u8) -> bool {
+    hex_value(digit).is_some()
+}
 
 fn hex_value(digit: u8) -> Option<u8> {
     match digit {
@@ -106,6 +124,7 @@ mod tests {
         fn decodes_exactly_the_grammar(input in octets_of(b"+++0AFaf=~! ", 10)) {
             let value = decode(&input);
             prop_assert_eq!(value.is_some(), is_xtext(&input));
+            prop_assert_eq!(is_valid(&input), is_xtext(&input));
             if let Some(value) = value {
                 prop_assert!(encode(&value).len() <= input.len());
             }
