@@ -199,22 +199,29 @@ impl Front {
         self.connections.get_mut(&conn).map(|connection| &mut connection.tx)
     }
 
-    /// Whether to read from the socket.
+    /// Whether to read from the socket: not while the session cannot use what it would bring, or what is to be sent is
+    /// not taken.
     pub fn wants_bytes(&self, conn: ConnId) -> bool {
         self.connections.get(&conn).is_some_and(|c| {
             let session = match &c.session {
                 Session::Smtp(session) => session.wants_bytes(),
                 Session::Imap(session) => session.wants_bytes(),
             };
-            session && !c.closing && c.desk.has_room()
+            session && !c.closing && c.desk.has_room() && !c.tx.is_above_high_water()
         })
     }
 
-    /// Octets held in memory for this connection: what is to be sent, and a message on its way to the disk.
+    /// Octets held in memory for this connection: what is to be sent, an envelope, and a message on its way to the
+    /// disk.
     pub fn buffered(&self, conn: ConnId) -> usize {
         self.connections.get(&conn).map_or(0, |c| {
             let unsent = usize::try_from(c.tx.buffered()).unwrap_or(usize::MAX);
-            unsent.saturating_add(c.desk.buffered())
+            let envelope = match &c.session {
+                Session::Smtp(session) => session.buffered(),
+                // It leaves a command with the receiver until the command is whole.
+                Session::Imap(_) => 0,
+            };
+            unsent.saturating_add(envelope).saturating_add(c.desk.buffered())
         })
     }
 
@@ -582,13 +589,16 @@ mod tests {
         assert!(held >= 8000, "{held}");
         out.clear();
         assert!(front.relieve(conn, &mut out) && !front.relieve(conn, &mut out));
-        let [FrontAction::Office(ToOffice::Deliver { body, commit: None, .. })] = &out[..] else {
+        let [FrontAction::Office(ToOffice::Deliver { body, transaction, commit: None, .. })] = &out[..]
+        else {
             panic!("{out:?}");
         };
-        assert_eq!(body.len(), held);
+        let envelope = transaction.octets();
+        assert!(envelope > "a@b.test".len() + "ann@example.test".len());
+        assert_eq!(envelope + body.len(), held);
         assert!(front.buffered(conn) >= held);
         front.handle_office(now, FromOffice::ChunkTaken { conn }, &mut out);
-        assert_eq!(front.buffered(conn), 0);
+        assert_eq!(front.buffered(conn), envelope, "the office has it until the end");
         out.clear();
         front.handle_bytes(now, conn, b"end\r\n.\r\n", &mut out);
         assert!(matches!(
@@ -601,6 +611,35 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_counts_recipient_by_recipient_until_it_is_given_up() {
+        let (mut front, conn) = opened(Service::Smtp);
+        let (now, mut out) = (Now::default(), Vec::new());
+        let mut say = |front: &mut Front, line: &[u8]| {
+            front.handle_bytes(now, conn, line, &mut out);
+            front.tx(conn).unwrap().clear();
+            front.buffered(conn)
+        };
+        assert_eq!(say(&mut front, b"EHLO me\r\n"), 0);
+        let begun = say(&mut front, b"MAIL FROM:<a@b.test>\r\n");
+        let one = say(&mut front, b"RCPT TO:<ann@example.test>\r\n");
+        let two = say(&mut front, b"RCPT TO:<ann@example.test>\r\n");
+        assert!(begun > 0 && one - begun > "ann@example.test".len() && two - one == one - begun);
+        assert_eq!(say(&mut front, b"RSET\r\n"), 0);
+    }
+
+    #[test]
+    fn who_does_not_take_replies_is_not_read_from() {
+        let (mut front, conn) = opened(Service::Smtp);
+        assert!(front.wants_bytes(conn));
+        let high_water = usize::try_from(crate::limits::Limits::default().tx_high_water_bytes).unwrap();
+        front.tx(conn).unwrap().push(&std::vec![b'x'; high_water]);
+        assert!(!front.wants_bytes(conn));
+        assert_eq!(front.handle_bytes(Now::default(), conn, b"NOOP\r\n", &mut Vec::new()), 0);
+        front.tx(conn).unwrap().clear();
+        assert!(front.wants_bytes(conn));
+    }
+
+    #[test]
     fn a_mail_in_one_piece_counts_until_it_is_answered() {
         let (mut front, conn) = opened(Service::Smtp);
         let (now, mut out) = (Now::default(), Vec::new());
@@ -608,7 +647,9 @@ mod tests {
         front.handle_bytes(now, conn, mail, &mut out);
         front.tx(conn).unwrap().clear();
         let deliver = out.into_iter().find_map(|action| match action {
-            FrontAction::Office(ToOffice::Deliver { body, commit, .. }) => Some((body.len(), commit?)),
+            FrontAction::Office(ToOffice::Deliver { body, commit, transaction, .. }) => {
+                Some((body.len() + transaction.octets(), commit?))
+            }
             _ => None,
         });
         let (size, ticket) = deliver.expect("one message to the office");

@@ -8,11 +8,15 @@
 //! The loop counts a connection again after each of its turns: nothing here looks at all connections.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use postier_core::machine::Instant;
 use postier_core::server::ConnId;
 
 /// Who holds no more than this is never held back; and above the budget, so much is read at once.
 pub(super) const FLOOR_BYTES: usize = 8 * 1024;
+/// That somebody waits is said once in this time.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module's manual.
 pub(super) struct Budget {
@@ -21,6 +25,8 @@ pub(super) struct Budget {
     /// Who waits, in the order they came.
     starved: BTreeSet<(u64, ConnId)>,
     next_place: u64,
+    /// When it was last said that somebody waits.
+    said: Option<Instant>,
 }
 
 /// What the budget knows of a connection.
@@ -33,7 +39,7 @@ pub(super) struct Share {
 
 impl Budget {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Budget { bytes_max, held: 0, starved: BTreeSet::new(), next_place: 0 }
+        Budget { bytes_max, held: 0, starved: BTreeSet::new(), next_place: 0, said: None }
     }
 
     /// A new configuration.
@@ -68,6 +74,15 @@ impl Budget {
         self.starved.first().filter(|_| !self.is_over()).map(|&(_, id)| id)
     }
 
+    /// How many wait, and for less than how many octets, if that is to be said now.
+    pub(super) fn poll_warning(&mut self, now: Instant) -> Option<(usize, usize)> {
+        if self.starved.is_empty() || self.said.is_some_and(|said| now < said.plus(SAY_EVERY)) {
+            return None;
+        }
+        self.said = Some(now);
+        Some((self.starved.len(), self.bytes_max))
+    }
+
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.held
@@ -83,6 +98,18 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_somebody_waits_is_said_once_a_minute() {
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let (mut budget, mut share) = (Budget::new(100), Share::default());
+        budget.note(ConnId(1), &mut share, 110, false);
+        assert_eq!(budget.poll_warning(at(1)), None, "nobody waits");
+        budget.note(ConnId(1), &mut share, 110, true);
+        assert_eq!(budget.poll_warning(at(2)), Some((1, 100)));
+        assert_eq!(budget.poll_warning(at(61)), None);
+        assert_eq!(budget.poll_warning(at(62)), Some((1, 100)));
+    }
 
     #[test]
     fn who_waits_longest_goes_on_first_and_only_while_there_is_memory() {

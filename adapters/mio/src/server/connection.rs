@@ -271,7 +271,11 @@ impl Connection {
         if !self.wire.is_readable() {
             return Ok(Step::Idle);
         }
-        match self.wire.receive(desk.buffers, usize::MAX)? {
+        let Some(room) = self.room(desk) else {
+            self.starved = true;
+            return Ok(Step::Idle);
+        };
+        match self.wire.receive(desk.buffers, room)? {
             Received::Octets(count) => {
                 // A fast client's first octets come with the end of its handshake.
                 self.used += count.max(CALL_BYTES);

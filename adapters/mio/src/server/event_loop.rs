@@ -300,6 +300,13 @@ impl EventLoop {
             self.arm(id, &mut connection);
             let (held, starved) = connection.need(&self.front);
             self.budget.note(id, &mut connection.share, held, starved);
+            if let Some((waiting, bytes)) = self.budget.poll_warning(now.instant) {
+                tracing::warn!(
+                    waiting,
+                    bytes,
+                    "the connections' buffers are full: some clients wait; `buffers_bytes` under [limits] raises the limit"
+                );
+            }
             if turn == Turn::Again {
                 enqueue(&mut self.queue, id, &mut connection);
             }

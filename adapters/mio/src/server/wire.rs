@@ -95,6 +95,8 @@ impl std::fmt::Display for WireError {
 pub(super) struct Wire<S> {
     socket: S,
     tls: Option<Box<ServerConnection>>,
+    /// What TLS keeps of received octets.
+    record: Record,
     /// Without TLS: gathered octets that the kernel did not take yet, from `unsent_at` on.
     unsent: Vec<u8>,
     unsent_at: usize,
@@ -113,6 +115,7 @@ impl<S: Read + Write> Wire<S> {
         Wire {
             socket,
             tls: None,
+            record: Record::default(),
             unsent: Vec::new(),
             unsent_at: 0,
             run: 0,
@@ -148,9 +151,9 @@ impl<S: Read + Write> Wire<S> {
         self.end_reported
     }
 
-    /// Octets held until the kernel takes them.
+    /// Octets held until the kernel takes them, or until the peer sends the rest of a TLS record.
     pub(super) fn buffered(&self) -> usize {
-        self.run
+        self.run + self.record.kept
     }
 
     /// Begins TLS as the server. Nothing may wait to be sent.
@@ -159,6 +162,7 @@ impl<S: Read + Write> Wire<S> {
         // What is written is bounded by the runs it comes in.
         tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
+        self.record = Record::default();
         Ok(())
     }
 
@@ -210,6 +214,7 @@ impl<S: Read + Write> Wire<S> {
             Some(tls) => {
                 let raw = buffers.raw.get(..count).unwrap_or_default();
                 let (count, ended) = decrypt(tls, raw, &mut buffers.plain)?;
+                self.record.feed(raw, tls.is_handshaking());
                 self.ended = ended;
                 Ok(Received::Octets(count))
             }
@@ -307,6 +312,48 @@ impl<S: Read + Write> Wire<S> {
         }
         self.unsent.extend_from_slice(bytes.get(at..).unwrap_or_default());
         Ok(())
+    }
+}
+
+/// Follows the records that a peer sends (RFC 8446 §5.1), for rustls does not tell what it keeps of them.
+#[derive(Debug, Default)]
+struct Record {
+    /// Octets of the record that is not whole yet; during a handshake, of everything the peer has sent: its
+    /// messages may span records.
+    kept: usize,
+    /// The record's header as far as it has come.
+    header: [u8; Record::HEADER_BYTES],
+    /// Octets of the record so far, header included.
+    seen: usize,
+}
+
+impl Record {
+    /// Type, version, length.
+    const HEADER_BYTES: usize = 5;
+
+    fn feed(&mut self, mut raw: &[u8], handshaking: bool) {
+        let before = self.kept + raw.len();
+        while let Some(&octet) = raw.first() {
+            if let Some(place) = self.header.get_mut(self.seen) {
+                *place = octet;
+                self.seen += 1;
+                raw = raw.get(1..).unwrap_or_default();
+            } else {
+                let taken = (self.size() - self.seen).min(raw.len());
+                self.seen += taken;
+                raw = raw.get(taken..).unwrap_or_default();
+            }
+            if self.seen >= Self::HEADER_BYTES && self.seen >= self.size() {
+                self.seen = 0;
+            }
+        }
+        self.kept = if handshaking { before } else { self.seen };
+    }
+
+    /// Octets of the record whose header has come.
+    fn size(&self) -> usize {
+        let [_, _, _, high, low] = self.header;
+        Self::HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]))
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Desk {
     chunks_out: usize,
     /// Octets of a mail that went to the office in one piece and is not answered yet.
     mail_out: usize,
+    /// Octets of the envelope of a mail that is coming in, or not answered yet.
+    envelope: usize,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ enum UploadKind {
 
 impl Desk {
     pub(super) fn new(caller: Caller) -> Self {
-        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0, mail_out: 0 }
+        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0, mail_out: 0, envelope: 0 }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -65,15 +67,16 @@ impl Desk {
         self.chunks_out = self.chunks_out.saturating_sub(1);
     }
 
-    /// The mail that went out in one piece, if any, is answered.
+    /// The mail that went out is answered.
     pub(super) fn mail_taken(&mut self) {
-        self.mail_out = 0;
+        (self.mail_out, self.envelope) = (0, 0);
     }
 
-    /// Octets of a message that are neither on the disk nor given up; a chunk on its way counts in full.
+    /// Octets of a message that are neither on the disk nor given up, and of its envelope; a chunk on its way counts in
+    /// full.
     pub(super) fn buffered(&self) -> usize {
         let gathered = self.upload.as_ref().map_or(0, |upload| upload.buffer.len());
-        gathered + self.chunks_out * CHUNK_BYTES + self.mail_out
+        gathered + self.chunks_out * CHUNK_BYTES + self.mail_out + self.envelope
     }
 
     /// Sends what is gathered although it is no full chunk; false when there is nothing.
@@ -172,6 +175,7 @@ impl Desk {
     ) -> Option<smtp::server::Answer> {
         let Some(mut upload) = self.upload.take() else {
             let verdict = smtp::server::CommitVerdict::Temporary;
+            self.envelope = 0;
             return Some(smtp::server::Answer::Commit(ticket.answer(verdict)));
         };
         upload.eol.finish(&mut upload.buffer);
@@ -194,8 +198,9 @@ impl Desk {
     fn cancel(&mut self, id: TicketId, out: &mut Vec<FrontAction>) {
         let Some(upload) = self.upload.take() else { return };
         match upload.kind {
-            UploadKind::NewDelivery(ticket, _) if ticket == id => {}
+            UploadKind::NewDelivery(ticket, _) if ticket == id => self.envelope = 0,
             UploadKind::Known(ticket) if ticket == id => {
+                self.envelope = 0;
                 out.push(FrontAction::Office(ToOffice::Abort { caller: self.caller }));
             }
             UploadKind::NewDelivery(..) | UploadKind::Known(_) => self.upload = Some(upload),
@@ -273,6 +278,7 @@ impl Client for smtp::server::Session {
                 Some(Answer::Recipient(ticket.answer(verdict)))
             }
             Ask::Begin { ticket, transaction } => {
+                desk.envelope = transaction.octets();
                 let kind = UploadKind::NewDelivery(ticket.id(), Box::new(transaction));
                 desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
                 Some(Answer::Begin(ticket.answer(BeginVerdict::Go)))

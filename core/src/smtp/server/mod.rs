@@ -182,6 +182,19 @@ pub struct Transaction {
     pub dsn_envelope_id: Option<Vec<u8>>,
 }
 
+impl Transaction {
+    /// What it holds in memory, in octets: what a client can make grow.
+    pub fn octets(&self) -> usize {
+        let recipients = self.recipients.iter().map(|recipient| {
+            let original =
+                recipient.dsn_original.as_ref().map_or(0, |(kind, address)| kind.len() + address.len());
+            let accounts = recipient.accounts.len() * size_of::<Arc<Account>>();
+            size_of::<Recipient>() + recipient.forward_path.len() + original + accounts
+        });
+        size_of::<Self>() + self.reverse_path.len() + recipients.sum::<usize>()
+    }
+}
+
 /// One recipient of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {

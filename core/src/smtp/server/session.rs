@@ -118,6 +118,15 @@ impl Session {
             setup,
         }
     }
+
+    /// Octets held in memory for the envelope that the client is building.
+    pub fn buffered(&self) -> usize {
+        match &self.mail {
+            Mail::Envelope { transaction, .. } => transaction.octets(),
+            // After Begin the envelope is with whoever was asked.
+            Mail::None | Mail::Chunks(_) => 0,
+        }
+    }
 }
 
 impl Machine for Session {

@@ -180,6 +180,38 @@ fn tls_carries_both_directions_in_any_segmentation() {
 }
 
 #[test]
+fn what_tls_keeps_of_a_record_counts() {
+    let (config, mut client) = tls();
+    let (mut wire, mut theirs) = pair();
+    wire.start_tls(config).unwrap();
+    let mut buffers = Buffers::new();
+    // A hello that comes in two pieces, and one octet of what follows a whole record, and its header but for an octet.
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    theirs.write_all(&hello[..100]).unwrap();
+    receive_all(&mut wire, &mut buffers);
+    assert_eq!(wire.buffered(), 100);
+    theirs.write_all(&hello[100..]).unwrap();
+    receive_all(&mut wire, &mut buffers);
+    shake(&mut wire, &mut client, &mut theirs, 1 << 20);
+    assert_eq!(wire.buffered(), 0);
+    client.writer().write_all(&[b'x'; 10_000]).unwrap();
+    client.writer().write_all(&[b'y'; 100]).unwrap();
+    let mut records = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut records).unwrap();
+    }
+    let first = 5 + usize::from(u16::from_be_bytes([records[3], records[4]]));
+    let mut sent = 0;
+    for (upto, kept) in [(3, 3), (9000, 9000), (first, 0), (first + 4, 4), (records.len(), 0)] {
+        theirs.write_all(&records[sent..upto]).unwrap();
+        receive_all(&mut wire, &mut buffers);
+        assert_eq!(wire.buffered(), kept, "after {upto} of {}", records.len());
+        sent = upto;
+    }
+}
+
+#[test]
 fn what_is_not_tls_gets_an_alert() {
     let (mut wire, mut theirs) = pair();
     wire.start_tls(tls().0).unwrap();
