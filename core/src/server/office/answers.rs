@@ -16,6 +16,7 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::mailbox::MailboxState;
+use crate::maildir::{search, sort, thread};
 use crate::site::Account;
 
 impl Office {
@@ -84,7 +85,18 @@ impl Office {
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
             },
             Ask::Search { ticket, selection, within, query } => {
-                self.search(caller, ticket, selection, within, query, desk);
+                let search = |disk, root, folder, scope| search::search(disk, root, folder, scope, query);
+                self.search(caller, ticket, selection, within, Answer::Search, search, desk);
+            }
+            Ask::Sort { ticket, selection, within, query, criteria } => {
+                let sort = |disk, root, folder, scope| sort::sort(disk, root, folder, scope, query, criteria);
+                self.search(caller, ticket, selection, within, Answer::Sort, sort, desk);
+            }
+            Ask::Thread { ticket, selection, within, query, algorithm } => {
+                let thread = move |disk, root, folder, scope| {
+                    thread::thread(disk, root, folder, scope, query, algorithm)
+                };
+                self.search(caller, ticket, selection, within, Answer::Thread, thread, desk);
             }
         }
     }
