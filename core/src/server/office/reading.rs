@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::answers::{place, refusal, trouble};
-use super::mailboxes::MailboxKey;
+use super::mailboxes::{Mailbox, MailboxKey};
 use super::work::{AfterStore, CopyWork, Done, Outcome, StoreWork, Work};
 use super::{Caller, Desk, Office};
 use crate::disk::{Disk, Task};
@@ -45,13 +45,38 @@ impl Office {
                 .collect(),
             Some(_) | None => UidSet::default(),
         };
-        if unseen.is_empty() || self.writable(selection).is_err() {
-            return self.fetch_page(caller, ticket, selection, &uids, request, &unseen, desk);
+        let Ok(key) = self.writable(selection) else {
+            return self.fetch_page(caller, ticket, selection, &uids, request, &UidSet::default(), desk);
+        };
+        let locked = self.mailboxes.get(&key).is_some_and(Mailbox::waits_for_lock);
+        if unseen.is_empty() || locked {
+            self.mark_seen_later(caller, selection, unseen, desk);
+            return self.fetch_page(caller, ticket, selection, &uids, request, &UidSet::default(), desk);
         }
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
         let then = AfterStore::Fetch { ticket, uids, request };
         let work = StoreWork { caller, selection, uids: unseen, action: StoreAction::Add, flags, then };
         self.store(work, desk);
+    }
+
+    /// Sets `\Seen` when another program has given the lock back.
+    pub(super) fn mark_seen_later(
+        &mut self,
+        caller: Caller,
+        selection: SelectionId,
+        uids: UidSet,
+        desk: &mut Desk<'_>,
+    ) {
+        if uids.is_empty() {
+            return;
+        }
+        let Ok(key) = self.writable(selection) else { return };
+        if self.mailboxes.get_mut(&key).is_some_and(|mailbox| mailbox.add_to_marks(&uids)) {
+            return;
+        }
+        let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
+        let then = AfterStore::Nothing;
+        self.store(StoreWork { caller, selection, uids, action: StoreAction::Add, flags, then }, desk);
     }
 
     /// The next page; `changed` are those whose flags the FETCH has changed, and tells.
