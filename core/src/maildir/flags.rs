@@ -70,7 +70,8 @@ pub struct Flagged {
 /// nothing to us stay.
 ///
 /// # Errors
-/// Busy if somebody else keeps the lock; ReadOnly and so on.
+/// Busy if somebody else keeps the lock; ReadOnly and so on. The flags are as before then, as far as renaming back
+/// works.
 pub async fn store_flags(
     disk: Disk,
     context: Arc<StoreContext>,
@@ -181,7 +182,7 @@ impl Wanted {
     }
 }
 
-/// Renames the files of these messages and syncs the directory; returns those whose file was not where it
+/// Renames the files of these messages and syncs the directory: all or none. Returns those whose file was not where it
 /// should be.
 async fn rename_all(
     scope: &mut Scope,
@@ -192,10 +193,44 @@ async fn rename_all(
     wanted: Wanted,
 ) -> Result<UidSet, StoreError> {
     let disk = scope.disk.clone();
+    let cur = place.cur_dir(scope).await?;
+    let (mut elsewhere, mut changed) = (UidSet::new(), Vec::new());
+    let renamed = rename_each(scope, place, state, uids, wanted, &mut elsewhere, &mut changed).await;
+    let result = match renamed {
+        Ok(()) if !changed.is_empty() => disk.sync_dir(cur).await.at(b"cur"),
+        other => other,
+    };
+    if let Err(error) = result {
+        rename_back(scope, place, state, &changed).await;
+        return Err(error);
+    }
+    if !changed.is_empty() {
+        state.highest_modseq = state.highest_modseq.saturating_add(1);
+    }
+    for now in changed {
+        changes.push(Change::Flags(now.uid));
+        if let Some(message) = state.messages.find_mut(now.uid) {
+            *message = now;
+        }
+    }
+    Ok(elsewhere)
+}
+
+/// Renames files to `cur/`, adding what the messages are then to `changed`, and those whose file is not there to
+/// `elsewhere`.
+async fn rename_each(
+    scope: &mut Scope,
+    place: &mut Place,
+    state: &MailboxState,
+    uids: &UidSet,
+    wanted: Wanted,
+    elsewhere: &mut UidSet,
+    changed: &mut Vec<Message>,
+) -> Result<(), StoreError> {
+    let disk = scope.disk.clone();
     let named = named_flags(&state.keywords);
     let modseq = state.highest_modseq.saturating_add(1);
     let cur = place.cur_dir(scope).await?;
-    let (mut elsewhere, mut changed) = (UidSet::new(), Vec::new());
     for (count, uid) in uids.iter().enumerate() {
         if count % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
             place.keep_lock(&disk).await;
@@ -213,16 +248,18 @@ async fn rename_all(
             Err(errno) => return Err(errno).at(&file),
         }
     }
-    if changed.is_empty() {
-        return Ok(elsewhere);
-    }
-    disk.sync_dir(cur).await.at(b"cur")?;
-    state.highest_modseq = modseq;
+    Ok(())
+}
+
+/// Gives files the names that the state says they have; one that cannot be renamed keeps its new flags, and the next
+/// look tells.
+async fn rename_back(scope: &mut Scope, place: &mut Place, state: &MailboxState, changed: &[Message]) {
+    let disk = scope.disk.clone();
+    let Ok(cur) = place.cur_dir(scope).await else { return };
     for now in changed {
-        changes.push(Change::Flags(now.uid));
-        if let Some(message) = state.messages.find_mut(now.uid) {
-            *message = now;
+        let Some(before) = state.messages.find(now.uid) else { continue };
+        if let Ok(dir) = place.dir_of(scope, before).await {
+            let _ = disk.rename(cur, &now.file, dir, &before.file).await;
         }
     }
-    Ok(elsewhere)
 }

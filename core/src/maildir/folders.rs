@@ -6,8 +6,8 @@
 //! | change | moves |
 //! |---|---|
 //! | create | make `.X` with its parts and a uidlist with a UIDVALIDITY never used before; sync the root |
-//! | delete | rename `.X` to `..DOVECOT-TRASHED`; sync the root; then remove what is in it, at leisure |
-//! | rename | rename `.X` and all `.X.…`; sync the root; if one rename fails, those before are renamed back |
+//! | delete | rename `.X` to `..DOVECOT-TRASHED`; sync the root, or rename it back; then remove what is in it, at leisure |
+//! | rename | rename `.X` and all `.X.…`; sync the root; if any of it fails, what was renamed is renamed back |
 //! | rename INBOX | create the target, copy all messages there, remove them from INBOX (RFC 9051 §6.3.6) |
 //! | subscribe | write `subscriptions.lock`, created exclusively; rename it over `subscriptions`; sync the root |
 //!
@@ -49,6 +49,8 @@ use core::time::Duration;
 const TRASHED: &[u8] = b"..DOVECOT-TRASHED";
 /// The largest subscription file that is read, in octets.
 const SUBSCRIPTIONS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What is in a new mailbox.
+const MADE: [&[u8]; 5] = [b"maildirfolder", b"dovecot-uidlist", b"cur", b"new", b"tmp"];
 /// The longest sleep between two attempts to take the lock of the subscriptions.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -263,7 +265,11 @@ async fn delete_in(
     // The lock has moved along with its directory; nobody can have waited for it there.
     lock.release(&disk, context).await;
     renamed.at(&directory)?;
-    disk.sync_dir(top).await.at(&directory)?;
+    if let Err(errno) = disk.sync_dir(top).await {
+        // Otherwise the next deletion would remove what was not deleted.
+        let _ = disk.rename(top, TRASHED, top, &directory).await;
+        return Err(errno).at(&directory);
+    }
     scope.close(mailbox).await;
     remove_tree(scope, top, TRASHED).await;
     Ok(())
@@ -273,16 +279,21 @@ async fn delete_in(
 async fn remove_tree(scope: &mut Scope, top: Handle, directory: &[u8]) {
     let disk = scope.disk.clone();
     let Ok(mailbox) = scope.open_dir(top, directory).await else { return };
-    for entry in disk.list(mailbox).await.unwrap_or_default() {
-        if disk.unlink(mailbox, &entry.name).await.is_ok() {
+    let names: Vec<Vec<u8>> = match disk.list(mailbox).await {
+        Ok(entries) => entries.into_iter().map(|entry| entry.name.into_vec()).collect(),
+        // A directory that cannot be listed may still be one that we have just made.
+        Err(_) => MADE.map(<[u8]>::to_vec).into(),
+    };
+    for name in names {
+        if disk.unlink(mailbox, &name).await.is_ok() {
             continue;
         }
-        if let Ok(part) = scope.open_dir(mailbox, &entry.name).await {
+        if let Ok(part) = scope.open_dir(mailbox, &name).await {
             for file in disk.list(part).await.unwrap_or_default() {
                 let _ = disk.unlink(part, &file.name).await;
             }
             scope.close(part).await;
-            let _ = disk.remove_dir(mailbox, &entry.name).await;
+            let _ = disk.remove_dir(mailbox, &name).await;
         }
     }
     scope.close(mailbox).await;
@@ -339,15 +350,24 @@ async fn rename_in(
         return Err(StoreError::new(StoreErrorKind::AlreadyExists, to.as_bytes()));
     }
     let disk = scope.disk.clone();
-    for (done, (from, to)) in moves.iter().enumerate() {
-        if let Err(errno) = disk.rename(top, from, top, to).await {
-            for (from, to) in moves.iter().take(done) {
-                let _ = disk.rename(top, to, top, from).await;
-            }
-            return Err(errno).at(from);
+    let mut done = 0;
+    let mut result = Ok(());
+    for (from, to) in &moves {
+        result = disk.rename(top, from, top, to).await.at(from);
+        if result.is_err() {
+            break;
+        }
+        done += 1;
+    }
+    if result.is_ok() {
+        result = disk.sync_dir(top).await.at(&root.path);
+    }
+    if result.is_err() {
+        for (from, to) in moves.iter().take(done) {
+            let _ = disk.rename(top, to, top, from).await;
         }
     }
-    disk.sync_dir(top).await.at(&root.path)
+    result
 }
 
 async fn move_inbox(
@@ -600,6 +620,18 @@ mod tests {
     }
 
     #[test]
+    fn a_creation_that_fails_leaves_nothing_even_where_nothing_can_be_listed() {
+        let mut disk = disk_with(&[]);
+        let before = disk.names("/m");
+        disk.always = Some(|disk| {
+            let lists = disk.log.last().is_some_and(|op| op == "List");
+            disk.fail_at = lists.then(|| (disk.ops - 1, Errno::Io));
+        });
+        assert_eq!(kind(create_on(&mut disk, "a")), StoreErrorKind::Temporary(Errno::Io));
+        assert_eq!(disk.names("/m"), before);
+    }
+
+    #[test]
     fn deleting_removes_the_messages_and_not_what_is_below() {
         let mut disk = disk_with(&["a", "a.b"]);
         disk.put_file("/m/.a/cur/1.x:2,S", b"x\n");
@@ -625,7 +657,7 @@ mod tests {
             failing.fail_at = Some((at, Errno::Io));
             let result = delete_on(&mut failing, "a").unwrap();
             let there = !failing.names("/m/.a").is_empty();
-            assert!(!there || result.is_err(), "operation {at}");
+            assert_eq!(there, result.is_err(), "operation {at}");
             assert!(!there || failing.contents("/m/.a/cur") == [b"x\n"], "operation {at}");
         }
     }
@@ -652,8 +684,8 @@ mod tests {
         let disk = disk_with(&["a", "a.b"]);
         let mut whole = disk.clone();
         rename_on(&mut whole, "a", "z").unwrap().unwrap();
-        let renames: Vec<usize> = (0..whole.ops).filter(|at| whole.counted_log()[*at] == "Rename").collect();
-        for at in renames {
+        let changes = |at: &usize| ["Rename", "SyncDir"].contains(&whole.counted_log()[*at]);
+        for at in (0..whole.ops).filter(changes) {
             let mut failing = disk.clone();
             failing.fail_at = Some((at, Errno::NoSpace));
             assert_eq!(kind(rename_on(&mut failing, "a", "z")), StoreErrorKind::NoSpace);

@@ -331,9 +331,12 @@ fn flags_survive_failures_and_crashes() {
     for at in 0..=whole.ops {
         let mut failing = disk.clone();
         failing.fail_at = Some((at, Errno::Io));
-        let _ = change(&mut failing).unwrap();
+        let refused = change(&mut failing).unwrap().is_err();
         failing.fail_at = None;
         failing.advance(200_000_000);
+        if refused {
+            assert_eq!(shown(&state_of(&mut failing.clone(), folder())), shown(&state), "operation {at}");
+        }
         // The state from before is good enough to go on with.
         assert_eq!(shown(&change(&mut failing).unwrap().unwrap().state), done, "operation {at}");
         let mut crashing = disk.clone();
