@@ -114,7 +114,9 @@ impl Control {
         let mut end = mio::net::UnixStream::from_std(signals.end);
         let registry = poll.registry();
         registry.register(&mut listener, SOCKET, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&parties.watcher.fd()), WATCHES, Interest::READABLE)?;
+        if let Some(watches) = parties.watcher.fd() {
+            registry.register(&mut SourceFd(&watches), WATCHES, Interest::READABLE)?;
+        }
         registry.register(&mut hangup, HANGUP, Interest::READABLE)?;
         registry.register(&mut end, END, Interest::READABLE)?;
         let Parties { watcher, shared, loops, office } = parties;

@@ -181,9 +181,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     let log = Arc::new(EventLog::new(on_event));
     let gate = Gate::new(limits.connections_max, limits.connections_per_address_max);
     let shared = Arc::new(Shared::new(gate, log.clone(), loop_count));
-    let watcher =
-        Watcher::new().map_err(|error| RunError::System("cannot watch directories", error.into()))?;
-    let watcher = Arc::new(watcher);
+    let watcher = Arc::new(Watcher::new());
     let checker = Arc::new(PasswordChecker::new());
     checker.imitate(&site);
 

@@ -1,5 +1,6 @@
 //! Directory watches: one inotify instance for the whole process, two watches for each mailbox.
 //!
+//! A system that has no instance left gives none; then nothing can be watched, and mailboxes are looked at now and then.
 //! The office's thread adds and removes watches; the control thread's poll reads what happened. Several mailboxes may
 //! name one directory (two accounts that share a Maildir), so a kernel watch has a list of ours.
 
@@ -17,7 +18,7 @@ const WATCHED: [&[u8]; 2] = [b"new", b"cur"];
 
 /// See the module's manual.
 pub(super) struct Watcher {
-    inotify: OwnedFd,
+    inotify: Result<OwnedFd, Errno>,
     table: Mutex<Table>,
 }
 
@@ -28,14 +29,20 @@ struct Table {
 }
 
 impl Watcher {
-    pub(super) fn new() -> Result<Self, Errno> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Watcher { inotify, table: Mutex::default() })
+    pub(super) fn new() -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+        if let Err(error) = &inotify {
+            tracing::warn!(
+                %error,
+                "changes by other programs are seen seconds later: raise fs.inotify.max_user_instances"
+            );
+        }
+        Watcher { inotify, table: Mutex::default() }
     }
 
-    /// For the poll.
-    pub(super) fn fd(&self) -> RawFd {
-        self.inotify.as_raw_fd()
+    /// For the poll, if there is anything to wait for.
+    pub(super) fn fd(&self) -> Option<RawFd> {
+        self.inotify.as_ref().ok().map(AsRawFd::as_raw_fd)
     }
 
     /// Watches `cur` and `new` in a mailbox directory.
@@ -43,6 +50,7 @@ impl Watcher {
     /// # Errors
     /// ENOSPC when the user has too many watches, ENOENT …; nothing is watched then.
     pub(super) fn watch(&self, watch: WatchId, path: &[u8]) -> Result<(), Errno> {
+        let inotify = self.inotify.as_ref().map_err(|error| *error)?;
         let flags = WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM
@@ -52,7 +60,7 @@ impl Watcher {
             let directory = [path, b"/", name].concat();
             // The table is locked first: an event must not come before its watch is known.
             let mut table = self.table();
-            match inotify::add_watch(&self.inotify, directory, flags) {
+            match inotify::add_watch(inotify, directory, flags) {
                 Ok(kernel) => {
                     table.by_kernel.entry(kernel).or_default().insert(watch);
                     table.by_watch.entry(watch).or_default().push(kernel);
@@ -75,7 +83,7 @@ impl Watcher {
             if watches.is_empty() {
                 table.by_kernel.remove(&kernel);
                 // An error means that the directory is gone, and the watch with it.
-                let _ = inotify::remove_watch(&self.inotify, kernel);
+                let _ = self.inotify.as_ref().map(|inotify| inotify::remove_watch(inotify, kernel));
             }
         }
     }
@@ -83,8 +91,9 @@ impl Watcher {
     /// All mailboxes in which something happened, each once.
     pub(super) fn read(&self) -> BTreeSet<WatchId> {
         let mut changed = BTreeSet::new();
+        let Ok(inotify) = &self.inotify else { return changed };
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
-        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
         while let Ok(event) = reader.next() {
             let table = self.table();
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -114,7 +123,7 @@ mod tests {
         for name in ["new", "cur", "tmp"] {
             fs::create_dir(tmp.path().join(name)).unwrap();
         }
-        let watcher = Watcher::new().unwrap();
+        let watcher = Watcher::new();
         let (one, two) = (WatchId(1), WatchId(2));
         watcher.watch(one, path).unwrap();
         watcher.watch(two, path).unwrap();
@@ -135,7 +144,7 @@ mod tests {
     fn a_missing_directory_is_an_error_and_leaves_nothing_watched() {
         let tmp = tempfile::tempdir().unwrap();
         fs::create_dir(tmp.path().join("new")).unwrap();
-        let watcher = Watcher::new().unwrap();
+        let watcher = Watcher::new();
         let path = tmp.path().as_os_str().as_encoded_bytes();
         assert_eq!(watcher.watch(WatchId(1), path), Err(Errno::NOENT));
         fs::write(tmp.path().join("new/a"), "x").unwrap();
