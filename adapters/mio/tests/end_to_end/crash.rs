@@ -9,11 +9,7 @@
 //!
 //! `POSTIER_ROUNDS=50` makes more rounds than the few that every change is proved with.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-use crate::harness::{Dice, Server, Site, eventually, good, in_own_mounts, mail_in};
+use crate::harness::{Dice, Disk, Server, Site, in_own_mounts, mail_in};
 use crate::ledger::Ledger;
 use crate::load::load_until_cut;
 
@@ -32,6 +28,12 @@ fn whole(site: &Site) {
     }
 }
 
+fn audit(ledger: &Ledger, server: &Server) {
+    let mut ann = server.imap("ann");
+    ledger.audit(&mut ann, &mut server.imap("bob"));
+    ledger.tidy(&mut ann);
+}
+
 #[test]
 #[ignore = "takes some ten seconds: the server is killed five times"]
 fn kills_lose_no_acknowledged_change_and_double_none() {
@@ -39,78 +41,37 @@ fn kills_lose_no_acknowledged_change_and_double_none() {
     let rounds = rounds(5);
     for round in 0..rounds {
         let server = Server::start(&site);
-        ledger.audit(&server);
+        audit(&ledger, &server);
         load_until_cut(server, &ledger, &format!("r{round}"), 40 + dice.roll(200), Server::kill);
         whole(&site);
     }
-    ledger.audit(&Server::start(&site));
+    audit(&ledger, &Server::start(&site));
     println!("{rounds} kills, {} acknowledged changes", ledger.acknowledged());
 }
 
-/// An image of a file system, mounted where a site has its mail.
-struct Disk {
-    device: String,
-    mount: PathBuf,
-}
-
-impl Disk {
-    fn new(site: &Site, make: &[&str]) -> Self {
-        let image = site.path("image");
-        fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
-        good(Command::new(make[0]).args(&make[1..]).arg(&image), "");
-        let device = good(Command::new("losetup").args(["--find", "--show"]).arg(&image), "");
-        let disk = Disk { device: device.trim().to_owned(), mount: site.path("mail") };
-        fs::create_dir(&disk.mount).unwrap();
-        disk.mount();
-        disk
-    }
-
-    fn mount(&self) {
-        good(Command::new("mount").arg(&self.device).arg(&self.mount), "");
-    }
-
-    /// FS_IOC_SHUTDOWN: with 2 what is not synced is lost; with 1 the journal is written, and data is lost.
-    fn cut(&self, how: usize) {
-        let program = "import fcntl, os, struct, sys\n\
-            fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', int(sys.argv[2])))";
-        good(Command::new("python3").args(["-c", program]).arg(&self.mount).arg(how.to_string()), "");
-    }
-
-    /// The machine is back.
-    fn remount(&self) {
-        eventually("nobody uses the disk", || {
-            Command::new("umount").arg(&self.mount).status().unwrap().success().then_some(())
-        });
-        self.mount();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // The mount goes with its namespace, the device does not.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.mount).status();
-        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
-    }
-}
-
-fn power_cuts(make: &[&str], usually: usize) {
+/// With `freeze`, the server stands still before the power is cut. Otherwise it runs on for a moment on a disk that is
+/// gone: then also what the kernel is doing is cut short, but the file system must know how to fail.
+fn power_cuts(make: &[&str], usually: usize, freeze: bool) {
     let (site, ledger, mut dice) = (Site::new(), Ledger::default(), Dice(11));
-    let disk = Disk::new(&site, make);
+    let disk = Disk::new(&site, make, 512 << 20);
     // Everything that must survive lies on that disk.
     site.edit("postier.toml", "state = \"state\"", "state = \"mail/state\"");
     let rounds = rounds(usually);
     for round in 0..rounds {
         let server = Server::start(&site);
-        ledger.audit(&server);
+        audit(&ledger, &server);
         let acknowledged = 20 + dice.roll(200);
         load_until_cut(server, &ledger, &format!("r{round}"), acknowledged, |server| {
+            if freeze {
+                server.freeze();
+            }
             disk.cut(2 - round % 2);
             server.kill();
         });
         disk.remount();
         whole(&site);
     }
-    ledger.audit(&Server::start(&site));
+    audit(&ledger, &Server::start(&site));
     println!("{rounds} power cuts, {} acknowledged changes", ledger.acknowledged());
 }
 
@@ -118,7 +79,7 @@ fn power_cuts(make: &[&str], usually: usize) {
 #[ignore = "needs root, a loop device and mkfs.ext4; cuts the power of its disk six times"]
 fn power_cuts_of_ext4_take_nothing_back() {
     if in_own_mounts("crash::power_cuts_of_ext4_take_nothing_back") {
-        power_cuts(&["mkfs.ext4", "-q", "-F"], 6);
+        power_cuts(&["mkfs.ext4", "-q", "-F"], 6, false);
     }
 }
 
@@ -126,6 +87,7 @@ fn power_cuts_of_ext4_take_nothing_back() {
 #[ignore = "needs root, a loop device and mkfs.xfs; cuts the power of its disk twice"]
 fn power_cuts_of_xfs_take_nothing_back() {
     if in_own_mounts("crash::power_cuts_of_xfs_take_nothing_back") {
-        power_cuts(&["mkfs.xfs", "-q", "-f"], 2);
+        // After a shutdown XFS says that a directory is synced although what was to be synced is dropped.
+        power_cuts(&["mkfs.xfs", "-q", "-f"], 2, true);
     }
 }

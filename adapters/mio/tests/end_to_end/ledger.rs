@@ -11,8 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Imap, Server};
+use crate::harness::Imap;
 
 /// A mailbox of a user.
 pub(crate) type Mailbox = (&'static str, String);
@@ -205,33 +206,57 @@ impl Ledger {
         books.acknowledged += usize::from(subscribed.is_some());
     }
 
-    /// Compares everything with what fresh clients see, and remembers that. Folders that clients have made are
-    /// deleted, so that their number stays small.
+    /// Whether a mail is known to be there, acknowledged and not about to leave.
+    pub(crate) fn is_sure(&self, mailbox: &Mailbox, subject: &str) -> bool {
+        let books = self.books.lock().unwrap();
+        let entry = books.mails.get(&(mailbox.clone(), subject.to_owned()));
+        entry.is_some_and(|entry| entry.presence == Presence::Sure)
+    }
+
+    /// A client was shown a mail under a UID: nobody may ever see another mail there, nor that mail elsewhere.
+    pub(crate) fn shown(&self, mailbox: &Mailbox, uid: u32, subject: &str) {
+        let mut books = self.books.lock().unwrap();
+        let known = books.seen.entry(mailbox.clone()).or_default().subjects.entry(uid);
+        let known = known.or_insert_with(|| subject.to_owned());
+        assert_eq!(known, subject, "{mailbox:?}: UID {uid} names two mails");
+        let entry = books.mails.get_mut(&(mailbox.clone(), subject.to_owned()));
+        let entry = entry.unwrap_or_else(|| panic!("{mailbox:?}: nobody has sent {subject}"));
+        let told = *entry.uid.get_or_insert(uid);
+        assert_eq!(told, uid, "{mailbox:?}: {subject} has two UIDs");
+    }
+
+    /// Compares everything with what these fresh clients of ann and bob see, and remembers that.
     ///
     /// # Panics
     /// If something acknowledged is lost or doubled, or something that was shown is taken back.
-    pub(crate) fn audit(&self, server: &Server) {
+    pub(crate) fn audit(&self, ann: &mut Imap, bob: &mut Imap) {
         let mut books = self.books.lock().unwrap();
-        let mut ann = server.imap("ann");
-        books.audit_folders(&mut ann);
-        for mailbox in ["INBOX", "Archive", "Sent"] {
-            books.audit_mailbox(&mut ann, &("ann", mailbox.to_owned()));
-        }
-        books.audit_mailbox(&mut server.imap("bob"), &("bob", "INBOX".to_owned()));
-        let made: Vec<String> = books
-            .folders
-            .iter()
-            .filter(|(_, folder)| folder.presence == Presence::Sure)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in made {
-            books.audit_mailbox(&mut ann, &("ann", name.clone()));
-            ann.ok("UNSELECT");
+        books.audit_user(ann);
+        books.audit_mailbox(bob, &("bob", "INBOX".to_owned()));
+    }
+
+    /// The same, by another server, for ann: its mod-sequences are its own.
+    pub(crate) fn audit_elsewhere(&self, ann: &mut Imap) {
+        let mut books = self.books.lock().unwrap();
+        books.seen.values_mut().for_each(|seen| seen.highest_modseq = 0);
+        books.audit_user(ann);
+        books.seen.values_mut().for_each(|seen| seen.highest_modseq = 0);
+    }
+
+    /// Deletes the folders that clients have made, so that their number stays small.
+    pub(crate) fn tidy(&self, ann: &mut Imap) {
+        let mut books = self.books.lock().unwrap();
+        for name in books.existing_folders() {
             ann.ok(&format!("DELETE {name}"));
             books.settle_folder(&name, false);
         }
     }
 }
+
+/// Flags whose absence is remembered, too: nobody sets them on the mails of others.
+const FLAGS: [&str; 4] = ["\\Seen", "\\Answered", "work", "later"];
+/// Longer than a lock of a dead process is respected.
+const LOCKED: Duration = Duration::from_secs(5);
 
 impl Books {
     /// Of a folder it is known now whether it exists; one that does not has no mails.
@@ -244,13 +269,27 @@ impl Books {
         }
     }
 
+    fn existing_folders(&self) -> Vec<String> {
+        let existing = self.folders.iter().filter(|(_, folder)| folder.presence == Presence::Sure);
+        existing.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn audit_user(&mut self, imap: &mut Imap) {
+        self.audit_folders(imap);
+        let usual = ["INBOX", "Archive", "Sent"].map(str::to_owned).into_iter();
+        for mailbox in usual.chain(self.existing_folders()) {
+            self.audit_mailbox(imap, &("ann", mailbox));
+        }
+        imap.ok("UNSELECT");
+    }
+
     fn audit_folders(&mut self, imap: &mut Imap) {
         let names = |rows: Vec<String>| -> BTreeSet<String> {
             rows.iter().map(|row| row.rsplit(' ').next().unwrap().trim_matches('"').to_owned()).collect()
         };
         // Parents that do not exist are listed only for those below them.
         let mut rows = imap.ok("LIST \"\" *");
-        rows.retain(|row| !row.contains("\\NonExistent"));
+        rows.retain(|row| !row.contains("\\NonExistent") && !row.contains("\\Noselect"));
         let (there, subscribed) = (names(rows), names(imap.ok("LSUB \"\" *")));
         let usual = ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"];
         for name in there.iter().filter(|name| !usual.contains(&name.as_str())) {
@@ -276,8 +315,30 @@ impl Books {
         }
     }
 
+    /// A lock that was left keeps new mails from their UIDs for some seconds; the mailbox is shown without them until
+    /// then. Who writes waits for the lock.
+    fn look_patiently(&self, imap: &mut Imap, mailbox: &Mailbox) -> (Seen, BTreeMap<u32, Found>) {
+        let begun = Instant::now();
+        loop {
+            imap.ok(&format!("SELECT {}", mailbox.1));
+            imap.ok("UID STORE 1:* -FLAGS.SILENT (\\Draft)");
+            let (seen, mails) = look(imap, &mailbox.1);
+            // Nothing was written to a mailbox that seemed to be empty.
+            let seems = |entry: &Entry| entry.presence == Presence::Sure || mails.is_empty();
+            let there: BTreeSet<&String> = mails.values().map(|mail| &mail.subject).collect();
+            let mut of_mailbox = self.mails.iter().filter(|((of, _), _)| of == mailbox);
+            let complete = of_mailbox.all(|((_, subject), entry)| {
+                entry.presence == Presence::Gone || !seems(entry) || there.contains(subject)
+            });
+            if complete || begun.elapsed() > LOCKED {
+                return (seen, mails);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn audit_mailbox(&mut self, imap: &mut Imap, mailbox: &Mailbox) {
-        let (mut seen, mails) = look(imap, &mailbox.1);
+        let (mut seen, mails) = self.look_patiently(imap, mailbox);
         let before = self.seen.remove(mailbox).unwrap_or_default();
         assert!(before.validity == 0 || before.validity == seen.validity, "{mailbox:?}: {before:?}");
         assert!(before.uid_next <= seen.uid_next, "{mailbox:?}: UIDNEXT {}", seen.uid_next);
@@ -320,7 +381,8 @@ impl Books {
                 assert!(entry.set.is_subset(flags), "{mailbox:?}: {subject}: {flags:?}, not {entry:?}");
                 assert!(entry.unset.is_disjoint(flags), "{mailbox:?}: {subject}: {flags:?}, not {entry:?}");
                 (entry.presence, entry.uid) = (Presence::Sure, Some(uid));
-                entry.set = flags.clone();
+                let absent = FLAGS.iter().filter(|flag| !flags.contains(**flag));
+                (entry.set, entry.unset) = (flags.clone(), absent.map(|flag| (*flag).to_owned()).collect());
             } else {
                 entry.presence = Presence::Gone;
             }

@@ -4,16 +4,20 @@
 //! server reaches. Tests that want a foreign program are ignored, with its name; `.ci/run` installs all of them and
 //! runs exactly those.
 
+mod adoption;
+mod beside;
 mod clients;
 mod connections;
 mod crash;
 mod delivery;
+mod faults;
 mod harness;
 mod ledger;
 mod load;
 mod mailboxes;
 mod neighbours;
 mod operation;
+mod races;
 mod storm;
 mod submission;
 mod trial;

@@ -2,62 +2,8 @@
 //! other does, and neither ever gives out a UID of the other's.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 
-use postier_host::identity::Identity;
-
-use crate::harness::{Imap, Server, Site, Wire, eventually};
-
-/// Dovecot's IMAP process on ann's Maildir, as after a login.
-struct Dovecot {
-    child: Child,
-    imap: Imap,
-}
-
-impl Dovecot {
-    fn start(site: &Site, user: &Identity) -> Self {
-        let at = |name: &str| site.path(name).display().to_string();
-        site.write(
-            "dovecot.conf",
-            &format!(
-                "mail_location = maildir:{}\nnamespace inbox {{\n  inbox = yes\n}}\nbase_dir = {}\nstate_dir = {}\n\
-                 mail_uid = {}\nmail_gid = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 0\nssl = no\n",
-                site.maildir("ann").display(),
-                at("dovecot-run"),
-                at("dovecot-state"),
-                user.uid,
-                user.gid
-            ),
-        );
-        let mut command = Command::new("/usr/lib/dovecot/imap");
-        command.arg("-c").arg(at("dovecot.conf")).env("USER", &user.name).env("HOME", site.path(""));
-        // Its log is for its own people.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let wire = Wire::pipe(child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let imap = Imap::over(wire, &site.tls());
-        assert!(imap.greeting().starts_with("* PREAUTH"), "{}", imap.greeting());
-        Dovecot { child, imap }
-    }
-}
-
-impl Drop for Dovecot {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A site of a user that Dovecot may serve: not of root.
-fn site() -> (Site, Identity) {
-    let (site, me) = (Site::new(), Identity::current().unwrap());
-    if me.uid != 0 {
-        return (site, me);
-    }
-    site.give_to("nobody");
-    (site, Identity::lookup("nobody").unwrap().unwrap())
-}
+use crate::harness::{Dovecot, Imap, Server, eventually};
 
 /// Flags of each UID, sorted, without \Recent.
 fn flags(imap: &mut Imap) -> BTreeMap<u32, Vec<String>> {
@@ -90,7 +36,7 @@ const PARTS: &str = "From: \"Ann, the first\" <ann@example.test>\r\nTo: bob@exam
 #[test]
 #[ignore = "needs dovecot-imapd"]
 fn dovecot_and_we_show_the_same_and_see_each_other() {
-    let (site, user) = site();
+    let (site, user) = Dovecot::site();
     let server = Server::start(&site);
     let mut ours = server.imap("ann");
     let folder = "Lists.Gr&APwA3w-e";
@@ -171,7 +117,7 @@ fn dovecot_and_we_show_the_same_and_see_each_other() {
 #[ignore = "needs dovecot-imapd"]
 fn dovecot_and_we_write_at_the_same_time() {
     const EACH: usize = 40;
-    let (site, user) = site();
+    let (site, user) = Dovecot::site();
     let server = Server::start(&site);
     let mut ours = server.imap("ann");
     ours.append("INBOX", "", "Subject: first\r\n\r\nx\r\n");

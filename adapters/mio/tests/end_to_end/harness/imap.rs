@@ -41,10 +41,10 @@ impl Imap {
     pub(crate) fn response(&mut self) -> Option<String> {
         let mut response = self.wire().line()?;
         while let Some(count) = literal(&response) {
-            let octets = self.wire().octets(count);
+            let octets = self.wire().octets(count)?;
             response.push_str("\r\n");
             response.push_str(&String::from_utf8_lossy(&octets));
-            let line = self.wire().line().expect("the rest of a response");
+            let line = self.wire().line()?;
             response.push_str(&line);
         }
         Some(response)

@@ -1,5 +1,7 @@
 //! A site in a directory of its own, the server that serves it, and clients that say exactly what a test says.
 
+mod disk;
+mod dovecot;
 mod imap;
 mod maildir;
 mod run;
@@ -10,6 +12,8 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use disk::Disk;
+pub(crate) use dovecot::Dovecot;
 pub(crate) use imap::Imap;
 pub(crate) use maildir::mail_in;
 pub(crate) use run::{client, good, in_own_mounts, run_with, write_private};
@@ -31,6 +35,12 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         assert!(begun.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// How long a test of endurance lasts: `POSTIER_SECONDS`, or what is usual.
+pub(crate) fn seconds(usually: u64) -> Duration {
+    let seconds = std::env::var("POSTIER_SECONDS").map_or(usually, |seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds)
 }
 
 /// Numbers that look random and are the same each time (a linear congruence, its high bits).

@@ -11,7 +11,7 @@ use super::Site;
 /// A command that is ended when it takes longer than any client may.
 pub(crate) fn client(site: &Site, name: &str) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["60", name]).current_dir(site.path(""));
+    command.args(["240", name]).current_dir(site.path(""));
     // Nothing of whoever runs the tests: no netrc, no muttrc, no proxy.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", site.path("")).env("LANG", "C.UTF-8").env("TERM", "vt100");

@@ -87,6 +87,20 @@ impl Server {
         assert!(self.ended().success());
     }
 
+    /// Stops it where it is: when this returns, none of its threads will leave the kernel any more.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        eventually("the server stands still", || {
+            let halted = |task: std::fs::DirEntry| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // The state stands behind the name in parentheses: stopped, or in the kernel and about to be.
+                stat.rsplit_once(") ").is_none_or(|(_, stat)| stat.starts_with(['T', 't', 'D']))
+            };
+            std::fs::read_dir(&tasks).unwrap().all(|task| halted(task.unwrap())).then_some(())
+        });
+    }
+
     /// Ends it as a power failure would, but for what the kernel has.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -106,6 +120,12 @@ impl Server {
         smtp.expect("EHLO localhost", 250);
         smtp.login(user, super::PASSWORD);
         smtp
+    }
+
+    /// Makes connections to port 25, when the server is not at hand.
+    pub(crate) fn exchanges(&self) -> impl Fn() -> Smtp + Send + use<> {
+        let (port, tls) = (self.port("smtp"), self.tls.clone());
+        move || Smtp::connect(port, &tls)
     }
 
     pub(crate) fn smtp(&self, service: &str) -> Smtp {

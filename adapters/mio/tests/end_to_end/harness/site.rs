@@ -109,3 +109,12 @@ impl Site {
         Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
     }
 }
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("POSTIER_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept: {}", self.dir.path().display());
+        }
+    }
+}

@@ -103,11 +103,14 @@ impl Wire {
         }
     }
 
-    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
+    /// So many octets; `None` when the connection has ended before.
+    pub(crate) fn octets(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.rest.len() < count {
-            assert!(self.read_more(), "the end in the middle of {count} octets");
+            if !self.read_more() {
+                return None;
+            }
         }
-        self.rest.drain(..count).collect()
+        Some(self.rest.drain(..count).collect())
     }
 
     /// Everything said to the end of the connection, which must come.
