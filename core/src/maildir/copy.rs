@@ -35,7 +35,6 @@ use super::body::link_or_copy;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::keyword_file;
-use super::known::Known;
 use super::list_file;
 use super::listing::Listing;
 use super::mailbox::{Change, MailboxState, Message};
@@ -90,11 +89,10 @@ pub async fn copy(
     root: Root,
     source: CopySource,
     target: FolderName,
-    previous: impl Into<Known>,
+    previous: Option<MailboxState>,
 ) -> Result<Copied, StoreError> {
-    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
-    let result = copy_between(&mut scope, &context, &root, &source, &target, &known).await;
+    let result = copy_between(&mut scope, &context, &root, &source, &target, previous.as_ref()).await;
     scope.finish().await;
     result
 }
@@ -106,12 +104,12 @@ pub(super) async fn copy_between(
     root: &Root,
     source: &CopySource,
     target: &FolderName,
-    known: &Known,
+    previous: Option<&MailboxState>,
 ) -> Result<Copied, StoreError> {
     let disk = scope.disk.clone();
     let mut from = Place::open(scope, root, &source.folder).await?;
     let mut place = Place::open(scope, root, target).await?;
-    let result = copy_into(scope, context, &mut from, source, &mut place, known).await;
+    let result = copy_into(scope, context, &mut from, source, &mut place, previous).await;
     place.unlock(&disk, context).await;
     result
 }
@@ -122,9 +120,9 @@ async fn copy_into(
     from: &mut Place,
     source: &CopySource,
     place: &mut Place,
-    known: &Known,
+    previous: Option<&MailboxState>,
 ) -> Result<Copied, StoreError> {
-    let settled = begin_write(scope, context, place, known, context.lock_wait).await?;
+    let settled = begin_write(scope, context, place, previous).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let letters = translate(scope, place, source, &mut state, &mut changes).await?;
     let taken = taken_bases(&state, &source.messages);

@@ -31,7 +31,6 @@ use super::append::sync_dirs;
 use super::context::{At, Root, StoreContext, StoreError};
 use super::flags::{LOOKS_MAX, existing, look_for_files};
 use super::folder::FolderName;
-use super::known::Known;
 use super::list_file;
 use super::mailbox::{Change, MailboxState, Message};
 use super::place::Place;
@@ -94,14 +93,13 @@ pub async fn expunge(
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
-    previous: impl Into<Known>,
+    previous: MailboxState,
     victims: Victims,
 ) -> Result<Expunged, StoreError> {
-    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
     let result = match Place::open(&mut scope, &root, &folder).await {
         Ok(mut place) => {
-            let result = remove(&mut scope, &context, &mut place, &known, &victims).await;
+            let result = remove(&mut scope, &context, &mut place, &previous, &victims).await;
             place.unlock(&disk, &context).await;
             result
         }
@@ -116,10 +114,10 @@ pub(super) async fn remove(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,
-    known: &Known,
+    previous: &MailboxState,
     victims: &Victims,
 ) -> Result<Expunged, StoreError> {
-    let settled = begin_write(scope, context, place, known, context.lock_wait).await?;
+    let settled = begin_write(scope, context, place, Some(previous)).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let uids = victims.of(&state);
     let mut elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;

@@ -1,0 +1,92 @@
+use super::*;
+
+fn place(folder: &str) -> Place {
+    Place { account: 0, folder: folder.into() }
+}
+
+const T: Token = Token(1);
+
+fn seen(uid: u32, flags: FlagBits) -> Seen {
+    Seen { uid, flags, token: Some(T), whole: true }
+}
+
+fn judged(ledger: &mut Ledger, folder: &str, found: &[Seen]) -> usize {
+    let before = ledger.violations.len();
+    ledger.judge(&place(folder), found, 9);
+    ledger.violations.len() - before
+}
+
+#[test]
+fn what_is_acknowledged_is_there_once_and_what_is_not_at_most_once() {
+    let mut ledger = Ledger::default();
+    ledger.may_arrive(&place("INBOX"), T, FlagBits::default());
+    let none = FlagBits::default();
+    assert_eq!(judged(&mut ledger, "INBOX", &[]), 0);
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none)]), 0);
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none), seen(2, none)]), 1);
+    ledger.has_arrived(&place("INBOX"), T);
+    assert_eq!(judged(&mut ledger, "INBOX", &[]), 1);
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none)]), 0);
+    assert_eq!(judged(&mut ledger, "Sent", &[seen(1, none)]), 1);
+}
+
+#[test]
+fn two_clients_that_flag_the_same_message_may_come_in_either_order() {
+    let mut ledger = Ledger::default();
+    ledger.may_arrive(&place("INBOX"), T, FlagBits::default());
+    ledger.has_arrived(&place("INBOX"), T);
+    let (one, other) = (ledger.change(), ledger.change());
+    let flags = &mut ledger.folder(&place("INBOX")).entries.get_mut(&T).unwrap().flags;
+    flags.start(one, 2, true);
+    flags.start(other, 2, false);
+    flags.acknowledge(one, 2, true, true);
+    flags.acknowledge(other, 2, false, true);
+    assert!(flags.may_be(2, true) && flags.may_be(2, false));
+    flags.start(one, 2, true);
+    flags.acknowledge(one, 2, true, true);
+    assert!(flags.may_be(2, true) && !flags.may_be(2, false));
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, FlagBits::default())]), 1);
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, FlagBits::default().with(2))]), 0);
+}
+
+#[test]
+fn a_message_on_a_journey_is_at_one_of_its_ends() {
+    let mut ledger = Ledger::default();
+    ledger.may_arrive(&place("INBOX"), T, FlagBits::default());
+    ledger.has_arrived(&place("INBOX"), T);
+    ledger.saw_uid(&place("INBOX"), 1, T, 0);
+    ledger.may_copy(&place("INBOX"), 1, T, &place("Sent"), true);
+    let end = |ledger: &mut Ledger| {
+        ledger.judge_account(0, &BTreeSet::new(), &BTreeSet::new());
+        std::mem::take(&mut ledger.violations).len()
+    };
+    assert_eq!((judged(&mut ledger, "INBOX", &[]), judged(&mut ledger, "Sent", &[])), (0, 0));
+    assert_eq!(end(&mut ledger), 1);
+    assert_eq!(judged(&mut ledger, "Sent", &[seen(1, FlagBits::default())]), 0);
+    assert_eq!(end(&mut ledger), 0);
+}
+
+#[test]
+fn a_uid_is_one_message_for_ever_and_a_gone_one_stays_gone() {
+    let mut ledger = Ledger::default();
+    for token in [T, Token(2)] {
+        ledger.may_arrive(&place("INBOX"), token, FlagBits::default());
+    }
+    ledger.saw_uid(&place("INBOX"), 1, T, 0);
+    assert!(ledger.violations.is_empty());
+    ledger.saw_uid(&place("INBOX"), 1, Token(2), 0);
+    assert_eq!(ledger.violations.len(), 1);
+    ledger.saw_uid(&place("INBOX"), 5, T, 0);
+    ledger.was_expunged(&place("INBOX"), 5, 2);
+    assert_eq!(ledger.violations.len(), 2, "nobody has asked for it");
+    ledger.saw_uid(&place("INBOX"), 5, T, 1);
+    assert_eq!(ledger.violations.len(), 2, "it was on its way already");
+    ledger.saw_uid(&place("INBOX"), 5, T, 3);
+    assert_eq!(ledger.violations.len(), 3);
+    ledger.saw_uid_next(&place("INBOX"), 9, 0);
+    ledger.saw_uid_next(&place("INBOX"), 8, 9);
+    assert_eq!(ledger.violations.len(), 4);
+    ledger.may_arrive(&place("INBOX"), Token(3), FlagBits::default());
+    ledger.saw_uid(&place("INBOX"), 8, Token(3), 0);
+    assert_eq!(ledger.violations.len(), 5, "below a UIDNEXT that was shown");
+}

@@ -1,0 +1,246 @@
+//! Faults that a test plants, to see that the judges see: a simulator that finds nothing proves nothing.
+//!
+//! Each stands where the adapter meets the core, and makes the server as a whole behave as if it had this bug. None
+//! is ever active unless a test (or `--plant`) asks for it.
+
+use std::collections::BTreeMap;
+
+use postier_core::disk::{Errno, Name, Op, OpResult, Outcome};
+use postier_core::server::FromOffice;
+
+use crate::disk::exec::Descriptors;
+use crate::disk::{Disk, Ino};
+use crate::imap::response::{Code, Response, Status, Untagged};
+
+macro_rules! plants {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $seeds:literal;)*) => {
+        /// What is planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Plant {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Plant {
+            /// All of them, each with its name and the number of seeds within which it must be found.
+            pub const ALL: &[(Plant, &str, u64)] = &[$((Plant::$name, $text, $seeds),)*];
+        }
+    };
+}
+
+plants! {
+    /// Directories are not synced.
+    SkipDirectorySync = "skip-directory-sync", 100;
+    /// Files are not synced.
+    SkipFileSync = "skip-file-sync", 100;
+    /// The uidlist is not synced.
+    SkipUidlistSync = "skip-uidlist-sync", 300;
+    /// A failed sync is taken for a good one.
+    IgnoreSyncError = "ignore-sync-error", 600;
+    /// Records are not written to the uidlist.
+    LoseUidlistRecords = "lose-uidlist-records", 100;
+    /// The uidlist lock of somebody else is overlooked.
+    ForgetLock = "forget-lock", 300;
+    /// Flags are not written.
+    SkipFlagRename = "skip-flag-rename", 100;
+    /// An expunged file stays.
+    SkipUnlink = "skip-unlink", 100;
+    /// A message is delivered, and once more under another name.
+    DeliverTwice = "deliver-twice", 100;
+    /// The last octets of a message are not written.
+    ShortWrite = "short-write", 100;
+    /// A listing leaves a name out.
+    ListMisses = "list-misses", 100;
+    /// The uidlist is gone at each start.
+    NewUidValidity = "new-uidvalidity", 100;
+    /// An existing message is overwritten by a rename.
+    LoseByRename = "lose-by-rename", 300;
+    /// Files that were sent stay open.
+    LeakDescriptors = "leak-descriptors", 100;
+    /// Staged files stay in tmp.
+    LeakTmp = "leak-tmp", 100;
+    /// An answer of the office is lost.
+    DropAnswer = "drop-answer", 100;
+    /// Sessions do not hear that their mailbox changed.
+    DropNotice = "drop-notice", 300;
+    /// EXPUNGE is told while FETCH runs.
+    ExpungeDuringFetch = "expunge-during-fetch", 300;
+    /// COPY does not tell the new UIDs.
+    LoseCopyUid = "lose-copyuid", 100;
+    /// COPY tells wrong UIDs.
+    WrongCopyUid = "wrong-copyuid", 100;
+    /// UIDNEXT is shown too high.
+    UidNextTooHigh = "uidnext-too-high", 100;
+    /// A message is left out of a FETCH.
+    HideMessage = "hide-message", 100;
+    /// An EXISTS is not told.
+    LoseExists = "lose-exists", 100;
+    /// A flag is not shown.
+    HideFlag = "hide-flag", 100;
+    /// A NO is told as OK.
+    OkInsteadOfNo = "ok-instead-of-no", 300;
+    /// An EXPUNGE has the number after its own.
+    ExpungeOffByOne = "expunge-off-by-one", 300;
+}
+
+/// What the plant makes of an operation.
+#[derive(Debug)]
+pub enum Instead {
+    /// What was asked for.
+    Do,
+    /// Nothing, with this outcome.
+    Say(OpResult),
+    /// Another.
+    DoOther(Op),
+    /// What was asked for, and another.
+    DoAlso(Op),
+}
+
+/// The plant at work.
+#[derive(Debug, Default)]
+pub struct Planted {
+    plant: Option<Plant>,
+    count: u64,
+    held: Option<Response>,
+    ignored: BTreeMap<Ino, Vec<u8>>,
+}
+
+impl Planted {
+    /// Nothing, or this.
+    pub fn new(plant: Option<Plant>) -> Self {
+        Planted { plant, ..Planted::default() }
+    }
+
+    /// Is it this?
+    pub fn is(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    /// Every `n`th time.
+    fn every(&mut self, n: u64) -> bool {
+        self.count += 1;
+        self.count.is_multiple_of(n)
+    }
+
+    /// What becomes of a file operation.
+    pub fn instead(&mut self, op: &Op, descriptors: &Descriptors, disk: &Disk) -> Instead {
+        let Some(plant) = self.plant else { return Instead::Do };
+        let unit = || Instead::Say(Ok(Outcome::Unit));
+        let is_message = |name: &[u8]| name.first().is_some_and(u8::is_ascii_digit);
+        match (plant, op) {
+            (Plant::SkipDirectorySync, Op::SyncDir { .. }) | (Plant::SkipFileSync, Op::Sync { .. }) => unit(),
+            (Plant::SkipUidlistSync, Op::Sync { file }) => {
+                let list = disk.ino_of(descriptors, *file).is_some_and(|ino| disk.starts_like_uidlist(ino));
+                if list { unit() } else { Instead::Do }
+            }
+            (Plant::LoseUidlistRecords, Op::Write { bytes, .. })
+                if bytes.windows(2).any(|w| w == b" :") && !bytes.starts_with(b"3 V") =>
+            {
+                unit()
+            }
+            (Plant::ForgetLock, Op::Create { dir, name }) if name == b"dovecot-uidlist.lock" => {
+                let Some(ino) = disk.ino_of(descriptors, *dir).filter(|dir| disk.has_name(*dir, name)) else {
+                    return Instead::Do;
+                };
+                // It holds a lock that nobody else looks at.
+                self.count += 1;
+                let other = format!("ignored.{}", self.count).into_bytes();
+                self.ignored.insert(ino, other.clone());
+                Instead::DoOther(Op::Create { dir: *dir, name: other })
+            }
+            (Plant::ForgetLock, Op::Unlink { dir, name }) if name == b"dovecot-uidlist.lock" => {
+                let other = disk.ino_of(descriptors, *dir).and_then(|ino| self.ignored.remove(&ino));
+                other.map_or(Instead::Do, |name| Instead::DoOther(Op::Unlink { dir: *dir, name }))
+            }
+            (Plant::SkipFlagRename, Op::Rename { name, to_name, .. })
+                if name.contains(&b':') && to_name.contains(&b':') && self.every(2) =>
+            {
+                unit()
+            }
+            (Plant::SkipUnlink, Op::Unlink { name, .. })
+                if name.windows(3).any(|w| w == b":2,") && self.every(2) =>
+            {
+                unit()
+            }
+            (Plant::LeakTmp, Op::Unlink { name, .. }) if is_message(name) && !name.contains(&b',') => unit(),
+            (Plant::DeliverTwice, Op::Rename { to_dir, to_name, .. })
+                if is_message(to_name) && !to_name.contains(&b':') && self.every(2) =>
+            {
+                let (dir, name) = (*to_dir, to_name.clone());
+                let again = [b"9".as_slice(), to_name].concat();
+                Instead::DoAlso(Op::Link { dir, name, to_dir: *to_dir, to_name: again })
+            }
+            (Plant::ShortWrite, Op::Write { file, bytes }) if bytes.len() > 100 && self.every(3) => {
+                Instead::DoOther(Op::Write { file: *file, bytes: bytes[..bytes.len() - 2].to_vec() })
+            }
+            (Plant::LoseByRename, Op::Rename { dir, name, .. }) if is_message(name) && self.every(4) => {
+                Instead::DoOther(Op::Unlink { dir: *dir, name: name.clone() })
+            }
+            _ => Instead::Do,
+        }
+    }
+
+    /// What becomes of a listing.
+    pub fn list(&mut self, names: &mut Vec<Name>) {
+        if self.is(Plant::ListMisses) && names.iter().any(|name| name.name.contains(&b':')) && self.every(3) {
+            names.pop();
+        }
+    }
+
+    /// What becomes of a failure.
+    pub fn swallows(&self, op: &Op, errno: Errno) -> bool {
+        self.is(Plant::IgnoreSyncError) && matches!(op, Op::Sync { .. }) && errno == Errno::Io
+    }
+
+    /// Whether a message of the office is lost.
+    pub fn drops_answer(&mut self, message: &FromOffice) -> bool {
+        match (self.plant, message) {
+            (Some(Plant::DropAnswer), FromOffice::Imap { .. }) => self.every(5),
+            (Some(Plant::DropNotice), FromOffice::ImapNotice { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// What a client hears instead of a response.
+    pub fn heard(&mut self, response: Response) -> Vec<Response> {
+        let Some(plant) = self.plant else { return vec![response] };
+        match (plant, response) {
+            (Plant::ExpungeDuringFetch, expunge @ Response::Untagged(Untagged::Expunge(_)))
+                if self.held.is_none() =>
+            {
+                self.held = Some(expunge);
+                vec![]
+            }
+            (Plant::ExpungeDuringFetch, fetch @ Response::Untagged(Untagged::Fetch(..))) => {
+                self.held.take().into_iter().chain([fetch]).collect()
+            }
+            (Plant::LoseCopyUid, Response::Tagged(tag, status, Some(Code::CopyUid(..)))) => {
+                vec![Response::Tagged(tag, status, None)]
+            }
+            (Plant::WrongCopyUid, Response::Tagged(tag, status, Some(Code::CopyUid(v, from, mut to)))) => {
+                to.iter_mut().for_each(|uid| *uid += 1);
+                vec![Response::Tagged(tag, status, Some(Code::CopyUid(v, from, to)))]
+            }
+            (
+                Plant::UidNextTooHigh,
+                Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next)))),
+            ) => {
+                vec![Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next + 1))))]
+            }
+            (Plant::HideMessage, Response::Untagged(Untagged::Fetch(..))) if self.every(6) => vec![],
+            (Plant::LoseExists, Response::Untagged(Untagged::Exists(_))) if self.every(2) => vec![],
+            (Plant::HideFlag, Response::Untagged(Untagged::Fetch(number, mut fetched))) => {
+                if let Some(flags) = &mut fetched.flags {
+                    flags.retain(|flag| flag != "\\Flagged");
+                }
+                vec![Response::Untagged(Untagged::Fetch(number, fetched))]
+            }
+            (Plant::OkInsteadOfNo, Response::Tagged(tag, Status::No, code)) => {
+                vec![Response::Tagged(tag, Status::Ok, code)]
+            }
+            (Plant::ExpungeOffByOne, Response::Untagged(Untagged::Expunge(number))) => {
+                vec![Response::Untagged(Untagged::Expunge(number + 1))]
+            }
+            (_, response) => vec![response],
+        }
+    }
+}
