@@ -35,6 +35,8 @@ pub enum Class {
     DomainName = 1 << 9,
     /// Letters, digits, hyphens and dots: the names of FETCH items, sections and options (RFC 9051 §9).
     ImapName = 1 << 10,
+    /// What a quoted string cannot hold as it is: `"`, `\`, CR, LF and NUL (RFC 9051 §9, QUOTED-CHAR).
+    ImapQuotedEnd = 1 << 11,
 }
 
 /// Whether `octet` is in `class`.
@@ -59,11 +61,16 @@ const CLASSES: [u16; 256] = classes();
 
 const fn classes() -> [u16; 256] {
     let mut classes = [0; 256];
-    // None of the classes has CTL, SP or DEL.
+    // CTL, SP and DEL are in no class but the last one.
     let mut octet = b'!';
     while octet <= b'~' {
         classes[octet as usize] = classes_of(octet);
         octet += 1;
+    }
+    let (quoted_end, mut at) = (*b"\"\\\r\n\0", 0);
+    while at < quoted_end.len() {
+        classes[quoted_end[at] as usize] |= Class::ImapQuotedEnd as u16;
+        at += 1;
     }
     classes
 }
@@ -156,6 +163,7 @@ mod tests {
         assert_eq!(shown(Class::LocalPart), "!#$%&'*+-./0-9=?A-Z^_`a-z{|}~");
         assert_eq!(shown(Class::DomainName), "-.0-9A-Z_a-z");
         assert_eq!(shown(Class::ImapName), "-.0-9A-Za-z");
+        assert_eq!(members(Class::ImapQuotedEnd), "\0\n\r\"\\");
         assert_eq!(members(Class::EsmtpValue).len(), 93);
         assert_eq!(members(Class::FieldName).len(), 93);
     }

@@ -18,32 +18,37 @@ pub(super) type Parsed<T> = Result<T, Expected>;
 
 pub(super) struct Cursor<'a> {
     text: &'a [u8],
-    at: usize,
+    /// The end of `text` that is still to be read.
+    rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Cursor { text, at: 0 }
+        Cursor { text, rest: text }
     }
 
     pub(super) fn rest(&self) -> &'a [u8] {
-        self.text.get(self.at..).unwrap_or_default()
+        self.rest
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.rest.first().copied()
     }
 
     /// Whether nothing but spaces is left.
     pub(super) fn at_end(&self) -> bool {
-        self.rest().iter().all(|octet| *octet == b' ')
+        self.rest.iter().all(|octet| *octet == b' ')
     }
 
     /// Goes on by the octet if it is the next one.
     pub(super) fn eat(&mut self, octet: u8) -> bool {
-        let there = self.peek() == Some(octet);
-        self.at += usize::from(there);
-        there
+        match self.rest.split_first() {
+            Some((next, rest)) if *next == octet => {
+                self.rest = rest;
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     pub(super) fn expect(&mut self, octet: u8, expected: &'static str) -> Parsed<()> {
@@ -56,26 +61,28 @@ impl<'a> Cursor<'a> {
 
     /// Goes on by so many octets, which the caller has looked at.
     pub(super) fn advance(&mut self, octets: usize) {
-        self.at = self.text.len().min(self.at.saturating_add(octets));
+        self.rest = self.rest.get(octets..).unwrap_or_default();
     }
 
     /// Goes back before a word just read, which turned out to be none of those expected.
     pub(super) fn back(&mut self, word: &[u8], expected: &'static str) -> Expected {
-        self.at = self.at.saturating_sub(word.len());
+        let at = self.text.len().saturating_sub(self.rest.len()).saturating_sub(word.len());
+        self.rest = self.text.get(at..).unwrap_or_default();
         Expected(expected)
     }
 
     fn take_class(&mut self, class: Class) -> &'a [u8] {
-        let (word, _) = token::split(self.rest(), class);
-        self.at += word.len();
+        let word;
+        (word, self.rest) = token::split(self.rest, class);
         word
     }
 
-    fn take_while(&mut self, belongs: impl Fn(u8) -> bool) -> &'a [u8] {
-        let rest = self.rest();
-        let length = rest.iter().position(|octet| !belongs(*octet)).unwrap_or(rest.len());
-        self.at += length;
-        rest.get(..length).unwrap_or_default()
+    /// Goes on to the next octet of a class, or to the end.
+    fn take_until(&mut self, class: Class) -> &'a [u8] {
+        let length = self.rest.iter().position(|octet| token::is(*octet, class)).unwrap_or(self.rest.len());
+        let piece;
+        (piece, self.rest) = self.rest.split_at(length);
+        piece
     }
 
     fn word(&mut self, class: Class, expected: &'static str) -> Parsed<&'a [u8]> {
@@ -147,7 +154,7 @@ impl<'a> Cursor<'a> {
         self.expect(b'"', "a quote")?;
         let mut unescaped: Option<Vec<u8>> = None;
         loop {
-            let piece = self.take_while(|octet| !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0));
+            let piece = self.take_until(Class::ImapQuotedEnd);
             if self.eat(b'"') {
                 return Ok(match unescaped {
                     None => Cow::Borrowed(piece),
@@ -161,7 +168,7 @@ impl<'a> Cursor<'a> {
             let Some(escaped) = self.peek().filter(|octet| !matches!(octet, b'\r' | b'\n' | 0)) else {
                 return Err(Expected("a character after the backslash"));
             };
-            self.at += 1;
+            self.advance(1);
             let text = unescaped.get_or_insert_default();
             text.extend_from_slice(piece);
             text.push(escaped);
@@ -172,14 +179,14 @@ impl<'a> Cursor<'a> {
         let (size, _) = self.literal_head()?;
         self.eat(b'\r');
         self.expect(b'\n', "a line end after the literal's size")?;
-        let content = usize::try_from(size).ok().and_then(|size| self.rest().get(..size));
-        let Some(content) = content else { return Err(Expected("a literal of that size")) };
+        let content = usize::try_from(size).ok().and_then(|size| self.rest.split_at_checked(size));
+        let Some((content, rest)) = content else { return Err(Expected("a literal of that size")) };
         // RFC 9051 §4.3: no NUL but in a literal8.
         if let Some(nul) = memchr(0, content) {
-            self.at += nul;
+            self.advance(nul);
             return Err(Expected("no NUL in a literal"));
         }
-        self.at += content.len();
+        self.rest = rest;
         Ok(content)
     }
 
@@ -193,21 +200,21 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn number64(&mut self, expected: &'static str) -> Parsed<u64> {
-        let start = self.at;
+        let start = self.rest.len();
         let mut value: u64 = 0;
         while let Some(digit) = self.peek().filter(u8::is_ascii_digit) {
             let next = value.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit - b'0')));
             let Some(next) = next else { return Err(Expected("a smaller number")) };
             value = next;
-            self.at += 1;
+            self.advance(1);
         }
-        if self.at == start { Err(Expected(expected)) } else { Ok(value) }
+        if self.rest.len() == start { Err(Expected(expected)) } else { Ok(value) }
     }
 
     pub(super) fn number(&mut self, expected: &'static str) -> Parsed<u32> {
-        let start = self.at;
+        let start = self.rest;
         u32::try_from(self.number64(expected)?).map_err(|_| {
-            self.at = start;
+            self.rest = start;
             Expected("a smaller number")
         })
     }
@@ -234,10 +241,10 @@ impl<'a> Cursor<'a> {
         if self.eat(b'$') {
             return Ok(SequenceSet::SAVED);
         }
-        let Some((set, length)) = SequenceSet::parse_prefix(self.rest()) else {
+        let Some((set, length)) = SequenceSet::parse_prefix(self.rest) else {
             return Err(Expected("a sequence set"));
         };
-        self.at += length;
+        self.advance(length);
         Ok(set)
     }
 

@@ -125,7 +125,7 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
 
 fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
     const ITEM: &str = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED or SIZE";
-    let mut items: Vec<StatusItem> = Vec::new();
+    let mut items: Vec<StatusItem> = Vec::with_capacity(StatusItem::ALL.len());
     cursor.list(ITEM, |cursor| {
         let word = cursor.name();
         let item = match_keyword!(word,
