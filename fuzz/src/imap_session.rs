@@ -13,6 +13,7 @@ use postier_core::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
     SelectionId, Session, Setup, Status, Stored,
 };
+use postier_core::imap::thread::{ThreadMessage, Threader};
 use postier_core::limits::Limits;
 use postier_core::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
 use postier_core::send_queue::{SendQueue, Transmit};
@@ -319,6 +320,20 @@ impl World {
             Ask::Copy { ticket, uids, .. } => {
                 let pairs = self.some(&uids).iter().map(|uid| (uid, uid + 7)).collect();
                 Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs })))
+            }
+            Ask::Sort { ticket, within, .. } => {
+                let mut sorted: Vec<u32> = within.iter().filter(|_| self.draw(2) == 0).collect();
+                sorted.sort_by_key(|uid| uid % 5);
+                Answer::Sort(ticket.answer(self.or_refused(sorted)))
+            }
+            Ask::Thread { ticket, within, algorithm, .. } => {
+                let mut threader = Threader::new(algorithm);
+                for uid in within.iter() {
+                    let id = |uid: u32| format!("{uid}@x").into_bytes();
+                    let references = (0..self.draw(3)).map(|_| id(self.draw(9))).collect();
+                    threader.push(ThreadMessage { uid, id: Some(id(uid)), references, ..ThreadMessage::default() });
+                }
+                Answer::Thread(ticket.answer(self.or_refused(threader.finish())))
             }
             Ask::Search { ticket, within, .. } => {
                 let found = self.some(&within);

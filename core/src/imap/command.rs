@@ -23,6 +23,8 @@ use super::flag::FlagList;
 pub use super::parse::{ParseError, parse, tag_of};
 use super::search::Search;
 use super::sequence::SequenceSet;
+use super::sort::Sort;
+use super::thread::Algorithm;
 pub use crate::maildir::folder::SpecialUse;
 use crate::mime::date::Date;
 use alloc::borrow::Cow;
@@ -152,6 +154,10 @@ pub enum CommandBody<'a> {
     },
     /// SEARCH and UID SEARCH, RFC 9051 §6.4.4.
     Search(Search),
+    /// SORT and UID SORT, RFC 5256.
+    Sort(Sort),
+    /// THREAD and UID THREAD, RFC 5256.
+    Thread(Thread),
     /// FETCH and UID FETCH, RFC 9051 §6.4.5.
     Fetch(Fetch),
     /// STORE and UID STORE, RFC 9051 §6.4.6.
@@ -340,6 +346,15 @@ pub struct LiteralHead {
     pub sync: bool,
     /// Whether it may contain NUL (`~{n}`, literal8).
     pub binary: bool,
+}
+
+/// A THREAD command, RFC 5256.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// How the messages are put together.
+    pub algorithm: Algorithm,
+    /// Which messages; without return options.
+    pub search: Search,
 }
 
 /// A STORE command, RFC 9051 §6.4.6.

@@ -34,6 +34,7 @@ pub use super::body::Staged;
 use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
 use super::keyword_file;
+use super::known::Known;
 use super::list_file;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
@@ -123,13 +124,14 @@ pub async fn commit_append(
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
-    previous: Option<MailboxState>,
+    previous: impl Into<Known>,
     messages: Vec<Append>,
 ) -> Result<Appended, StoreError> {
+    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
     let result = match Place::open(&mut scope, &root, &folder).await {
         Ok(mut place) => {
-            let result = commit(&mut scope, &context, &mut place, previous.as_ref(), &messages).await;
+            let result = commit(&mut scope, &context, &mut place, &known, &messages).await;
             if result.is_err()
                 && let Ok(tmp) = place.tmp_dir(&mut scope).await
             {
@@ -150,10 +152,10 @@ async fn commit(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,
-    previous: Option<&MailboxState>,
+    known: &Known,
     messages: &[Append],
 ) -> Result<Appended, StoreError> {
-    let settled = begin_write(scope, context, place, previous).await?;
+    let settled = begin_write(scope, context, place, known, context.lock_wait).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let mut arrivals = Vec::with_capacity(messages.len());
     let tmp = place.tmp_dir(scope).await?;

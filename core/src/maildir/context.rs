@@ -58,19 +58,16 @@ pub struct StoreContext {
     sequence: AtomicU32,
     /// How long a writer waits for the lock of somebody else before it answers Busy.
     pub lock_wait: Duration,
-    /// How long a reader that could do without the lock waits for it, to give new messages their UIDs.
-    pub lock_wait_reader: Duration,
 }
 
 impl StoreContext {
-    /// With the usual waits: 15 s for writers, 1 s for readers.
+    /// With the usual wait of 15 s for writers. Readers never wait for a lock.
     pub fn new(facts: HostFacts) -> StoreContext {
         StoreContext {
             host: HostPart::new(&facts.host),
             facts,
             sequence: AtomicU32::new(0),
             lock_wait: Duration::from_secs(15),
-            lock_wait_reader: Duration::from_secs(1),
         }
     }
 

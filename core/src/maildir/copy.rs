@@ -35,6 +35,7 @@ use super::body::link_or_copy;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::keyword_file;
+use super::known::Known;
 use super::list_file;
 use super::listing::Listing;
 use super::mailbox::{Change, MailboxState, Message};
@@ -89,10 +90,11 @@ pub async fn copy(
     root: Root,
     source: CopySource,
     target: FolderName,
-    previous: Option<MailboxState>,
+    previous: impl Into<Known>,
 ) -> Result<Copied, StoreError> {
+    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
-    let result = copy_between(&mut scope, &context, &root, &source, &target, previous.as_ref()).await;
+    let result = copy_between(&mut scope, &context, &root, &source, &target, &known).await;
     scope.finish().await;
     result
 }
@@ -104,12 +106,12 @@ pub(super) async fn copy_between(
     root: &Root,
     source: &CopySource,
     target: &FolderName,
-    previous: Option<&MailboxState>,
+    known: &Known,
 ) -> Result<Copied, StoreError> {
     let disk = scope.disk.clone();
     let mut from = Place::open(scope, root, &source.folder).await?;
     let mut place = Place::open(scope, root, target).await?;
-    let result = copy_into(scope, context, &mut from, source, &mut place, previous).await;
+    let result = copy_into(scope, context, &mut from, source, &mut place, known).await;
     place.unlock(&disk, context).await;
     result
 }
@@ -120,9 +122,9 @@ async fn copy_into(
     from: &mut Place,
     source: &CopySource,
     place: &mut Place,
-    previous: Option<&MailboxState>,
+    known: &Known,
 ) -> Result<Copied, StoreError> {
-    let settled = begin_write(scope, context, place, previous).await?;
+    let settled = begin_write(scope, context, place, known, context.lock_wait).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let letters = translate(scope, place, source, &mut state, &mut changes).await?;
     let taken = taken_bases(&state, &source.messages);

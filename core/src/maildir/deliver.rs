@@ -11,6 +11,10 @@
 //! If anything fails, the copies that are visible already are removed again, and those in `tmp/` too. After a
 //! crash, what is left in `tmp/` is debris that a later look cleans away. No lock is needed to deliver.
 //!
+//! Deliveries that come together share nothing but the kernel: each syncs `new/` itself, for only a sync that begins
+//! after a rename counts for it. File systems do the sharing where they can (a journal commits once for all who
+//! wait); to queue for one another's syncs in the process as well makes mail wait longer and saves no CPU time.
+//!
 //! ```
 //! # use std::sync::Arc;
 //! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};

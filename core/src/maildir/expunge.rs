@@ -31,6 +31,7 @@ use super::append::sync_dirs;
 use super::context::{At, Root, StoreContext, StoreError};
 use super::flags::{LOOKS_MAX, existing, look_for_files};
 use super::folder::FolderName;
+use super::known::Known;
 use super::list_file;
 use super::mailbox::{Change, MailboxState, Message};
 use super::place::Place;
@@ -93,13 +94,14 @@ pub async fn expunge(
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
-    previous: MailboxState,
+    previous: impl Into<Known>,
     victims: Victims,
 ) -> Result<Expunged, StoreError> {
+    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
     let result = match Place::open(&mut scope, &root, &folder).await {
         Ok(mut place) => {
-            let result = remove(&mut scope, &context, &mut place, &previous, &victims).await;
+            let result = remove(&mut scope, &context, &mut place, &known, &victims).await;
             place.unlock(&disk, &context).await;
             result
         }
@@ -114,10 +116,10 @@ pub(super) async fn remove(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,
-    previous: &MailboxState,
+    known: &Known,
     victims: &Victims,
 ) -> Result<Expunged, StoreError> {
-    let settled = begin_write(scope, context, place, Some(previous)).await?;
+    let settled = begin_write(scope, context, place, known, context.lock_wait).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let uids = victims.of(&state);
     let mut elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;

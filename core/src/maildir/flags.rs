@@ -28,7 +28,7 @@
 //! let state = MailboxState::default(); // what the last operation returned
 //! let uids = SequenceSet::parse(b"1:3").unwrap().resolve(u32::MAX);
 //! let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: vec![] };
-//! let request = FlagRequest { uids, action: StoreAction::Add, flags };
+//! let request = FlagRequest { uids, action: StoreAction::Add, flags, patient: true };
 //! let mut task = Task::new(|disk| store_flags(disk, context, root, FolderName::inbox(), state, request));
 //! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
@@ -37,6 +37,7 @@
 use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
 use super::keyword_file;
+use super::known::Known;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
 use super::place::Place;
@@ -49,6 +50,7 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::StoreAction;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// How often files are looked for that are not where they were.
 pub(super) const LOOKS_MAX: usize = 3;
@@ -75,13 +77,14 @@ pub async fn store_flags(
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
-    previous: MailboxState,
+    previous: impl Into<Known>,
     request: FlagRequest,
 ) -> Result<Flagged, StoreError> {
+    let known = previous.into();
     let mut scope = Scope::new(disk.clone());
     let result = match Place::open(&mut scope, &root, &folder).await {
         Ok(mut place) => {
-            let result = store(&mut scope, &context, &mut place, &previous, &request).await;
+            let result = store(&mut scope, &context, &mut place, &known, &request).await;
             place.unlock(&disk, &context).await;
             result
         }
@@ -100,16 +103,19 @@ pub struct FlagRequest {
     pub action: StoreAction,
     /// Flags and keywords.
     pub flags: FlagList<'static>,
+    /// Wait for the lock if somebody else has it. `\Seen` that a FETCH sets is not waited for.
+    pub patient: bool,
 }
 
 async fn store(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,
-    previous: &MailboxState,
+    known: &Known,
     request: &FlagRequest,
 ) -> Result<Flagged, StoreError> {
-    let settled = begin_write(scope, context, place, Some(previous)).await?;
+    let wait = if request.patient { context.lock_wait } else { Duration::ZERO };
+    let settled = begin_write(scope, context, place, known, wait).await?;
     let (mut state, mut changes) = (settled.state, settled.changes);
     let keywords = match request.action {
         StoreAction::Replace | StoreAction::Add => {

@@ -32,6 +32,7 @@ use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind, wall_ns
 use super::copy::{CopySource, copy_between};
 use super::expunge::{Victims, remove};
 use super::folder::{FolderName, SpecialUse};
+use super::known::Known;
 use super::place::Place;
 use super::scope::Scope;
 use super::settle::{Absences, settle};
@@ -384,10 +385,10 @@ async fn move_inbox(
     let state = settled?.state;
     let messages = state.messages.iter().cloned().collect();
     let source = CopySource { folder: inbox, messages, keywords: state.keywords.clone() };
-    let copied = copy_between(scope, context, root, &source, to, None).await?;
+    let copied = copy_between(scope, context, root, &source, to, &Known::from(None)).await?;
     let mut moved = UidSet::new();
     copied.pairs.iter().for_each(|(uid, _)| moved.push(*uid));
-    let removed = remove(scope, context, &mut place, &state, &Victims::These(moved)).await;
+    let removed = remove(scope, context, &mut place, &Known::from(state), &Victims::These(moved)).await;
     place.unlock(&disk, context).await;
     removed.map(drop)
 }

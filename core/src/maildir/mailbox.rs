@@ -226,6 +226,9 @@ pub struct MailboxState {
     pub scanned_at_ns: i64,
     /// True if the directories cannot be written: SELECT answers READ-ONLY.
     pub read_only: bool,
+    /// Something waits for the lock, which somebody else has: messages without a UID, or some whose file was not
+    /// seen. A later look tells.
+    pub pending: bool,
 }
 
 /// One entry of a mailbox's change log.

@@ -14,6 +14,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::time::Duration;
 use std::format;
 
 /// Another program.
@@ -37,44 +38,44 @@ struct Inode {
 /// What an injected failure or crash is bound to: the operations in the order in which they are carried out,
 /// from 0.
 #[derive(Clone)]
-pub(super) struct MemDisk {
+pub(crate) struct MemDisk {
     inodes: Vec<Inode>,
     roots: BTreeMap<Vec<u8>, usize>,
     handles: BTreeMap<u64, usize>,
     next_handle: u64,
     micros: u64,
     /// Operations carried out, not counting closing and asking for facts.
-    pub(super) ops: usize,
+    pub(crate) ops: usize,
     /// This operation fails.
-    pub(super) fail_at: Option<(usize, Errno)>,
+    pub(crate) fail_at: Option<(usize, Errno)>,
     /// The power goes after this operation.
-    pub(super) crash_at: Option<usize>,
+    pub(crate) crash_at: Option<usize>,
     /// Another program does something before this operation.
-    pub(super) before: Option<(usize, Intruder)>,
+    pub(crate) before: Option<(usize, Intruder)>,
     /// Another program does something before every operation.
-    pub(super) always: Option<Intruder>,
+    pub(crate) always: Option<Intruder>,
     /// Processes that live.
-    pub(super) alive: Vec<u32>,
+    pub(crate) alive: Vec<u32>,
     /// Names of all operations, for tests that count them.
-    pub(super) log: Vec<String>,
+    pub(crate) log: Vec<String>,
     /// Octets read so far.
-    pub(super) octets_read: usize,
+    pub(crate) octets_read: usize,
     /// How many handles a task leaves open, for others to close; `None` if the test knows better.
-    pub(super) handed_out: Option<usize>,
+    pub(crate) handed_out: Option<usize>,
 }
 
-pub(super) fn context() -> StoreContext {
+pub(crate) fn context() -> StoreContext {
     let started = WallTime { secs: 1_699_999_000, micros: 0 };
     StoreContext::new(HostFacts { host: b"mx".to_vec(), pid: 7, started, booted: None, seed: 42 })
 }
 
-pub(super) fn root() -> Root {
+pub(crate) fn root() -> Root {
     Root::new(b"/m")
 }
 
 impl MemDisk {
     /// A disk without any root.
-    pub(super) fn empty() -> MemDisk {
+    pub(crate) fn empty() -> MemDisk {
         MemDisk {
             inodes: Vec::new(),
             roots: BTreeMap::new(),
@@ -94,7 +95,7 @@ impl MemDisk {
     }
 
     /// A disk with a Maildir at `/m`.
-    pub(super) fn with_maildir() -> MemDisk {
+    pub(crate) fn with_maildir() -> MemDisk {
         let mut disk = MemDisk::empty();
         disk.make_root(b"/m");
         for name in ["cur", "new", "tmp"] {
@@ -104,18 +105,18 @@ impl MemDisk {
         disk
     }
 
-    pub(super) fn make_root(&mut self, path: &[u8]) -> usize {
+    pub(crate) fn make_root(&mut self, path: &[u8]) -> usize {
         let inode = self.new_inode(Content::Directory(Entries::new()));
         self.roots.insert(path.to_vec(), inode);
         inode
     }
 
     /// Lets time pass, in microseconds.
-    pub(super) fn advance(&mut self, micros: u64) {
+    pub(crate) fn advance(&mut self, micros: u64) {
         self.micros += micros;
     }
 
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let wall = WallTime {
             secs: 1_700_000_000 + (self.micros / 1_000_000) as i64,
             micros: (self.micros % 1_000_000) as u32,
@@ -139,7 +140,7 @@ impl MemDisk {
     }
 
     /// Everything that was not synced is gone, and so are all handles.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         for inode in &mut self.inodes {
             inode.content = inode.durable.clone();
             inode.mtime_ns = inode.durable_mtime_ns;
@@ -151,7 +152,7 @@ impl MemDisk {
     }
 
     /// Makes everything as it is now durable.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for inode in &mut self.inodes {
             inode.durable = inode.content.clone();
             inode.durable_mtime_ns = inode.mtime_ns;
@@ -160,7 +161,7 @@ impl MemDisk {
     }
 
     /// Drives an operation to its end; `None` if the power went.
-    pub(super) fn run<T, F, Fut>(&mut self, inputs: Vec<TaskInput>, start: F) -> Option<T>
+    pub(crate) fn run<T, F, Fut>(&mut self, inputs: Vec<TaskInput>, start: F) -> Option<T>
     where
         F: FnOnce(Disk) -> Fut,
         Fut: Future<Output = T> + Send + 'static,
@@ -201,6 +202,7 @@ impl MemDisk {
                     resume = Resume::Start;
                 }
                 TaskStep::Wait(duration) => {
+                    self.log.push("Wait".into());
                     self.advance(duration.as_micros() as u64);
                     resume = Resume::Start;
                 }
@@ -213,26 +215,39 @@ impl MemDisk {
         }
     }
 
+    /// Drives a task of the office until it is over (`Ok`), or wants to wait for so long.
+    pub(crate) fn drive<T>(&mut self, task: &mut Task<T>) -> Result<T, Duration> {
+        let mut resume = Resume::Start;
+        loop {
+            match task.resume(resume) {
+                TaskStep::Op(op) => resume = Resume::Outcome(self.carry_out(op)),
+                TaskStep::NeedInput => panic!("nobody has an input for this task"),
+                TaskStep::Wait(duration) => return Err(duration),
+                TaskStep::Done(done) => return Ok(done),
+            }
+        }
+    }
+
     /// The names of the operations that count, in order.
-    pub(super) fn counted_log(&self) -> Vec<&str> {
-        let counts = |name: &&str| !["Close", "Clock", "ProcessAlive"].contains(name);
+    pub(crate) fn counted_log(&self) -> Vec<&str> {
+        let counts = |name: &&str| !["Close", "Clock", "ProcessAlive", "Wait"].contains(name);
         self.log.iter().map(String::as_str).filter(counts).collect()
     }
 
     /// Reads from a handle that a task left open.
-    pub(super) fn read_handle(&self, file: Handle, offset: u64, len: usize) -> Vec<u8> {
+    pub(crate) fn read_handle(&self, file: Handle, offset: u64, len: usize) -> Vec<u8> {
         let bytes = self.bytes(self.inode(file)).expect("a file");
         let start = bytes.len().min(offset as usize);
         bytes[start..bytes.len().min(start + len)].to_vec()
     }
 
     /// How many handles are open.
-    pub(super) fn open_handles(&self) -> usize {
+    pub(crate) fn open_handles(&self) -> usize {
         self.handles.len()
     }
 
     /// Closes a handle that a task left open.
-    pub(super) fn close_handle(&mut self, file: Handle) {
+    pub(crate) fn close_handle(&mut self, file: Handle) {
         self.handles.remove(&file.0).expect("closed twice");
     }
 
@@ -477,14 +492,14 @@ impl MemDisk {
     }
 
     /// Makes a directory, durably, as another program.
-    pub(super) fn put_dir(&mut self, path: &str) {
+    pub(crate) fn put_dir(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.add(parent, name.to_vec(), Content::Directory(Entries::new())).expect("a new directory");
         self.inodes[parent].durable = self.inodes[parent].content.clone();
     }
 
     /// Writes a file, durably, as another program.
-    pub(super) fn put_file(&mut self, path: &str, bytes: &[u8]) {
+    pub(crate) fn put_file(&mut self, path: &str, bytes: &[u8]) {
         let (parent, name) = self.parent(path);
         let _ = self.entries_mut(parent).map(|entries| entries.remove(name));
         let inode = self.add(parent, name.to_vec(), Content::File(bytes.to_vec())).expect("a new file");
@@ -493,7 +508,7 @@ impl MemDisk {
     }
 
     /// Renames, durably, as another program.
-    pub(super) fn move_file(&mut self, path: &str, to: &str) {
+    pub(crate) fn move_file(&mut self, path: &str, to: &str) {
         let ((from, name), (target, to_name)) = (self.parent(path), self.parent(to));
         self.move_entry(from, name, target, to_name.to_vec(), true).expect("the file exists");
         self.inodes[from].durable = self.inodes[from].content.clone();
@@ -501,7 +516,7 @@ impl MemDisk {
     }
 
     /// Gives a file a second name, durably.
-    pub(super) fn link_file(&mut self, path: &str, to: &str) {
+    pub(crate) fn link_file(&mut self, path: &str, to: &str) {
         let inode = self.resolve(path).expect("the file exists");
         let (target, to_name) = self.parent(to);
         self.entries_mut(target).expect("a directory").insert(to_name.to_vec(), inode);
@@ -509,13 +524,13 @@ impl MemDisk {
     }
 
     /// Appends to a file as another program that does not sync.
-    pub(super) fn append_unsynced(&mut self, path: &str, bytes: &[u8]) {
+    pub(crate) fn append_unsynced(&mut self, path: &str, bytes: &[u8]) {
         let inode = self.resolve(path).expect("the file exists");
         self.bytes_mut(inode).expect("a file").extend_from_slice(bytes);
     }
 
     /// Renames a new file over another as another program that does not sync the directory.
-    pub(super) fn replace_unsynced(&mut self, path: &str, bytes: &[u8]) {
+    pub(crate) fn replace_unsynced(&mut self, path: &str, bytes: &[u8]) {
         let (parent, name) = self.parent(path);
         let inode = self.new_inode(Content::File(bytes.to_vec()));
         self.inodes[inode].durable = self.inodes[inode].content.clone();
@@ -523,38 +538,38 @@ impl MemDisk {
     }
 
     /// Sets a modification time, durably.
-    pub(super) fn set_mtime(&mut self, path: &str, mtime_ns: i64) {
+    pub(crate) fn set_mtime(&mut self, path: &str, mtime_ns: i64) {
         let inode = self.resolve(path).expect("the file exists");
         self.inodes[inode].mtime_ns = mtime_ns;
         self.inodes[inode].durable_mtime_ns = mtime_ns;
     }
 
     /// Removes a file, durably, as another program.
-    pub(super) fn remove_file(&mut self, path: &str) {
+    pub(crate) fn remove_file(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.entries_mut(parent).expect("a directory").remove(name).expect("the file exists");
         self.inodes[parent].durable = self.inodes[parent].content.clone();
     }
 
     /// The names in a directory; none if it does not exist.
-    pub(super) fn names(&self, path: &str) -> Vec<String> {
+    pub(crate) fn names(&self, path: &str) -> Vec<String> {
         let entries = self.resolve(path).and_then(|dir| self.entries(dir));
         let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
         entries.map(|entries| entries.keys().map(text).collect()).unwrap_or_default()
     }
 
     /// The octets of a file.
-    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, path: &str) -> Option<Vec<u8>> {
         self.bytes(self.resolve(path).ok()?).ok().cloned()
     }
 
     /// The stat of a file or directory.
-    pub(super) fn stat(&self, path: &str) -> Option<Stat> {
+    pub(crate) fn stat(&self, path: &str) -> Option<Stat> {
         Some(self.stat_of(self.resolve(path).ok()?))
     }
 
     /// The octets of every file in a directory.
-    pub(super) fn contents(&self, path: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn contents(&self, path: &str) -> Vec<Vec<u8>> {
         self.names(path).iter().filter_map(|name| self.read(&format!("{path}/{name}"))).collect()
     }
 }

@@ -24,7 +24,7 @@
 //! | [`flags`], [`expunge`] | other flags; messages gone for good |
 //! | [`folders`], [`account`] | the tree of mailboxes; a new user's |
 //! | [`fetch`], [`search`] | reading messages |
-//! | [`mailbox`], [`context`] | what is known of a mailbox; what all operations share |
+//! | [`mailbox`], [`known`], [`context`] | what is known of a mailbox; what all operations share |
 //!
 //! Three rules hold for all of them. Nothing is told before it is durable. One operation at a time changes a
 //! mailbox in this process, and holds its uidlist lock against other programs. What other programs do without
@@ -53,12 +53,13 @@ pub mod folder;
 pub mod folders;
 mod keyword_file;
 pub mod keywords;
+pub mod known;
 mod list_file;
 mod listing;
 pub mod lock;
 pub mod mailbox;
 #[cfg(test)]
-mod memdisk;
+pub(crate) mod memdisk;
 mod merge;
 #[cfg(test)]
 mod model_tests;
@@ -68,8 +69,10 @@ mod reader;
 mod scope;
 pub mod search;
 mod settle;
+pub mod sort;
 pub mod subscriptions;
 pub mod sync;
+pub mod thread;
 pub mod uidlist;
 mod uidlist_lock;
 pub mod uidvalidity;

@@ -256,7 +256,7 @@ impl World {
         let flags = FlagList { system, keywords: keywords.into_iter().collect() };
         let action = if add { StoreAction::Add } else { StoreAction::Replace };
         let context = self.context.clone();
-        let request = FlagRequest { uids, action, flags };
+        let request = FlagRequest { uids, action, flags, patient: true };
         let done = self.disk.run(Vec::new(), move |disk| {
             store_flags(disk, context, root(), FolderName::inbox(), previous, request)
         });

@@ -13,7 +13,7 @@
 //! | BODY | the text of all text parts, decoded to Unicode, and the headers of messages inside |
 //! | TEXT | the same, and the headers of the message and its parts, as `Name: value` with encoded words decoded |
 //!
-//! Texts match as substrings, in any case, by Unicode's lower-case mapping of single characters. A text that
+//! Texts match as substrings by the collation i;unicode-casemap (RFC 5255 §4.3), so in any case. A text that
 //! goes over the end of a line or a part is not found, but one that goes over the folding of a header field is.
 //!
 //! A message whose file is gone does not match, nor does one that the system does not let us read. Any other error of
@@ -94,7 +94,12 @@ pub async fn search(
     found
 }
 
-async fn search_with(reader: &mut Reader, scope: &Scope, query: &SearchQuery) -> Result<UidSet, StoreError> {
+/// The same, for whoever reads on.
+pub(super) async fn search_with(
+    reader: &mut Reader,
+    scope: &Scope,
+    query: &SearchQuery,
+) -> Result<UidSet, StoreError> {
     let program = Program::new(query, scope);
     let needles = Needles::new(&program.texts);
     let mut facts = Facts::new(program.texts.len());

@@ -15,6 +15,7 @@
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind};
 use super::keywords::Keywords;
+use super::known::Known;
 use super::list_file::{self, LIST_BYTES_MAX, LIST_NAME};
 use super::listing::{DirStamps, Listing, YOUNG_NS, undouble};
 use super::mailbox::{Change, MailboxState, Message, Stamp};
@@ -142,7 +143,8 @@ fn proofs_max(merge: &Merge, absences: Absences) -> u32 {
 
 /// The common beginning of operations that write: takes the lock of `place`, and brings the state up to date
 /// with the control files. The directories are scanned only if those have changed, or nothing is known: a
-/// file that another program has moved is found out when it is not where it was.
+/// file that another program has moved is found out when it is not where it was. `wait` is how long to wait for
+/// the lock.
 ///
 /// # Errors
 /// Busy; ReadOnly or Access where nothing can be written.
@@ -150,17 +152,19 @@ pub(super) async fn begin_write(
     scope: &mut Scope,
     context: &StoreContext,
     place: &mut Place,
-    previous: Option<&MailboxState>,
+    known: &Known,
+    wait: Duration,
 ) -> Result<Settled, StoreError> {
     let disk = scope.disk.clone();
-    place.lock(&disk, context, context.lock_wait).await?;
-    if let Some(known) = previous
-        && list_stamp(&disk, place.mailbox).await? == known.uidlist_stamp
-        && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == known.keywords_stamp
+    place.lock(&disk, context, wait).await?;
+    let previous = known.take();
+    if let Some(state) = &previous
+        && list_stamp(&disk, place.mailbox).await? == state.uidlist_stamp
+        && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == state.keywords_stamp
     {
-        return Ok(Settled { state: known.clone(), changes: Vec::new() });
+        return Ok(Settled { state: state.clone(), changes: Vec::new() });
     }
-    settle(scope, context, place, previous, context.lock_wait, Absences::Proven).await
+    settle(scope, context, place, previous.as_ref(), wait, Absences::Proven).await
 }
 
 /// Stats everything, and reads and scans what is not as known; `None` if all is.
@@ -303,6 +307,7 @@ fn without_lock(merge: Merge, error: StoreError) -> Result<Settled, StoreError> 
     };
     let mut state = merge.state;
     state.read_only = read_only;
+    state.pending = true;
     forget_scan(&mut state);
     Ok(Settled { state, changes: merge.changes })
 }
@@ -377,7 +382,7 @@ fn take_stamps(state: &mut MailboxState, listing: &Listing) {
     }
     state.new_stamp = listing.stamps.new;
     state.scanned_at_ns = listing.scanned_at_ns;
-    state.read_only = false;
+    (state.read_only, state.pending) = (false, false);
 }
 
 /// The next UID of a mailbox, taken.

@@ -36,6 +36,7 @@ use crate::imap::sequence::UidSet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Files in `tmp/` untouched for this long are what somebody's crash left, in nanoseconds (36 hours).
 const TMP_AGE_NS: i64 = 36 * 3600 * 1_000_000_000;
@@ -101,7 +102,8 @@ async fn sync_place(
     if previous.is_none() && mode.move_new {
         purge_tmp(scope, place).await;
     }
-    let wait = context.lock_wait_reader;
+    // Whoever looks does without the lock when somebody else has it.
+    let wait = Duration::ZERO;
     let mut settled = settle(scope, context, place, previous, wait, Absences::Proven).await?;
     let waiting: UidSet = {
         let mut waiting = UidSet::new();
@@ -462,9 +464,12 @@ mod tests {
         disk.advance(10_000_000);
         let first = synced(&mut disk, None, SELECT);
         assert_eq!(shown(&first.state), ["3 1.a "]);
+        // Nobody waited, and it is known that something is left to do.
+        assert!(first.state.pending && !disk.log.iter().any(|step| step == "Wait"));
         disk.remove_file("/m/dovecot-uidlist.lock");
         let second = synced(&mut disk, Some(&first.state), SELECT);
         assert_eq!(second.changes, [Change::Appended(10)]);
+        assert!(!second.state.pending);
     }
 
     #[test]

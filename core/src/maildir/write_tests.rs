@@ -101,7 +101,7 @@ fn store(
     flags: FlagList<'static>,
 ) -> Run<Flagged> {
     let (context, state) = (Arc::new(context()), state.clone());
-    let request = FlagRequest { uids: uids(set), action, flags };
+    let request = FlagRequest { uids: uids(set), action, flags, patient: true };
     disk.run(Vec::new(), move |disk| store_flags(disk, context, root(), folder(), state, request))
 }
 

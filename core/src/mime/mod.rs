@@ -16,6 +16,8 @@
 //! | SEARCH | header values in UTF-8 | [`header::find`], [`encoded_word::decode`] |
 //! | SEARCH | text in UTF-8 | [`structure::Structure::text_parts`], [`text::decode_part`] |
 //! | SEARCH | SENTSINCE and its like | [`date::parse_rfc5322`], [`date::Date::day`] |
+//! | SORT, THREAD | what a subject is about, who answers whom | [`base_subject::BaseSubject`], [`message_id::message_ids`] |
+//! | SEARCH, SORT, THREAD | which texts are one, which comes first | [`casemap::fold`] |
 //! | anybody | address lists, parameters | [`address::parse`], [`param::parse`], [`param::decoded`] |
 //!
 //! ```
@@ -50,7 +52,9 @@
 //! ```
 
 pub mod address;
+pub mod base_subject;
 pub mod bodystructure;
+pub mod casemap;
 mod charset;
 pub mod content;
 pub mod date;
@@ -58,6 +62,7 @@ pub mod encoded_word;
 pub mod envelope;
 pub mod header;
 pub mod header_scanner;
+pub mod message_id;
 pub mod param;
 pub mod structure;
 pub mod structure_parser;

@@ -13,6 +13,8 @@
 mod answers;
 mod changes;
 mod folders;
+#[cfg(test)]
+mod lock_tests;
 mod mailboxes;
 mod reading;
 mod selections;
@@ -137,6 +139,8 @@ pub struct Office {
     mailboxes: BTreeMap<MailboxKey, Mailbox>,
     selections: BTreeMap<SelectionId, Selection>,
     watches: BTreeMap<WatchId, MailboxKey>,
+    /// The mailboxes of the tasks that work on one.
+    works: BTreeMap<JobId, MailboxKey>,
     waiting: BTreeMap<(Instant, JobId), StoreTask>,
     /// Accounts whose Maildir has been seen or made.
     prepared: BTreeSet<Vec<u8>>,
@@ -181,6 +185,7 @@ impl Office {
             mailboxes: BTreeMap::new(),
             selections: BTreeMap::new(),
             watches: BTreeMap::new(),
+            works: BTreeMap::new(),
             waiting: BTreeMap::new(),
             prepared: BTreeSet::new(),
         }
@@ -236,6 +241,7 @@ impl Office {
         match ended {
             Ended::Waits(task, duration) => {
                 self.waiting.insert((desk.now.instant.plus(duration), job), task);
+                self.handle_waiting(job, desk);
             }
             Ended::NeedsInput(task) => self.upload_hungry(job, task, desk),
             Ended::Done(done) => self.handle_done(job, done, desk),
@@ -264,7 +270,7 @@ impl Office {
             && entry.key().0 <= desk.now.instant
         {
             let ((_, job), task) = entry.remove_entry();
-            desk.out.push(OfficeAction::Run(job, task));
+            self.wake(job, task, desk);
         }
         self.look_after_mailboxes(desk);
     }

@@ -11,6 +11,7 @@ mod cursor;
 mod fetch;
 mod mailbox;
 mod search;
+mod sort;
 mod store;
 
 use super::command::{Command, CommandBody, MailboxName, Secret};
@@ -98,10 +99,12 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         },
         "SEARCH" => |cursor| search::search(cursor, false),
         "SELECT" => |cursor| Ok(CommandBody::Select { mailbox: cursor.mailbox_argument()? }),
+        "SORT" => |cursor| sort::sort(cursor, false),
         "STARTTLS" => |_| Ok(CommandBody::StartTls),
         "STATUS" => mailbox::status,
         "STORE" => |cursor| store::store(cursor, false),
         "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
+        "THREAD" => |cursor| sort::thread(cursor, false),
         "UID" => uid_command,
         "UNSELECT" => |_| Ok(CommandBody::Unselect),
         "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
@@ -110,7 +113,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
 
 /// The commands that may follow UID.
 fn uid_command<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
-    const VERB: &str = "COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE";
+    const VERB: &str = "COPY, EXPUNGE, FETCH, MOVE, SEARCH, SORT, STORE or THREAD";
     cursor.space()?;
     let verb = cursor.atom(VERB)?;
     match_keyword!(verb,
@@ -122,7 +125,9 @@ fn uid_command<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         "FETCH" => fetch::fetch(cursor, true),
         "MOVE" => move_(cursor, true),
         "SEARCH" => search::search(cursor, true),
+        "SORT" => sort::sort(cursor, true),
         "STORE" => store::store(cursor, true),
+        "THREAD" => sort::thread(cursor, true),
         _ => Err(cursor.back(verb, VERB)),
     )
 }

@@ -1,4 +1,4 @@
-//! SEARCH, RFC 9051 §6.4.4; text is converted from the client's charset here.
+//! SEARCH, RFC 9051 §6.4.4, and what SORT and THREAD have of it; text is converted from the client's charset here.
 
 use super::cursor::{Cursor, Expected, Parsed};
 use crate::imap::command::CommandBody;
@@ -15,20 +15,43 @@ const KEY: &str = "a search key";
 
 pub(super) fn search<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
-    let returns = if eat_word(cursor, b"RETURN ") { Some(return_options(cursor)?) } else { None };
-    let mut reader = KeyReader { charset: Some(UTF_8), keys: 0 };
-    let mut unknown_charset = None;
-    if eat_word(cursor, b"CHARSET ") {
-        let name = cursor.astring("a charset")?;
-        reader.charset = Encoding::for_label_no_replacement(&name);
-        if reader.charset.is_none() {
-            unknown_charset = Some(String::from_utf8_lossy(&name).into_owned());
-        }
-        cursor.space()?;
-    }
+    let returns = returns(cursor)?;
+    let search = match eat_word(cursor, b"CHARSET ") {
+        true => criteria_in_charset(cursor, uid, returns)?,
+        false => criteria(cursor, uid, returns, Some(UTF_8))?,
+    };
+    Ok(CommandBody::Search(search))
+}
+
+/// `RETURN (…) `, if it is there.
+pub(super) fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+    if eat_word(cursor, b"RETURN ") { return_options(cursor).map(Some) } else { Ok(None) }
+}
+
+/// The name of a charset and the keys, as SORT and THREAD have them and SEARCH after CHARSET.
+pub(super) fn criteria_in_charset(
+    cursor: &mut Cursor<'_>,
+    uid: bool,
+    returns: Option<SearchReturn>,
+) -> Parsed<Search> {
+    let name = cursor.astring("a charset")?;
+    let charset = Encoding::for_label_no_replacement(&name);
+    cursor.space()?;
+    let search = criteria(cursor, uid, returns, charset)?;
+    let unknown_charset = charset.is_none().then(|| String::from_utf8_lossy(&name).into_owned());
+    Ok(Search { unknown_charset, ..search })
+}
+
+fn criteria(
+    cursor: &mut Cursor<'_>,
+    uid: bool,
+    returns: Option<SearchReturn>,
+    charset: Option<&'static Encoding>,
+) -> Parsed<Search> {
+    let mut reader = KeyReader { charset, keys: 0 };
     let first = reader.key(cursor, 0)?;
     let key = reader.and_more(cursor, first, 0, Cursor::at_end)?;
-    Ok(CommandBody::Search(Search { uid, returns, unknown_charset, key }))
+    Ok(Search { uid, returns, unknown_charset: None, key })
 }
 
 fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {

@@ -66,7 +66,17 @@ impl Session {
             }
             Answer::Search(answered) => {
                 if let Some((verdict, Then::Search(searching))) = self.take_verdict(answered) {
-                    self.handle_found(searching, verdict, tx);
+                    self.handle_found(&searching, verdict, tx);
+                }
+            }
+            Answer::Sort(answered) => {
+                if let Some((verdict, Then::Sort(searching))) = self.take_verdict(answered) {
+                    self.handle_sorted(&searching, verdict, tx);
+                }
+            }
+            Answer::Thread(answered) => {
+                if let Some((verdict, Then::Thread(threading))) = self.take_verdict(answered) {
+                    self.handle_threads(&threading, verdict, tx);
                 }
             }
         }
@@ -154,7 +164,9 @@ impl Session {
             | Then::Store(_)
             | Then::Copy(_)
             | Then::Expunge
-            | Then::Search(_) => self.end_lost(tx),
+            | Then::Search(_)
+            | Then::Sort(_)
+            | Then::Thread(_) => self.end_lost(tx),
         }
     }
 

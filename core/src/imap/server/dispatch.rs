@@ -44,6 +44,8 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::Unselect
         | CommandBody::Expunge { .. }
         | CommandBody::Search(_)
+        | CommandBody::Sort(_)
+        | CommandBody::Thread(_)
         | CommandBody::Fetch(_)
         | CommandBody::Store(_)
         | CommandBody::Copy { .. }
@@ -133,6 +135,8 @@ impl Session {
             CommandBody::Unselect => self.start_unselect(tx),
             CommandBody::Expunge { uids } => self.start_expunge(uids.as_ref(), tx),
             CommandBody::Search(search) => self.start_search(search, tx),
+            CommandBody::Sort(sort) => self.start_sort(sort, tx),
+            CommandBody::Thread(thread) => self.start_thread(thread, tx),
             CommandBody::Fetch(fetch) => self.start_fetch(fetch, tx),
             CommandBody::Store(store) => self.start_store(store, tx),
             CommandBody::Copy { uid, set, mailbox } => self.start_copy(uid, &set, &mailbox, false, tx),

@@ -18,7 +18,7 @@
 //! | `dispatch`, `answers` | from a command, and from an answer, to its group |
 //! | `login`, `capability` | before the login; the one list of capabilities |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
-//! | `fetch`, `store`, `copy`, `search` | messages |
+//! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
 //! | `append` | a message comes in |
 //! | `list`, `status`, `folder` | the tree of mailboxes |
 //! | `reply` | what a refusal is on the wire |
@@ -62,6 +62,7 @@ mod reply;
 mod search;
 mod select;
 mod session;
+mod sort;
 mod status;
 mod store;
 #[cfg(test)]
@@ -80,6 +81,8 @@ use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
+use crate::imap::sort::SortCriterion;
+use crate::imap::thread::{Algorithm, Threads};
 use crate::imap::view::UidMap;
 use crate::limits::Limits;
 use crate::machine::TlsInfo;
@@ -239,6 +242,32 @@ pub enum Ask {
         within: UidSet,
         /// What. Sequence numbers are translated to UIDs before.
         query: Arc<SearchQuery>,
+    },
+    /// SORT.
+    Sort {
+        /// To answer with: UIDs that match, in the order asked for.
+        ticket: Ticket<Result<Vec<u32>, Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Only among these: the session's view.
+        within: UidSet,
+        /// What. Sequence numbers are translated to UIDs before.
+        query: Arc<SearchQuery>,
+        /// By what, the first before the others.
+        criteria: Vec<SortCriterion>,
+    },
+    /// THREAD.
+    Thread {
+        /// To answer with: the messages that match, in threads.
+        ticket: Ticket<Result<Threads, Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Only among these: the session's view.
+        within: UidSet,
+        /// What. Sequence numbers are translated to UIDs before.
+        query: Arc<SearchQuery>,
+        /// How.
+        algorithm: Algorithm,
     },
 }
 
@@ -492,6 +521,10 @@ pub enum Answer {
     Copy(Answered<Result<Copied, Refusal>>),
     /// To [`Ask::Search`].
     Search(Answered<Result<UidSet, Refusal>>),
+    /// To [`Ask::Sort`].
+    Sort(Answered<Result<Vec<u32>, Refusal>>),
+    /// To [`Ask::Thread`].
+    Thread(Answered<Result<Threads, Refusal>>),
 }
 
 /// What a session is told without asking.

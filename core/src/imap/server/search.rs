@@ -5,26 +5,45 @@
 //! become sequence numbers after it. What SAVE keeps for `$` are UIDs.
 
 use super::session::{Session, Then};
-use super::{Ask, Refusal, SearchQuery};
+use super::{Ask, Refusal, SearchQuery, SelectionId};
 use crate::imap::response::{Status, write_number, write_string};
-use crate::imap::search::{Search, SearchReturn};
+use crate::imap::search::{PartialRange, Search, SearchReturn};
 use crate::imap::sequence::UidSet;
 use crate::send_queue::SendQueue;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// SEARCH while its answer is on its way.
+/// SEARCH or SORT while its answer is on its way.
 #[derive(Debug)]
 pub(super) struct Searching {
-    uid: bool,
-    returns: Option<SearchReturn>,
+    pub(super) uid: bool,
+    pub(super) returns: Option<SearchReturn>,
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// In the order of the mailbox.
+    Ascending(UidSet),
+    /// In the order asked for.
+    Sorted(Vec<u32>),
 }
 
 impl Session {
     pub(super) fn start_search(&mut self, search: Search, tx: &mut SendQueue) {
+        let searching = Searching { uid: search.uid, returns: search.returns };
+        let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
+        self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
+    }
+
+    /// What the office is to be asked: where, among which messages, and what; or the end of the command.
+    pub(super) fn prepare_search(
+        &mut self,
+        search: Search,
+        tx: &mut SendQueue,
+    ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
         let Search { uid, returns, unknown_charset, mut key } = search;
         self.command.hides_expunges = !uid;
-        let Some(mailbox) = self.mailbox.as_mut() else { return };
+        let mailbox = self.mailbox.as_mut()?;
         let last = mailbox.view.last().unwrap_or(0);
         key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last));
         let saved = match returns.is_some_and(|returns| returns.save) {
@@ -32,51 +51,124 @@ impl Session {
             true => core::mem::take(&mut mailbox.saved),
             false => mailbox.saved.clone(),
         };
-        if unknown_charset.is_some() {
-            return self.end_refused(&Refusal::BadCharset, tx);
-        }
-        let (selection, within) = (mailbox.id, mailbox.all_uids());
         let query = Arc::new(SearchQuery { key, recent: mailbox.recent.clone(), saved });
-        let searching = Searching { uid, returns };
-        self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
+        let (selection, within) = (mailbox.id, mailbox.all_uids());
+        if unknown_charset.is_some() {
+            self.end_refused(&Refusal::BadCharset, tx);
+            return None;
+        }
+        Some((selection, within, query))
     }
 
     pub(super) fn handle_found(
         &mut self,
-        searching: Searching,
+        searching: &Searching,
         answer: Result<UidSet, Refusal>,
         tx: &mut SendQueue,
     ) {
-        let found = match answer {
-            Ok(found) => found,
-            Err(refusal) => return self.end_refused(&refusal, tx),
-        };
+        match answer {
+            Ok(found) => {
+                let Some(mailbox) = self.mailbox.as_ref() else { return };
+                let found = mailbox.known_uids(&found);
+                self.tell_found(searching, Found::Ascending(found), "SEARCH", tx);
+                self.end(Status::Ok, None, "Search completed", tx);
+            }
+            Err(refusal) => self.end_refused(&refusal, tx),
+        }
+    }
+
+    /// Saves what is to be saved of the UIDs found, and tells what is to be told: in a line of that name, or in ESEARCH.
+    pub(super) fn tell_found(&mut self, searching: &Searching, found: Found, word: &str, tx: &mut SendQueue) {
+        let Searching { uid, returns } = *searching;
         let Some(mailbox) = self.mailbox.as_mut() else { return };
-        let found = mailbox.known_uids(&found);
-        if let Some(returns) = searching.returns.filter(|returns| returns.save) {
+        if let Some(returns) = returns.filter(|returns| returns.save) {
             mailbox.saved = saved_of(&returns, &found);
         }
-        let found = match searching.uid {
-            true => found,
-            false => found.iter().filter_map(|uid| mailbox.view.sequence_of(uid)).collect(),
+        let number = |uid: &u32| mailbox.view.sequence_of(*uid);
+        let found = match found {
+            found if uid => found,
+            Found::Ascending(uids) => Found::Ascending(uids.iter().filter_map(|uid| number(&uid)).collect()),
+            Found::Sorted(uids) => Found::Sorted(uids.iter().filter_map(number).collect()),
         };
-        tx.write_with(|out| match searching.returns {
-            None => write_search(out, &found),
+        tx.write_with(|out| match returns {
+            None => write_plain(out, word, &found),
             Some(returns) if returns.is_only_save() => {}
-            Some(returns) => write_esearch(out, &self.command.tag, searching.uid, returns, &found),
+            Some(returns) => write_esearch(out, &self.command.tag, uid, returns, &found),
         });
-        self.end(Status::Ok, None, "Search completed", tx);
+    }
+}
+
+impl Found {
+    fn count(&self) -> u64 {
+        match self {
+            Found::Ascending(set) => set.count(),
+            Found::Sorted(list) => list.len() as u64,
+        }
+    }
+
+    fn first(&self) -> Option<u32> {
+        match self {
+            Found::Ascending(set) => set.first(),
+            Found::Sorted(list) => list.first().copied(),
+        }
+    }
+
+    fn last(&self) -> Option<u32> {
+        match self {
+            Found::Ascending(set) => set.last(),
+            Found::Sorted(list) => list.last().copied(),
+        }
+    }
+
+    fn part(&self, range: PartialRange) -> Found {
+        let places = range.places(self.count());
+        match self {
+            Found::Ascending(set) => Found::Ascending(set.slice(places)),
+            Found::Sorted(list) => {
+                let list = list.get(places.start as usize..places.end as usize);
+                Found::Sorted(list.unwrap_or_default().to_vec())
+            }
+        }
+    }
+
+    fn to_set(&self) -> UidSet {
+        match self {
+            Found::Ascending(set) => set.clone(),
+            Found::Sorted(list) => {
+                let mut list = list.clone();
+                list.sort_unstable();
+                list.into_iter().collect()
+            }
+        }
+    }
+
+    /// As a set that keeps the order; nothing if it is empty. RFC 5267 §3.2: a range only goes upwards.
+    fn write(&self, out: &mut Vec<u8>) {
+        let list = match self {
+            Found::Ascending(set) => return set.write(out),
+            Found::Sorted(list) => list,
+        };
+        for (index, run) in list.chunk_by(|a, b| a.checked_add(1) == Some(*b)).enumerate() {
+            out.extend_from_slice(if index > 0 { b"," } else { b"" });
+            if let [first, .., last] = run {
+                write_number(out, u64::from(*first));
+                out.push(b':');
+                write_number(out, u64::from(*last));
+            } else if let [only] = run {
+                write_number(out, u64::from(*only));
+            }
+        }
     }
 }
 
 /// What `$` is after the search: all that was found, or, if only some of it was asked for, that (RFC 9051 §6.4.4.4,
 /// RFC 9394 §3.2).
-fn saved_of(returns: &SearchReturn, found: &UidSet) -> UidSet {
+fn saved_of(returns: &SearchReturn, found: &Found) -> UidSet {
     let SearchReturn { min, max, all, count, save: _, partial } = *returns;
     if all || count || !(min || max || partial.is_some()) {
-        return found.clone();
+        return found.to_set();
     }
-    let mut saved = partial.map_or(UidSet::new(), |range| found.slice(range.places(found.count())));
+    let mut saved = partial.map_or(UidSet::new(), |range| found.part(range).to_set());
     for end in [found.first().filter(|_| min), found.last().filter(|_| max)].into_iter().flatten() {
         saved.insert(end);
     }
@@ -84,17 +176,22 @@ fn saved_of(returns: &SearchReturn, found: &UidSet) -> UidSet {
 }
 
 /// RFC 3501 §7.2.5: the line comes even when nothing was found.
-fn write_search(out: &mut Vec<u8>, found: &UidSet) {
-    out.extend_from_slice(b"* SEARCH");
-    for number in found.iter() {
+fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found) {
+    out.extend_from_slice(b"* ");
+    out.extend_from_slice(word.as_bytes());
+    let mut write = |number: u32| {
         out.push(b' ');
         write_number(out, u64::from(number));
+    };
+    match found {
+        Found::Ascending(set) => set.iter().for_each(write),
+        Found::Sorted(list) => list.iter().for_each(|number| write(*number)),
     }
     out.extend_from_slice(b"\r\n");
 }
 
 /// RFC 9051 §7.3.4 (ESEARCH). The tag is a quoted string always: Outlook does not read an atom.
-fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn, found: &UidSet) {
+fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn, found: &Found) {
     out.extend_from_slice(b"* ESEARCH (TAG ");
     write_string(out, tag);
     out.extend_from_slice(if uid { b") UID" } else { b")" });
@@ -112,7 +209,7 @@ fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn
     if returns.count {
         number(b" COUNT ", found.count());
     }
-    if returns.all && !found.is_empty() {
+    if returns.all && found.count() > 0 {
         out.extend_from_slice(b" ALL ");
         found.write(out);
     }
@@ -120,10 +217,10 @@ fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn
         out.extend_from_slice(b" PARTIAL (");
         range.write(out);
         out.push(b' ');
-        let part = found.slice(range.places(found.count()));
-        match part.is_empty() {
-            true => out.extend_from_slice(b"NIL"),
-            false => part.write(out),
+        let part = found.part(range);
+        match part.count() {
+            0 => out.extend_from_slice(b"NIL"),
+            _ => part.write(out),
         }
         out.push(b')');
     }

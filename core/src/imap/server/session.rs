@@ -24,6 +24,7 @@ use super::list::{ListStatus, Listing};
 use super::reply::of_refusal;
 use super::search::Searching;
 use super::select::{Mailbox, Selecting};
+use super::sort::Threading;
 use super::status::StatusOf;
 use super::store::Storing;
 use super::{Answer, Ask, Notice, Refusal, Setup, append, idle, login};
@@ -111,6 +112,8 @@ pub(super) enum Then {
     Expunge,
     Close,
     Search(Searching),
+    Sort(Searching),
+    Thread(Threading),
 }
 
 impl Then {
@@ -131,7 +134,9 @@ impl Then {
             | Then::Copy(_)
             | Then::Expunge
             | Then::Close
-            | Then::Search(_) => true,
+            | Then::Search(_)
+            | Then::Sort(_)
+            | Then::Thread(_) => true,
         }
     }
 }

@@ -117,6 +117,18 @@ impl<'m> Source<'m> {
         Ok(!self.memo.is_empty())
     }
 
+    /// When the message arrived, as far as it is known.
+    pub(in crate::maildir) fn internal_date(&self) -> Option<i64> {
+        self.message.internal_date.or(self.internal_date)
+    }
+
+    /// Reads the header of the message.
+    pub(in crate::maildir) async fn read_header(&mut self, reader: &mut Reader) -> Result<&[u8], Failure> {
+        self.load_head(reader, reader.sizes.head).await?;
+        self.load_header(reader).await?;
+        Ok(self.header())
+    }
+
     /// Reads the first `max` octets, which tells the facts too.
     pub(in crate::maildir) async fn load_head(
         &mut self,

@@ -1,6 +1,7 @@
 //! Looking for texts, in any case, in headers and in what passes by.
 
 use super::program::Facts;
+use crate::mime::casemap::fold;
 use crate::mime::date::parse_rfc5322;
 use crate::mime::encoded_word;
 use crate::mime::header::{fields, unfold};
@@ -98,7 +99,7 @@ impl<'t> Needles<'t> {
         for field in fields(header) {
             folded.clear();
             if !field.name.is_empty() {
-                folded.extend(field.name.iter().map(u8::to_ascii_lowercase));
+                folded.extend(field.name.iter().map(u8::to_ascii_uppercase));
                 folded.extend_from_slice(b": ");
             }
             fold(&encoded_word::decode(field.value), &mut folded);
@@ -153,26 +154,4 @@ impl Window<'_> {
 pub(super) fn sent_day(header: &[u8]) -> Option<i64> {
     let last = fields(header).filter(|field| field.is(b"date")).last()?;
     Some(parse_rfc5322(&unfold(last.value))?.day())
-}
-
-/// Appends a text in lower case, each character by itself.
-fn fold(text: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    if text.is_ascii() {
-        out.extend_from_slice(text.as_bytes());
-        out.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
-        return;
-    }
-    out.reserve(text.len());
-    for character in text.chars() {
-        if character.is_ascii() {
-            out.push(character.to_ascii_lowercase() as u8);
-            continue;
-        }
-        for lower in character.to_lowercase() {
-            // The sigma at the end of a word is a sigma.
-            let lower = if lower == 'ς' { 'σ' } else { lower };
-            out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
 }

@@ -321,7 +321,9 @@ impl Client for imap::server::Session {
             | Ask::Store { .. }
             | Ask::Copy { .. }
             | Ask::Expunge { .. }
-            | Ask::Search { .. } => {}
+            | Ask::Search { .. }
+            | Ask::Sort { .. }
+            | Ask::Thread { .. } => {}
         }
         // Without a login there is no account to ask about; the session does not ask then, and its answer
         // timer covers a session that does.

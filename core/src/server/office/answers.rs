@@ -16,6 +16,7 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::mailbox::MailboxState;
+use crate::maildir::{search, sort, thread};
 use crate::site::Account;
 
 impl Office {
@@ -84,7 +85,18 @@ impl Office {
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
             },
             Ask::Search { ticket, selection, within, query } => {
-                self.search(caller, ticket, selection, within, query, desk);
+                let search = |disk, root, folder, scope| search::search(disk, root, folder, scope, query);
+                self.search(caller, ticket, selection, within, Answer::Search, search, desk);
+            }
+            Ask::Sort { ticket, selection, within, query, criteria } => {
+                let sort = |disk, root, folder, scope| sort::sort(disk, root, folder, scope, query, criteria);
+                self.search(caller, ticket, selection, within, Answer::Sort, sort, desk);
+            }
+            Ask::Thread { ticket, selection, within, query, algorithm } => {
+                let thread = move |disk, root, folder, scope| {
+                    thread::thread(disk, root, folder, scope, query, algorithm)
+                };
+                self.search(caller, ticket, selection, within, Answer::Thread, thread, desk);
             }
         }
     }
@@ -113,7 +125,7 @@ impl Office {
             }
             Outcome::Delivered(result) => self.finish_delivery(job, result, desk),
             Outcome::Staged(result) => self.finish_staging(job, result, desk),
-            Outcome::Worked(key, worked) => self.handle_worked(key, worked, desk),
+            Outcome::Worked(key, worked) => self.handle_worked(job, key, worked, desk),
             Outcome::Fetched { caller, ticket, selection, mailbox, result } => {
                 self.finish_fetch(caller, ticket, selection, &mailbox, result, desk);
             }
@@ -158,14 +170,7 @@ impl Office {
                 }
             }
             Worked::Stored { caller, selection, uids, then, result } => {
-                let origin = Origin { session: selection, uids: &uids };
-                match self.adopt(key, result, Some(origin), desk) {
-                    Ok(missing) => {
-                        let changed = uids.difference(&missing);
-                        self.after_store(key, caller, selection, (&uids, &changed), then, desk);
-                    }
-                    Err(refused) => refuse_store(caller, then, refused, desk),
-                }
+                self.finish_store(key, caller, selection, uids, then, result, desk);
             }
             Worked::Expunged { caller, ticket, result } => {
                 let answer = self.adopt(key, result, None, desk);
@@ -199,6 +204,44 @@ impl Office {
                     self.forget_mailboxes(moved, desk);
                 }
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn finish_store(
+        &mut self,
+        key: &MailboxKey,
+        caller: Caller,
+        selection: SelectionId,
+        uids: UidSet,
+        then: AfterStore,
+        result: Next<UidSet>,
+        desk: &mut Desk<'_>,
+    ) {
+        match (then, result) {
+            // A message can be read although it cannot be marked as read.
+            (AfterStore::Fetch { ticket, uids: all, request }, Err(error)) => {
+                if error.kind == StoreErrorKind::Busy {
+                    self.mark_seen_later(caller, selection, uids, desk);
+                } else {
+                    trouble(&place(key), &error, desk);
+                }
+                self.fetch_page(caller, ticket, selection, &all, request, &UidSet::default(), desk);
+            }
+            (AfterStore::Nothing, result) => {
+                // No answer tells the flags, so the session hears of them like everybody.
+                let _ = self.adopt(key, result, None, desk);
+            }
+            (then, result) => {
+                let origin = Origin { session: selection, uids: &uids };
+                match self.adopt(key, result, Some(origin), desk) {
+                    Ok(missing) => {
+                        let changed = uids.difference(&missing);
+                        self.after_store(key, caller, selection, (&uids, &changed), then, desk);
+                    }
+                    Err(refused) => refuse_store(caller, then, refused, desk),
+                }
             }
         }
     }
@@ -286,6 +329,7 @@ impl Office {
             AfterStore::Fetch { ticket, uids: all, request } => {
                 self.fetch_page(caller, ticket, selection, &all, request, changed, desk);
             }
+            AfterStore::Nothing => {}
         }
     }
 
@@ -319,6 +363,7 @@ fn refuse_store(caller: Caller, then: AfterStore, refused: Refusal, desk: &mut D
     let answer = match then {
         AfterStore::Answer(ticket) => Answer::Store(ticket.answer(Err(refused))),
         AfterStore::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(Err(refused))),
+        AfterStore::Nothing => return,
     };
     desk.imap(caller, answer);
 }
@@ -342,7 +387,13 @@ fn refuse_sync(office: &mut Office, after: AfterSync, refused: Refusal, desk: &m
 }
 
 /// Work that waited for a mailbox which cannot be opened.
-fn refuse_work(office: &mut Office, key: &MailboxKey, work: Work, refused: &Refusal, desk: &mut Desk<'_>) {
+pub(super) fn refuse_work(
+    office: &mut Office,
+    key: &MailboxKey,
+    work: Work,
+    refused: &Refusal,
+    desk: &mut Desk<'_>,
+) {
     match work {
         Work::Sync { then, .. } => {
             for after in then {

@@ -3,26 +3,37 @@
 //! A mailbox is opened by the first work on it and forgotten some time after the last. Its queue runs one task
 //! at a time: a task gets a copy of the state and brings back the next one. Work of the same kind that waits
 //! together runs together: appends share one commit, everybody who wants a look at the directory gets the same.
+//!
+//! A task that changes the mailbox may have to wait for the lock that another program has. Who only wants to look
+//! does not wait for that: as long as the task has not begun, looks run beside it, and it begins with what they
+//! have found ([`Known`]).
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::answers::refuse_work;
 use super::changes::{ChangeLog, Origin};
-use super::work::{Work, Worked};
-use super::{Desk, Office, OfficeAction, WatchId};
+use super::work::{AfterStore, Work, Worked};
+use super::{Desk, JobId, Office, OfficeAction, StoreTask, WatchId};
 use crate::imap::sequence::UidSet;
-use crate::imap::server::SelectionId;
+use crate::imap::server::{Refusal, SelectionId};
 use crate::imap::view::UidMap;
 use crate::machine::Instant;
 use crate::maildir::context::Root;
 use crate::maildir::folder::FolderName;
+use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState};
 
 /// A selected mailbox that cannot be watched is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Between two looks that a watch asks for: a busy mailbox is not looked at for each of its files.
 const LOOK_GAP: Duration = Duration::from_millis(200);
+/// A look that found the lock with another program is repeated after this time, then after twice as long each
+/// time.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// But after this long at most.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(4);
 /// A mailbox nobody has selected stays in memory this long.
 const KEEP_UNUSED: Duration = Duration::from_secs(120);
 
@@ -51,26 +62,48 @@ pub(super) struct Mailbox {
     pub(super) state: Option<MailboxState>,
     /// The UIDs of its messages, for sessions that select it: they share the chunks.
     pub(super) view: UidMap,
-    queue: VecDeque<Work>,
-    busy: bool,
+    queue: VecDeque<Queued>,
+    running: Option<Running>,
+    /// A look that runs beside a task which waits for the lock.
+    aside: Option<JobId>,
     pub(super) log: ChangeLog,
     pub(super) selected: BTreeSet<SelectionId>,
     watch: Watch,
     used: Instant,
     /// The last look on nobody's behalf.
     looked: Instant,
+    /// The next one, if one is due.
+    look_due: Option<Instant>,
+    /// How long the last look was put off because the lock was not free.
+    look_pause: Duration,
     /// Messages from this UID on have not been `\Recent` in any session of this process.
     recent_from: u32,
     /// Of those, the ones that were found in `new/`.
     pub(super) recent: UidSet,
 }
 
+#[derive(Debug)]
+struct Queued {
+    work: Work,
+    since: Instant,
+}
+
+/// The task that works on a mailbox.
+#[derive(Debug)]
+struct Running {
+    job: JobId,
+    known: Known,
+    /// It is back, because it waits for the lock and has not begun.
+    waits: bool,
+    /// Its time has come while a look runs beside it: it goes on after that.
+    held: Option<StoreTask>,
+}
+
 #[derive(Debug, Default)]
 enum Watch {
     #[default]
     No,
-    /// With the instant of a look that has been put off.
-    Watched(WatchId, Option<Instant>),
+    Watched(WatchId),
     /// Next look at this instant.
     Polled(Instant),
 }
@@ -78,16 +111,17 @@ enum Watch {
 impl Mailbox {
     /// When it wants to be looked after.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        match self.watch {
+        let watch = match self.watch {
             Watch::Polled(instant) => Some(instant),
-            Watch::Watched(_, look) => look,
+            Watch::Watched(_) => None,
             Watch::No => self.is_idle().then(|| self.used.plus(KEEP_UNUSED)),
-        }
+        };
+        watch.into_iter().chain(self.look_due).min()
     }
 
     /// Nothing runs and nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        !self.busy && self.queue.is_empty()
+        self.running.is_none() && self.queue.is_empty()
     }
 
     /// The messages that are `\Recent` for the next session that hears of them.
@@ -132,22 +166,77 @@ impl Mailbox {
 
     /// Its directory is gone, or holds other messages under other UIDs than before.
     fn forget(&mut self) {
-        self.state = self.state.take().filter(|_| self.busy);
+        self.state = self.state.take().filter(|_| self.running.is_some());
         self.view = UidMap::default();
         self.log.extend(&[Change::Reset], None);
         (self.recent_from, self.recent) = (0, UidSet::default());
     }
 
-    /// Takes the next work, together with what can be done in the same task.
-    fn next_work(&mut self) -> Option<Work> {
-        let mut work = self.queue.pop_front()?;
-        while let Some(next) = self.queue.front()
-            && work.can_take(next)
-            && let Some(next) = self.queue.pop_front()
+    /// Whether a task waits for the lock that another program has.
+    pub(super) fn waits_for_lock(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.waits)
+    }
+
+    /// Takes the next work, together with what can be done in the same task. Beside a task that waits for the
+    /// lock that is a look.
+    fn next_work(&mut self) -> Option<Queued> {
+        let at = match &self.running {
+            None => 0,
+            Some(running) if running.waits && self.aside.is_none() => {
+                self.queue.iter().position(|queued| matches!(queued.work, Work::Sync { .. }))?
+            }
+            Some(_) => return None,
+        };
+        let mut next = self.queue.remove(at)?;
+        while let Some(more) = self.queue.get(at)
+            && next.work.can_take(&more.work)
+            && let Some(more) = self.queue.remove(at)
         {
-            work.take(next);
+            next.work.take(more.work);
         }
-        Some(work)
+        Some(next)
+    }
+
+    /// Takes out what has waited for longer than anybody waits for a lock.
+    fn take_overdue(&mut self, now: Instant, wait: Duration) -> Vec<Work> {
+        let overdue =
+            |queued: &mut Queued| queued.since.plus(wait) <= now && !matches!(queued.work, Work::Sync { .. });
+        let mut taken = Vec::new();
+        let mut at = 0;
+        while let Some(queued) = self.queue.get_mut(at) {
+            match overdue(queued) {
+                true => taken.extend(self.queue.remove(at).map(|queued| queued.work)),
+                false => at += 1,
+            }
+        }
+        taken
+    }
+
+    /// Adds these messages to a change of flags that waits and that nobody waits for; false if there is none.
+    pub(super) fn add_to_marks(&mut self, uids: &UidSet) -> bool {
+        let marks = self.queue.iter_mut().find_map(|queued| match &mut queued.work {
+            Work::Store(work) if matches!(work.then, AfterStore::Nothing) => Some(&mut work.uids),
+            _ => None,
+        });
+        let found = marks.is_some();
+        marks.into_iter().for_each(|marked| *marked = marked.union(uids));
+        found
+    }
+
+    /// When to look again, if somebody has it selected and the last look could not do all.
+    fn plan_look(&mut self, now: Instant) {
+        let pending = self.state.as_ref().is_some_and(|state| state.pending);
+        if !pending || self.selected.is_empty() {
+            self.look_pause = Duration::ZERO;
+            return;
+        }
+        self.look_pause = (self.look_pause * 2).clamp(LOOK_AGAIN, LOOK_AGAIN_MAX);
+        self.look_by(now.plus(self.look_pause));
+    }
+
+    /// A look is due at this instant at the latest.
+    fn look_by(&mut self, instant: Instant) {
+        self.look_due = Some(self.look_due.map_or(instant, |due| due.min(instant)));
     }
 }
 
@@ -156,33 +245,91 @@ impl Office {
     pub(super) fn enqueue(&mut self, key: MailboxKey, work: Work, desk: &mut Desk<'_>) {
         let mailbox = self.mailboxes.entry(key.clone()).or_default();
         mailbox.used = desk.now.instant;
-        mailbox.queue.push_back(work);
+        mailbox.queue.push_back(Queued { work, since: desk.now.instant });
         self.start_next(key, desk);
     }
 
     /// Starts the next work if none runs.
     fn start_next(&mut self, key: MailboxKey, desk: &mut Desk<'_>) {
+        let job = self.job();
         let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
-        if mailbox.busy {
-            return;
-        }
-        let Some(mut work) = mailbox.next_work() else { return };
+        let Some(next) = mailbox.next_work() else { return };
+        let mut work = next.work;
         if mailbox.state.is_none() && work.needs_state() {
-            mailbox.queue.push_front(work);
+            mailbox.queue.push_front(Queued { work, ..next });
             work = Work::Sync { move_new: false, then: Vec::new() };
         }
-        mailbox.busy = true;
-        let task = work.into_task(self.context.clone(), key, mailbox.state.clone());
-        self.run(task, desk);
+        let known = Known::from(mailbox.state.clone());
+        match &mailbox.running {
+            Some(_) => mailbox.aside = Some(job),
+            None => {
+                let running = Running { job, known: known.clone(), waits: false, held: None };
+                mailbox.running = Some(running);
+                self.works.insert(job, key.clone());
+            }
+        }
+        desk.out.push(OfficeAction::Run(job, work.into_task(self.context.clone(), key, known)));
     }
 
     /// A task is done: adopt what it did, answer, go on.
-    pub(super) fn handle_worked(&mut self, key: MailboxKey, worked: Worked, desk: &mut Desk<'_>) {
+    pub(super) fn handle_worked(&mut self, job: JobId, key: MailboxKey, worked: Worked, desk: &mut Desk<'_>) {
         let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
-        mailbox.busy = false;
         mailbox.used = desk.now.instant;
+        if mailbox.aside.take_if(|aside| *aside == job).is_none() {
+            self.works.remove(&job);
+            mailbox.running = None;
+        }
+        let was_locked = worked.is_busy();
         self.finish_work(&key, worked, desk);
+        if was_locked {
+            self.refuse_overdue(&key, desk);
+        }
+        let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
+        mailbox.plan_look(desk.now.instant);
+        if let (Some(running), Some(state)) = (&mailbox.running, &mailbox.state) {
+            running.known.renew(state.clone());
+        }
+        if mailbox.aside.is_none()
+            && let Some(running) = &mut mailbox.running
+            && let Some(task) = running.held.take()
+        {
+            running.waits = false;
+            desk.out.push(OfficeAction::Run(running.job, task));
+        }
         self.start_next(key, desk);
+    }
+
+    /// The lock was not free for as long as anybody waits: nor was it for those who came as early.
+    fn refuse_overdue(&mut self, key: &MailboxKey, desk: &mut Desk<'_>) {
+        let (now, wait) = (desk.now.instant, self.context.lock_wait);
+        let overdue = self.mailboxes.get_mut(key).map(|mailbox| mailbox.take_overdue(now, wait));
+        for work in overdue.unwrap_or_default() {
+            refuse_work(self, key, work, &Refusal::InUse, desk);
+        }
+    }
+
+    /// A task wants to wait. If it waits for the lock of its mailbox, others may look at the mailbox meanwhile.
+    pub(super) fn handle_waiting(&mut self, job: JobId, desk: &mut Desk<'_>) {
+        let Some(key) = self.works.get(&job).cloned() else { return };
+        if let Some(running) = self.mailboxes.get_mut(&key).and_then(|mailbox| mailbox.running.as_mut()) {
+            running.waits = running.known.is_waiting();
+        }
+        self.start_next(key, desk);
+    }
+
+    /// The time of a waiting task has come: it goes on, unless a look runs beside it.
+    pub(super) fn wake(&mut self, job: JobId, task: StoreTask, desk: &mut Desk<'_>) {
+        let mailbox = self.works.get(&job).and_then(|key| self.mailboxes.get_mut(key));
+        if let Some(mailbox) = mailbox
+            && let Some(running) = &mut mailbox.running
+        {
+            if mailbox.aside.is_some() {
+                running.held = Some(task);
+                return;
+            }
+            running.waits = false;
+        }
+        desk.out.push(OfficeAction::Run(job, task));
     }
 
     /// The mailbox could not be opened: whatever waits for it is refused.
@@ -191,7 +338,7 @@ impl Office {
         if mailbox.state.is_some() {
             return Vec::new();
         }
-        core::mem::take(&mut mailbox.queue).into()
+        core::mem::take(&mut mailbox.queue).into_iter().map(|queued| queued.work).collect()
     }
 
     /// The directories of these mailboxes are gone or renamed: who has one selected must leave it.
@@ -211,11 +358,11 @@ impl Office {
         let Some(mailbox) = self.mailboxes.get_mut(key) else { return };
         match (&mailbox.watch, mailbox.selected.is_empty()) {
             (Watch::No, false) => {
-                mailbox.watch = Watch::Watched(id, None);
+                mailbox.watch = Watch::Watched(id);
                 self.watches.insert(id, key.clone());
                 desk.out.push(OfficeAction::Watch { watch: id, path: key.path() });
             }
-            (Watch::Watched(watch, _), true) => {
+            (Watch::Watched(watch), true) => {
                 let watch = *watch;
                 mailbox.watch = Watch::No;
                 self.watches.remove(&watch);
@@ -233,9 +380,7 @@ impl Office {
         if earliest <= desk.now.instant {
             return self.look_at(key, desk);
         }
-        if let Watch::Watched(_, put_off) = &mut mailbox.watch {
-            *put_off = Some(earliest);
-        }
+        mailbox.look_by(earliest);
     }
 
     pub(super) fn handle_unwatchable(&mut self, watch: WatchId, desk: &mut Desk<'_>) {
@@ -248,7 +393,8 @@ impl Office {
 
     /// A look at the directory on nobody's behalf; one that waits already will do.
     pub(super) fn look_at(&mut self, key: MailboxKey, desk: &mut Desk<'_>) {
-        let waits = |mailbox: &Mailbox| matches!(mailbox.queue.back(), Some(Work::Sync { .. }));
+        let waits =
+            |mailbox: &Mailbox| matches!(mailbox.queue.back(), Some(Queued { work: Work::Sync { .. }, .. }));
         if self.mailboxes.get(&key).is_some_and(|mailbox| mailbox.state.is_some() && !waits(mailbox)) {
             if let Some(mailbox) = self.mailboxes.get_mut(&key) {
                 mailbox.looked = desk.now.instant;
@@ -272,15 +418,14 @@ impl Office {
             self.mailboxes.iter().filter(|(_, mailbox)| due(mailbox)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(mailbox) = self.mailboxes.get_mut(&key) else { continue };
+            let looks = mailbox.look_due.take_if(|due| *due <= now).is_some();
             match mailbox.watch {
-                Watch::Polled(_) => {
+                Watch::Polled(due) if due <= now => {
                     mailbox.watch = Watch::Polled(now.plus(LOOK_EVERY));
                     self.look_at(key, desk);
                 }
-                Watch::Watched(watch, _) => {
-                    mailbox.watch = Watch::Watched(watch, None);
-                    self.look_at(key, desk);
-                }
+                Watch::Polled(_) | Watch::Watched(_) => self.look_at(key, desk),
+                Watch::No if looks => {}
                 Watch::No => {
                     self.mailboxes.remove(&key);
                 }
@@ -316,7 +461,7 @@ mod tests {
         let mailbox = Mailbox {
             state: Some(MailboxState::default()),
             selected: [SelectionId(1)].into(),
-            watch: Watch::Watched(WatchId(1), None),
+            watch: Watch::Watched(WatchId(1)),
             ..Mailbox::default()
         };
         office.mailboxes.insert(key.clone(), mailbox);
@@ -333,7 +478,7 @@ mod tests {
             let mut out = Vec::new();
             look(office, &mut Desk { now, out: &mut out });
             // The task is done at once, for the next one to be able to start.
-            office.mailboxes.get_mut(&key).unwrap().busy = false;
+            office.mailboxes.get_mut(&key).unwrap().running = None;
             out.iter().filter(|action| matches!(action, OfficeAction::Run(..))).count()
         };
         let changed = |office: &mut Office, desk: &mut Desk<'_>| office.handle_directory(WatchId(1), desk);

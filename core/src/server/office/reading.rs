@@ -1,24 +1,25 @@
-//! FETCH, SEARCH, STATUS, and the reading half of COPY: on a snapshot of the mailbox, beside whatever changes it.
+//! FETCH, SEARCH, SORT, THREAD, STATUS, and the reading half of COPY: on a snapshot of the mailbox, beside whatever changes it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::answers::{place, refusal, trouble};
-use super::mailboxes::MailboxKey;
+use super::mailboxes::{Mailbox, MailboxKey};
 use super::work::{AfterStore, CopyWork, Done, Outcome, StoreWork, Work};
 use super::{Caller, Desk, Office};
-use crate::disk::Task;
+use crate::disk::{Disk, Task};
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SearchQuery, SelectionId, Status, StoreAction,
+    Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status, StoreAction,
 };
 use crate::maildir::append::{Staged, discard_staged};
-use crate::maildir::context::{StoreError, StoreErrorKind};
+use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Fetched, Learned};
+use crate::maildir::folder::FolderName;
 use crate::maildir::mailbox::{MailboxState, Message};
-use crate::maildir::search;
-use crate::ticket::Ticket;
+use crate::maildir::search::Scope;
+use crate::ticket::{Answered, Ticket};
 
 /// Messages of one page whose files are read.
 const PAGE_FILES: usize = 128;
@@ -44,13 +45,38 @@ impl Office {
                 .collect(),
             Some(_) | None => UidSet::default(),
         };
-        if unseen.is_empty() || self.writable(selection).is_err() {
-            return self.fetch_page(caller, ticket, selection, &uids, request, &unseen, desk);
+        let Ok(key) = self.writable(selection) else {
+            return self.fetch_page(caller, ticket, selection, &uids, request, &UidSet::default(), desk);
+        };
+        let locked = self.mailboxes.get(&key).is_some_and(Mailbox::waits_for_lock);
+        if unseen.is_empty() || locked {
+            self.mark_seen_later(caller, selection, unseen, desk);
+            return self.fetch_page(caller, ticket, selection, &uids, request, &UidSet::default(), desk);
         }
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
         let then = AfterStore::Fetch { ticket, uids, request };
         let work = StoreWork { caller, selection, uids: unseen, action: StoreAction::Add, flags, then };
         self.store(work, desk);
+    }
+
+    /// Sets `\Seen` when another program has given the lock back.
+    pub(super) fn mark_seen_later(
+        &mut self,
+        caller: Caller,
+        selection: SelectionId,
+        uids: UidSet,
+        desk: &mut Desk<'_>,
+    ) {
+        if uids.is_empty() {
+            return;
+        }
+        let Ok(key) = self.writable(selection) else { return };
+        if self.mailboxes.get_mut(&key).is_some_and(|mailbox| mailbox.add_to_marks(&uids)) {
+            return;
+        }
+        let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
+        let then = AfterStore::Nothing;
+        self.store(StoreWork { caller, selection, uids, action: StoreAction::Add, flags, then }, desk);
     }
 
     /// The next page; `changed` are those whose flags the FETCH has changed, and tells.
@@ -122,20 +148,26 @@ impl Office {
         trouble(&place(mailbox), &error, desk);
     }
 
-    pub(super) fn search(
+    /// SEARCH, SORT and THREAD: `search` reads among the messages of the scope.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn search<T, F>(
         &mut self,
         caller: Caller,
-        ticket: Ticket<Result<UidSet, Refusal>>,
+        ticket: Ticket<Result<T, Refusal>>,
         selection: SelectionId,
         within: UidSet,
-        query: Arc<SearchQuery>,
+        answer: fn(Answered<Result<T, Refusal>>) -> Answer,
+        search: impl FnOnce(Disk, Root, FolderName, Scope) -> F + Send + 'static,
         desk: &mut Desk<'_>,
-    ) {
+    ) where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
         let Some((key, state)) = self.selected_state(selection) else {
-            return desk.imap(caller, Answer::Search(ticket.answer(Err(Refusal::Unavailable))));
+            return desk.imap(caller, answer(ticket.answer(Err(Refusal::Unavailable))));
         };
         let mailbox = key.clone();
-        let scope = search::Scope {
+        let scope = Scope {
             messages: state.messages.clone(),
             keywords: state.keywords.clone(),
             within,
@@ -143,16 +175,11 @@ impl Office {
         };
         let MailboxKey { root, folder } = mailbox.clone();
         let task = Task::new(move |disk| async move {
-            let (answer, trouble) = match search::search(disk, root, folder, scope, query).await {
+            let (found, trouble) = match search(disk, root, folder, scope).await {
                 Ok(found) => (Ok(found), None),
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };
-            Done::new(Outcome::Answered {
-                caller,
-                mailbox,
-                answer: Answer::Search(ticket.answer(answer)),
-                trouble,
-            })
+            Done::new(Outcome::Answered { caller, mailbox, answer: answer(ticket.answer(found)), trouble })
         });
         self.run(task, desk);
     }

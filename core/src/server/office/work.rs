@@ -18,7 +18,7 @@ use crate::imap::server::{
     StoreAction, Stored,
 };
 use crate::maildir::append::{self, Staged, commit_append};
-use crate::maildir::context::{StoreContext, StoreError};
+use crate::maildir::context::{StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::copy::{CopySource, copy};
 use crate::maildir::deliver::Delivered;
 use crate::maildir::expunge::{Victims, expunge};
@@ -26,6 +26,7 @@ use crate::maildir::fetch::Fetched;
 use crate::maildir::flags::{FlagRequest, store_flags};
 use crate::maildir::folder::FolderName;
 use crate::maildir::folders;
+use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
 use crate::maildir::sync::{SyncMode, Synced, sync};
 use crate::site::Account;
@@ -118,6 +119,8 @@ pub(super) enum AfterStore {
         uids: UidSet,
         request: Arc<FetchRequest>,
     },
+    /// Such a FETCH has gone on without.
+    Nothing,
 }
 
 #[derive(Debug)]
@@ -214,6 +217,25 @@ pub(super) enum Worked {
     },
 }
 
+impl Worked {
+    /// It could not be done because another program kept the lock.
+    pub(super) fn is_busy(&self) -> bool {
+        let error = match self {
+            Worked::Synced { result, .. } => result.as_ref().err(),
+            Worked::Appended { result, .. } => result.as_ref().err(),
+            Worked::Stored { result, then: AfterStore::Answer(_) | AfterStore::Nothing, .. } => {
+                result.as_ref().err()
+            }
+            Worked::Expunged { result, .. } | Worked::Removed { result, .. } => result.as_ref().err(),
+            // That does not wait.
+            Worked::Stored { then: AfterStore::Fetch { .. }, .. } => None,
+            Worked::Copied { result, .. } => result.as_ref().err(),
+            Worked::Folder { result, .. } => result.as_ref().err(),
+        };
+        error.is_some_and(|error| error.kind == StoreErrorKind::Busy)
+    }
+}
+
 impl Work {
     /// It works on an opened mailbox.
     pub(super) fn needs_state(&self) -> bool {
@@ -244,52 +266,46 @@ impl Work {
     }
 
     /// The task that does it.
-    pub(super) fn into_task(
-        self,
-        ctx: Arc<StoreContext>,
-        key: MailboxKey,
-        state: Option<MailboxState>,
-    ) -> StoreTask {
+    pub(super) fn into_task(self, ctx: Arc<StoreContext>, key: MailboxKey, known: Known) -> StoreTask {
         Task::new(move |disk| async move {
             let MailboxKey { root, folder } = key.clone();
             let worked = match self {
                 Work::Sync { move_new, then } => {
                     let mode = SyncMode { move_new };
-                    Worked::Synced { then, result: sync(disk, ctx, root, folder, state, mode).await }
+                    Worked::Synced { then, result: sync(disk, ctx, root, folder, known.take(), mode).await }
                 }
                 Work::Append(all) => {
                     let (answers, messages): (Vec<_>, Vec<_>) =
                         all.into_iter().map(|a| ((a.caller, a.ticket), a.message)).unzip();
-                    let result = commit_append(disk, ctx, root, folder, state, messages).await;
+                    let result = commit_append(disk, ctx, root, folder, known, messages).await;
                     Worked::Appended { answers, result: result.map(|a| (a.state, a.changes, a.uids)) }
                 }
                 Work::Store(StoreWork { caller, selection, uids, action, flags, then }) => {
-                    let state = state.unwrap_or_default();
-                    let request = FlagRequest { uids: uids.clone(), action, flags };
-                    let result = store_flags(disk, ctx, root, folder, state, request).await;
+                    let patient = !matches!(then, AfterStore::Fetch { .. });
+                    let request = FlagRequest { uids: uids.clone(), action, flags, patient };
+                    let result = store_flags(disk, ctx, root, folder, known, request).await;
                     let result = result.map(|f| (f.state, f.changes, f.missing));
                     Worked::Stored { caller, selection, uids, then, result }
                 }
                 Work::Expunge { caller, ticket, uids } => {
-                    let state = state.unwrap_or_default();
                     let victims = uids.map_or(Victims::Deleted, Victims::DeletedOf);
-                    let result = expunge(disk, ctx, root, folder, state, victims).await;
+                    let result = expunge(disk, ctx, root, folder, known, victims).await;
                     Worked::Expunged { caller, ticket, result: result.map(|e| (e.state, e.changes, ())) }
                 }
                 Work::Copy(CopyWork { caller, ticket, source, messages, keywords, remove }) => {
                     let from = CopySource { folder: source.folder.clone(), messages, keywords };
-                    let result = copy(disk, ctx, root, from, folder, state).await;
+                    let result = copy(disk, ctx, root, from, folder, known).await;
                     let result = result.map(|c| (c.state, c.changes, c.pairs));
                     Worked::Copied { caller, ticket, source, remove, result }
                 }
                 Work::Remove { caller, ticket, copied, uids } => {
-                    let state = state.unwrap_or_default();
                     let victims = Victims::These(uids);
-                    let result = expunge(disk, ctx, root, folder, state, victims).await;
+                    let result = expunge(disk, ctx, root, folder, known, victims).await;
                     let result = result.map(|e| (e.state, e.changes, ()));
                     Worked::Removed { caller, ticket, copied, result }
                 }
                 Work::Folder { caller, ticket, to } => {
+                    known.take();
                     let result = match &to {
                         Some(to) => folders::rename(disk, ctx, root, folder, to.clone()).await,
                         None => folders::delete(disk, ctx, root, folder).await,

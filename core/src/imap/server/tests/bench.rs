@@ -6,7 +6,9 @@
 use crate::event::Event;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::search::SearchKey;
-use crate::imap::server::{Answer, Ask, FolderChange, Notice, Session, Setup, StoreAction};
+use crate::imap::sequence::UidSet;
+use crate::imap::server::{Answer, Ask, FolderChange, Notice, SearchQuery, Session, Setup, StoreAction};
+use crate::imap::sort::SortCriterion;
 use crate::limits::Limits;
 use crate::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
 use crate::send_queue::{SendQueue, Transmit};
@@ -227,12 +229,23 @@ fn show(ask: &Ask) -> String {
             None => format!("expunge {}", selection.0),
         },
         Ask::Search { selection, within, query, .. } => {
-            let saved =
-                if query.saved.is_empty() { String::new() } else { format!(" saved={}", query.saved) };
-            let (key, recent) = (show_key(&query.key), &query.recent);
-            format!("search {} {key} within={within} recent={recent}{saved}", selection.0)
+            format!("search {} {}", selection.0, show_query(query, within))
+        }
+        Ask::Sort { selection, within, query, criteria, .. } => {
+            let sign = |criterion: &SortCriterion| if criterion.reverse { "-" } else { "" };
+            let criteria = criteria.iter().map(|c| format!("{}{}", sign(c), c.key.name()));
+            let criteria = criteria.collect::<Vec<_>>().join(",");
+            format!("sort {} by {criteria} {}", selection.0, show_query(query, within))
+        }
+        Ask::Thread { selection, within, query, algorithm, .. } => {
+            format!("thread {} {} {}", selection.0, algorithm.name(), show_query(query, within))
         }
     }
+}
+
+fn show_query(query: &SearchQuery, within: &UidSet) -> String {
+    let saved = if query.saved.is_empty() { String::new() } else { format!(" saved={}", query.saved) };
+    format!("{} within={within} recent={}{saved}", show_key(&query.key), query.recent)
 }
 
 fn show_flags(flags: &FlagList<'_>) -> String {

@@ -71,6 +71,11 @@ impl Office {
                 Answer::Changes(ticket.answer(Changes { expunged, appended, ..Changes::default() }))
             }
             Ask::Fetch { ticket, uids, .. } => Answer::Fetch(ticket.answer(Ok(self.page(&uids)))),
+            Ask::Sort { ticket, within, .. } => {
+                let mut sorted: Vec<u32> = within.iter().filter(|uid| uid % 3 != 0).collect();
+                sorted.sort_by_key(|uid| uid % 5);
+                Answer::Sort(ticket.answer(Ok(sorted)))
+            }
             Ask::Search { ticket, within, .. } => {
                 let found = within.iter().filter(|uid| self.there.contains(uid)).collect();
                 Answer::Search(ticket.answer(Ok(found)))
@@ -131,7 +136,7 @@ impl Client {
                     assert!(known.is_none_or(|known| known == uid), "another message: {line}");
                     *known = Some(uid);
                 }
-                ["S:", "*", "SEARCH", numbers @ ..] => {
+                ["S:", "*", "SEARCH" | "SORT", numbers @ ..] => {
                     let count = self.messages.len();
                     assert!(numbers.iter().all(|number| (1..=count).contains(&number.parse().unwrap())));
                 }
@@ -158,8 +163,14 @@ fn world() -> impl Strategy<Value = Act> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    const SAY: &[&str] =
-        &["NOOP", "FETCH 1:* UID", "FETCH * UID", "STORE 1:* +FLAGS.SILENT (\\Seen)", "SEARCH ALL"];
+    const SAY: &[&str] = &[
+        "NOOP",
+        "FETCH 1:* UID",
+        "FETCH * UID",
+        "STORE 1:* +FLAGS.SILENT (\\Seen)",
+        "SEARCH ALL",
+        "SORT (DATE) UTF-8 ALL",
+    ];
     prop_oneof![
         4 => world(),
         4 => proptest::sample::select(SAY).prop_map(Act::Say),
@@ -188,7 +199,7 @@ impl World {
             self.change(act);
         }
         self.answer_all();
-        let quiet = ["FETCH", "STORE", "SEARCH"].iter().any(|verb| line.starts_with(verb));
+        let quiet = ["FETCH", "STORE", "SEARCH", "SORT"].iter().any(|verb| line.starts_with(verb));
         let lines = self.client.read(&mut self.bench, quiet);
         assert!(
             lines.iter().any(|line| line.starts_with("S: a OK") || line.starts_with("S: a NO")),

@@ -2,7 +2,7 @@
 //! change nothing.
 
 use super::bench::{Bench, setup};
-use super::script::{account, refusal};
+use super::script::{self, account, refusal};
 use crate::auth::AuthVerdict;
 use crate::imap::flag::FlagSet;
 use crate::imap::sequence::UidSet;
@@ -142,6 +142,15 @@ impl Draw {
                 let pairs = (0..self.below(4)).map(|_| (self.below(9), self.below(9))).collect();
                 Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs })))
             }
+            Ask::Sort { ticket, .. } => {
+                let sorted = (0..self.below(4)).map(|_| self.below(12)).collect();
+                Answer::Sort(ticket.answer(self.or_refused(sorted)))
+            }
+            Ask::Thread { ticket, .. } => {
+                let threads = ["threads", "threads 1", "threads 1 3<1 5<1", "threads 1<8 3<8 5<3"];
+                let threads = threads.into_iter().nth(self.below(4) as usize).unwrap();
+                Answer::Thread(ticket.answer(self.or_refused(script::threads(threads))))
+            }
             Ask::Search { ticket, .. } => {
                 let found = self.uids();
                 Answer::Search(ticket.answer(self.or_refused(found)))
@@ -193,6 +202,11 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         b"d STORE 1:* +FLAGS (\\Seen x)\r\n",
         b"d UID STORE 1:9 FLAGS.SILENT ()\r\n",
         b"e SEARCH 1:* NOT UID 3\r\n",
+        b"e UID SEARCH RETURN (SAVE PARTIAL -1:-2) NOT $\r\n",
+        b"e SORT RETURN (MIN ALL COUNT) (REVERSE DATE) UTF-8 $\r\n",
+        b"e UID THREAD REFERENCES UTF-8 ALL\r\n",
+        b"e THREAD ORDEREDSUBJECT UTF-8 ALL\r\n",
+        b"e UID FETCH $ FLAGS (PARTIAL 1:2)\r\n",
         b"e UID SEARCH RETURN (MIN MAX ALL COUNT) OR 1 SEEN\r\n",
         b"f APPEND INBOX {5+}\r\nHello\r\n",
         b"f APPEND INBOX (\\Seen) {5}\r\nHello\r\n",

@@ -15,6 +15,7 @@ use crate::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
     SelectionId, Status, Stored,
 };
+use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
 use crate::site::{Account, Secret};
@@ -207,6 +208,12 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Copy(ticket.answer(or_refused(text, copied)))
         }
         Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
+        Ask::Sort { ticket, .. } => {
+            let list = || words.0.get("list").into_iter().flat_map(|list| list.split(','));
+            let sorted = || list().map(|uid| uid.parse().unwrap()).collect();
+            Answer::Sort(ticket.answer(or_refused(text, sorted)))
+        }
+        Ask::Thread { ticket, .. } => Answer::Thread(ticket.answer(or_refused(text, || threads(text)))),
         Ask::Unselect { .. } => panic!("UNSELECT has no answer"),
     }
 }
@@ -214,6 +221,22 @@ fn answer(ask: Ask, text: &str) -> Answer {
 pub(super) fn account() -> Arc<Account> {
     let secret = Secret::new("{PLAIN}secret");
     Arc::new(Account::new(b"you", b"example.test", b"/mail/you".to_vec(), secret).unwrap())
+}
+
+/// `threads 1 2<1 5`: 2 is below 1.
+pub(super) fn threads(text: &str) -> Threads {
+    let mut threader = Threader::new(Algorithm::References);
+    for word in text.split_whitespace().skip(1) {
+        let (uid, parent) = word.split_once('<').unwrap_or((word, ""));
+        let id = |uid: &str| alloc::format!("{uid}@x").into_bytes();
+        threader.push(ThreadMessage {
+            uid: uid.parse().unwrap(),
+            id: Some(id(uid)),
+            references: if parent.is_empty() { Vec::new() } else { Vec::from([id(parent)]) },
+            ..ThreadMessage::default()
+        });
+    }
+    threader.finish()
 }
 
 fn selected(words: &Words<'_>) -> Selected {

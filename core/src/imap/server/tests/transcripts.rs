@@ -83,8 +83,10 @@ transcripts! {
     select
     shutdown
     shutdown_idle
+    sort
     starttls_injection
     store
+    thread
     tls_on_the_plain_port
     too_many_errors
 }
