@@ -37,6 +37,7 @@
 //! assert!(matches!(step, TaskStep::Done(Ok(false))));
 //! ```
 
+use crate::maildir::fetch::Splice;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -338,6 +339,8 @@ pub type OpResult = Result<Outcome, Errno>;
 pub enum TaskInput {
     /// The next octets of a message body.
     Chunk(Vec<u8>),
+    /// The next octets are those of another message.
+    Splice(Box<Splice>),
     /// The body is whole: make it durable and visible.
     Commit,
     /// Undo everything and end.
@@ -679,7 +682,7 @@ mod tests {
             match disk.input().await {
                 TaskInput::Chunk(bytes) => all.extend(bytes),
                 TaskInput::Commit => return all,
-                TaskInput::Abort => return Vec::new(),
+                TaskInput::Abort | TaskInput::Splice(_) => return Vec::new(),
             }
         }
     }

@@ -35,6 +35,10 @@ pub struct Limits {
     pub imap_command_bytes_max: usize,
     /// Octets of one IMAP command before login.
     pub imap_greeting_bytes_max: usize,
+    /// Messages of one APPEND (RFC 3502).
+    pub imap_append_messages_max: usize,
+    /// URLs of one APPEND (RFC 4469).
+    pub imap_append_urls_max: usize,
     /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
     pub imap_idle: Duration,
     /// Waiting for the login.
@@ -68,6 +72,8 @@ impl Default for Limits {
             commit: Duration::from_secs(600),
             imap_command_bytes_max: 64 * 1024,
             imap_greeting_bytes_max: 8 * 1024,
+            imap_append_messages_max: 4096,
+            imap_append_urls_max: 256,
             imap_idle: Duration::from_secs(31 * 60),
             imap_login: Duration::from_secs(180),
             tx_high_water_bytes: 256 * 1024,

@@ -87,9 +87,8 @@ fn scan(pieces: &[&[u8]]) -> Vec<String> {
                 Scan::Append { head_len, size, sync } => {
                     log.push(format!("append {size} {sync} {}", buf[..head_len].escape_ascii()));
                     buf.drain(..head_len);
-                    if size <= MESSAGE_BYTES_MAX {
-                        message = Some(size);
-                    } else if !sync {
+                    message = Some(size).filter(|size| *size <= MESSAGE_BYTES_MAX);
+                    if message.is_none() && !sync {
                         scanner.start_skip(size);
                     }
                 }

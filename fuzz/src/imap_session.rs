@@ -297,9 +297,17 @@ impl World {
             }
             Ask::AppendCommit { ticket } => {
                 self.open = false;
-                Answer::Append(ticket.answer(self.or_refused(Appended { uid_validity: 1, uid: 3 })))
+                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]) };
+                Answer::Append(ticket.answer(self.or_refused(appended)))
             }
-            Ask::Folder { ticket, .. } | Ask::Expunge { ticket, .. } => {
+            Ask::AppendNext { ticket, .. } => {
+                self.outcome.bodies.push(Vec::new());
+                Answer::Done(ticket.answer(self.or_refused(())))
+            }
+            Ask::Folder { ticket, .. }
+            | Ask::AppendUrl { ticket, .. }
+            | Ask::Remove { ticket, .. }
+            | Ask::Expunge { ticket, .. } => {
                 Answer::Done(ticket.answer(self.or_refused(())))
             }
             Ask::Fetch { ticket, uids, .. } => {

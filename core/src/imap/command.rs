@@ -20,7 +20,7 @@
 
 use super::fetch::Fetch;
 use super::flag::FlagList;
-pub use super::parse::{ParseError, parse, tag_of};
+pub use super::parse::{ParseError, parse, parse_append_rest, parse_section, tag_of};
 use super::search::Search;
 use super::sequence::SequenceSet;
 use super::sort::Sort;
@@ -137,7 +137,7 @@ pub enum CommandBody<'a> {
         /// What to say of it, at least one.
         items: Vec<StatusItem>,
     },
-    /// The head of APPEND, RFC 9051 §6.3.12; the message comes after it.
+    /// The head of APPEND, RFC 9051 §6.3.12, or of REPLACE, RFC 8508; the message comes after it.
     Append(Append<'a>),
     /// IDLE, RFC 9051 §6.3.13; ends with the line [`is_done`] knows.
     Idle,
@@ -324,17 +324,63 @@ impl StatusItem {
     }
 }
 
-/// The head of an APPEND command: everything up to and including the announcement of the message.
+/// The head of an APPEND or REPLACE command: everything up to and including the first announcement of a literal, or
+/// all of it if there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append<'a> {
     /// Where to.
     pub mailbox: MailboxName,
-    /// The flags the message shall have.
-    pub flags: FlagList<'a>,
-    /// The internal date it shall have; now when `None`.
-    pub date: Option<Date>,
-    /// The message that follows.
-    pub literal: LiteralHead,
+    /// REPLACE (RFC 8508): the one message that leaves when the new one is there.
+    pub replaces: Option<Replaced>,
+    /// What the messages are made of, in order. More pieces may follow the literal that the last one announces:
+    /// [`parse_append_rest`] reads them.
+    pub pieces: Vec<AppendPiece<'a>>,
+}
+
+/// The message that REPLACE takes away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Whether it is named by UID.
+    pub uid: bool,
+    /// Its number or UID; a set of one.
+    pub set: SequenceSet,
+}
+
+/// A piece of what APPEND is given: RFC 9051 §6.3.12, MULTIAPPEND (RFC 3502), CATENATE (RFC 4469).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendPiece<'a> {
+    /// A message begins.
+    Message {
+        /// The flags it shall have.
+        flags: FlagList<'a>,
+        /// The internal date it shall have; now when `None`.
+        date: Option<Date>,
+        /// CATENATE: it is put together from the pieces up to [`AppendPiece::Joined`].
+        joined: bool,
+    },
+    /// A literal follows the line end: the whole message, or a TEXT of one that is put together.
+    Octets(LiteralHead),
+    /// Octets of another message, by its URL.
+    Url(AString<'a>),
+    /// The same; the URL is a literal that follows the line end.
+    UrlLiteral(LiteralHead),
+    /// The message that is put together is complete.
+    Joined,
+}
+
+impl AppendPiece<'_> {
+    /// The same without the borrow, for what has to wait until other pieces are done.
+    pub fn into_owned(self) -> AppendPiece<'static> {
+        match self {
+            AppendPiece::Message { flags, date, joined } => {
+                AppendPiece::Message { flags: flags.into_owned(), date, joined }
+            }
+            AppendPiece::Octets(literal) => AppendPiece::Octets(literal),
+            AppendPiece::Url(url) => AppendPiece::Url(Cow::Owned(url.into_owned())),
+            AppendPiece::UrlLiteral(literal) => AppendPiece::UrlLiteral(literal),
+            AppendPiece::Joined => AppendPiece::Joined,
+        }
+    }
 }
 
 /// The announcement of a literal, `{310}`, RFC 9051 §4.3.

@@ -62,4 +62,5 @@ pub mod sequence;
 pub mod server;
 pub mod sort;
 pub mod thread;
+pub mod url;
 pub mod view;

@@ -62,6 +62,8 @@ pub enum Code<'a> {
     AuthorizationFailed,
     /// The charset of SEARCH is not one of these.
     BadCharset(&'a [&'a str]),
+    /// Nothing can be read by this URL (RFC 4469 §4).
+    BadUrl(&'a str),
     /// It can never be done.
     Cannot,
     /// The capabilities, separated by spaces.
@@ -139,6 +141,7 @@ impl Code<'_> {
             Code::AuthenticationFailed => "AUTHENTICATIONFAILED",
             Code::AuthorizationFailed => "AUTHORIZATIONFAILED",
             Code::BadCharset(_) => "BADCHARSET",
+            Code::BadUrl(_) => "BADURL",
             Code::Cannot => "CANNOT",
             Code::Capability(_) => "CAPABILITY",
             Code::ClientBug => "CLIENTBUG",
@@ -194,9 +197,9 @@ impl Code<'_> {
                 }
                 out.extend_from_slice(if known.is_empty() { b"" } else { b")" });
             }
-            Code::Capability(list) => {
+            Code::Capability(text) | Code::BadUrl(text) => {
                 out.push(b' ');
-                write_text(out, list);
+                write_text(out, text);
             }
             Code::PermanentFlags { system, keywords, more } => {
                 out.extend_from_slice(b" (");

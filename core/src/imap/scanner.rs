@@ -53,7 +53,7 @@ pub enum Scan {
         /// Octets up to and including the line end.
         len: usize,
     },
-    /// The head of an APPEND: parse the first `head_len` octets. Then either take exactly `size` octets of
+    /// The head of an APPEND or REPLACE: parse the first `head_len` octets. Then either take exactly `size` octets of
     /// message (after a continuation if `sync`) and call [`CommandScanner::scan_append_tail`]; or refuse, and
     /// if not `sync` call [`CommandScanner::start_skip`] with `size`.
     Append {
@@ -92,8 +92,6 @@ pub enum Refusal {
         /// Whether the client waits.
         sync: bool,
     },
-    /// Something other than a line end after the message of an APPEND.
-    AfterMessage,
 }
 
 /// Finds commands in a receive buffer.
@@ -182,19 +180,18 @@ impl CommandScanner {
         }
     }
 
-    /// Looks for the end of an APPEND after its message, which the caller has taken: [`Scan::Complete`] with
-    /// the line end, or [`Scan::Refused`] when anything else is there (MULTIAPPEND is not offered).
+    /// Looks for the line behind the message of an APPEND, which the caller has taken: [`Scan::Complete`], or
+    /// [`Scan::Append`] when it announces another literal. What is in the line is for the parser
+    /// ([`parse_append_rest`](super::command::parse_append_rest)).
     pub fn scan_append_tail(&mut self, buf: &[u8], limits: &ScanLimits) -> Scan {
         let State::Line { at, start } = self.state else { return self.scan(buf, limits) };
         match find_line_end(buf, at, limits.command_bytes) {
             LineEnd::At(len) => {
-                let line = buf.get(..len).unwrap_or_default();
-                if line.trim_ascii().is_empty() {
-                    self.state = COMMAND_START;
-                    return Scan::Complete { len };
+                self.state = COMMAND_START;
+                match announcement_of(buf.get(..len).unwrap_or_default()) {
+                    Some(Literal { size, sync, .. }) => Scan::Append { head_len: len, size, sync },
+                    None => Scan::Complete { len },
                 }
-                self.state = after_refused_line(announcement_of(line));
-                Scan::Refused { len, why: Refusal::AfterMessage }
             }
             LineEnd::NotYet => self.wait(buf, start),
             LineEnd::TooFar => self.refuse_long(buf, start, limits.command_bytes),
@@ -301,12 +298,25 @@ fn find_line_end(buf: &[u8], at: usize, bytes_max: usize) -> LineEnd {
     }
 }
 
-/// Where the arguments of an APPEND begin; `None` for any other command.
+/// Where the mailbox of an APPEND or REPLACE stands; `None` for any other command.
 fn append_arguments(buf: &[u8]) -> Option<usize> {
     // A tag has no line end in it: beyond the first line nothing is looked at.
     let verb = memchr2(b' ', b'\n', buf).filter(|at| buf.get(*at) == Some(&b' '))? + 1;
-    let arguments = verb + b"APPEND ".len();
-    buf.get(verb..arguments).filter(|word| word.eq_ignore_ascii_case(b"APPEND ")).map(|_| arguments)
+    let arguments = after_word(buf, verb, b"APPEND ");
+    if arguments.is_some() {
+        return arguments;
+    }
+    // RFC 8508 §3: the number of a message stands before the mailbox.
+    let verb = after_word(buf, verb, b"UID ").unwrap_or(verb);
+    let number = after_word(buf, verb, b"REPLACE ")?;
+    let digits =
+        buf.get(number..)?.iter().take_while(|octet| octet.is_ascii_digit() || **octet == b'*').count();
+    after_word(buf, number + digits, b" ")
+}
+
+fn after_word(buf: &[u8], at: usize, word: &[u8]) -> Option<usize> {
+    let end = at + word.len();
+    buf.get(at..end).filter(|found| found.eq_ignore_ascii_case(word)).map(|_| end)
 }
 
 struct Literal {
@@ -458,6 +468,7 @@ mod tests {
                         self.log.push(text(&command));
                     }
                     Scan::Append { head_len, size, sync } => {
+                        self.after_message = false;
                         let head = self.take(head_len);
                         self.log.push(format!("APPEND {} {size} {sync}", text(&head)));
                         match (size <= 30, sync) {
@@ -513,7 +524,13 @@ mod tests {
         let log = play(b"a APPEND m {40+}\r\n0123456789 NOOP\r\n01234567890123456789012\r\nb NOOP\r\n");
         assert_eq!(log[1..], ["b NOOP\\r\\n"]);
         let log = play(b"a APPEND m {2+}\r\nhi {9+}\r\nx NOOP\r\nx\r\nb NOOP\r\n");
-        assert_eq!(log[1..], ["refused None AfterMessage", "b NOOP\\r\\n"]);
+        assert_eq!(log[1..], ["APPEND  {9+}\\r\\n 9 false", "\\r\\n", "b NOOP\\r\\n"]);
+        for verb in ["REPLACE 3", "uid replace 3", "REPLACE *"] {
+            let log = play(format!("a {verb} m {{2}}\r\nhi\r\n").as_bytes());
+            assert_eq!(log, [format!("APPEND a {verb} m {{2}}\\r\\n 2 true"), "\\r\\n".into()]);
+            let log = play(format!("a {verb} {{1}}\r\nm {{2}}\r\nhi\r\n").as_bytes());
+            assert_eq!(log[..2], ["+".into(), format!("APPEND a {verb} {{1}}\\r\\nm {{2}}\\r\\n 2 true")]);
+        }
         let log = play(b"a APPEND m {40}\r\nb NOOP\r\n");
         assert_eq!(log[1..], ["b NOOP\\r\\n"]);
     }

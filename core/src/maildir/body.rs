@@ -5,6 +5,7 @@
 //! at most [`GATHER_BYTES`] and one chunk are in memory.
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind};
+use super::fetch::splice::{Splice, Splicing};
 use super::name::push_sizes;
 use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle, TaskInput};
@@ -36,6 +37,10 @@ pub(super) struct Body {
     buffered: Vec<u8>,
     size: u64,
     wire: CrlfLen,
+    /// What it may become, with CRLF line ends; known when there are splices in it.
+    wire_bytes_max: Option<u64>,
+    /// What follows the buffered octets.
+    splice: Option<Box<Splice>>,
     committed: bool,
 }
 
@@ -51,22 +56,25 @@ impl Body {
     }
 
     async fn gather_more(&mut self, disk: &Disk) -> Result<(), StoreError> {
-        while !self.committed && self.buffered.len() < GATHER_BYTES {
+        while !self.committed && self.splice.is_none() && self.buffered.len() < GATHER_BYTES {
             match disk.input().await {
-                TaskInput::Chunk(bytes) => {
-                    self.size = self.size.saturating_add(bytes.len() as u64);
-                    self.wire.feed(&bytes);
-                    if self.buffered.is_empty() {
-                        self.buffered = bytes;
-                    } else {
-                        self.buffered.extend_from_slice(&bytes);
-                    }
-                }
+                TaskInput::Chunk(bytes) => self.take(bytes),
+                TaskInput::Splice(splice) => self.splice = Some(splice),
                 TaskInput::Commit => self.committed = true,
                 TaskInput::Abort => return Err(StoreError::new(StoreErrorKind::Aborted, b"")),
             }
         }
         Ok(())
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) {
+        self.size = self.size.saturating_add(bytes.len() as u64);
+        self.wire.feed(&bytes);
+        if self.buffered.is_empty() {
+            self.buffered = bytes;
+        } else {
+            self.buffered.extend_from_slice(&bytes);
+        }
     }
 
     /// Writes these octets and those that follow into a new file in `tmp`, and syncs it. On an error the file
@@ -110,10 +118,13 @@ impl Body {
         internal_date: Option<i64>,
     ) -> Result<(), StoreError> {
         loop {
+            self.check_size(name)?;
             if !self.buffered.is_empty() {
                 disk.write(file, core::mem::take(&mut self.buffered)).await.at(name)?;
             }
-            if self.committed {
+            if let Some(splice) = self.splice.take() {
+                self.copy_from(disk, &splice, file, name).await?;
+            } else if self.committed {
                 break;
             }
             self.gather_more(disk).await?;
@@ -122,6 +133,44 @@ impl Body {
             disk.set_time(tmp, name, seconds.saturating_mul(1_000_000_000)).await.at(name)?;
         }
         disk.sync(file).await.at(name)
+    }
+}
+
+impl Body {
+    /// Writes octets of another message.
+    async fn copy_from(
+        &mut self,
+        disk: &Disk,
+        splice: &Splice,
+        file: Handle,
+        name: &[u8],
+    ) -> Result<(), StoreError> {
+        self.wire_bytes_max = Some(splice.wire_bytes_max);
+        let mut splicing = Splicing::new(disk.clone(), splice);
+        let result = loop {
+            match splicing.next().await {
+                Ok(Some(octets)) => self.take(octets),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if let Err(error) = self.check_size(name) {
+                break Err(error);
+            }
+            if self.buffered.len() >= GATHER_BYTES
+                && let Err(errno) = disk.write(file, core::mem::take(&mut self.buffered)).await
+            {
+                break Err(errno).at(name);
+            }
+        };
+        splicing.finish().await;
+        result
+    }
+
+    fn check_size(&self, name: &[u8]) -> Result<(), StoreError> {
+        match self.wire_bytes_max {
+            Some(max) if self.wire.len() > max => Err(StoreError::new(StoreErrorKind::TooBig, name)),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

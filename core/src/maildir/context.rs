@@ -152,6 +152,10 @@ pub enum StoreErrorKind {
     ReadOnly,
     /// All UIDs are used up.
     UidsExhausted,
+    /// The message is larger than one may be.
+    TooBig,
+    /// There are no such octets of another message (CATENATE); the how manieth of its command, from 0.
+    BadUrl(usize),
     /// The owner of the task asked for the end: everything is undone.
     Aborted,
     /// Anything else; trying again later may help.
@@ -182,6 +186,8 @@ impl fmt::Display for StoreErrorKind {
             StoreErrorKind::OverQuota => "the quota is used up",
             StoreErrorKind::Busy => "another program holds the lock",
             StoreErrorKind::NotFound => "it does not exist",
+            StoreErrorKind::TooBig => "the message is too large",
+            StoreErrorKind::BadUrl(_) => "there is nothing of that URL",
             StoreErrorKind::AlreadyExists => "it exists already",
             StoreErrorKind::BadName(_) => "not a mailbox name",
             StoreErrorKind::Cannot => "impossible with this mailbox",

@@ -30,6 +30,7 @@
 mod item;
 mod memo;
 pub(super) mod source;
+pub(super) mod splice;
 
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::folder::FolderName;
@@ -45,6 +46,7 @@ use alloc::vec::Vec;
 use item::{Known, Needs, Output};
 pub use memo::Memo;
 use source::Source;
+pub use splice::Splice;
 
 /// A page with so many octets is full.
 pub const PAGE_BYTES: usize = 256 * 1024;

@@ -302,6 +302,8 @@ fn without_lock(merge: Merge, error: StoreError) -> Result<Settled, StoreError> 
         | StoreErrorKind::BadName(_)
         | StoreErrorKind::Cannot
         | StoreErrorKind::UidsExhausted
+        | StoreErrorKind::TooBig
+        | StoreErrorKind::BadUrl(_)
         | StoreErrorKind::Aborted
         | StoreErrorKind::Temporary(_) => return Err(error),
     };

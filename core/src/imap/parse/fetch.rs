@@ -109,7 +109,7 @@ fn partial(cursor: &mut Cursor<'_>) -> Parsed<Partial> {
 }
 
 // RFC 9051 §9, section-spec
-fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
+pub(super) fn section(cursor: &mut Cursor<'_>) -> Parsed<Section> {
     let mut part = Vec::new();
     while cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
         match cursor.number("a part number")? {

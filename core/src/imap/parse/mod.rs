@@ -7,6 +7,7 @@
 //! Lenient where clients are sloppy and nothing is at stake: a bare LF ends a line, spaces may end it, any
 //! octet may be escaped in a quoted string.
 
+mod append;
 mod cursor;
 mod fetch;
 mod mailbox;
@@ -14,7 +15,8 @@ mod search;
 mod sort;
 mod store;
 
-use super::command::{Command, CommandBody, MailboxName, Secret};
+use super::command::{AppendPiece, Command, CommandBody, MailboxName, Secret};
+use super::fetch::Section;
 use crate::wire::keyword::match_keyword;
 use alloc::vec::Vec;
 use core::fmt;
@@ -73,7 +75,7 @@ macro_rules! commands {
 /// Every command: how it is written, and the parser of its arguments.
 fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
     commands!(verb,
-        "APPEND" => store::append,
+        "APPEND" => append::append,
         "AUTHENTICATE" => authenticate,
         "CAPABILITY" => |_| Ok(CommandBody::Capability),
         "CHECK" => |_| Ok(CommandBody::Check),
@@ -97,6 +99,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "RENAME" => |cursor| {
             Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
         },
+        "REPLACE" => |cursor| append::replace(cursor, false),
         "SEARCH" => |cursor| search::search(cursor, false),
         "SELECT" => |cursor| Ok(CommandBody::Select { mailbox: cursor.mailbox_argument()? }),
         "SORT" => |cursor| sort::sort(cursor, false),
@@ -113,7 +116,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
 
 /// The commands that may follow UID.
 fn uid_command<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
-    const VERB: &str = "COPY, EXPUNGE, FETCH, MOVE, SEARCH, SORT, STORE or THREAD";
+    const VERB: &str = "COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH, SORT, STORE or THREAD";
     cursor.space()?;
     let verb = cursor.atom(VERB)?;
     match_keyword!(verb,
@@ -124,6 +127,7 @@ fn uid_command<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         },
         "FETCH" => fetch::fetch(cursor, true),
         "MOVE" => move_(cursor, true),
+        "REPLACE" => append::replace(cursor, true),
         "SEARCH" => search::search(cursor, true),
         "SORT" => sort::sort(cursor, true),
         "STORE" => store::store(cursor, true),
@@ -154,6 +158,25 @@ pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
         Ok(_) => Err(error(&cursor, Some(tag), Some(name), "the end of the command")),
         Err(Expected(expected)) => Err(error(&cursor, Some(tag), Some(name), expected)),
     }
+}
+
+/// Parses what follows a literal of APPEND or REPLACE, up to the line end: nothing, or more pieces. `joined`: the
+/// literal belongs to a message that is put together (CATENATE).
+///
+/// # Errors
+/// The rest is not of the grammar. What was announced in it is still to come if its client does not wait.
+pub fn parse_append_rest(line: &[u8], joined: bool) -> Result<Vec<AppendPiece<'_>>, ParseError<'_>> {
+    let mut cursor = Cursor::new(without_line_end(line));
+    match append::rest(&mut cursor, joined).and_then(|pieces| cursor.end().map(|()| pieces)) {
+        Ok(pieces) => Ok(pieces),
+        Err(Expected(expected)) => Err(error(&cursor, None, Some("APPEND"), expected)),
+    }
+}
+
+/// A section as it stands between the brackets of `BODY[…]`; `None` if it is none.
+pub fn parse_section(text: &[u8]) -> Option<Section> {
+    let mut cursor = Cursor::new(text);
+    fetch::section(&mut cursor).ok().filter(|_| cursor.rest().is_empty())
 }
 
 /// The tag at the beginning of a command, for an answer to one that is refused before it is parsed.

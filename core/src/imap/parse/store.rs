@@ -1,9 +1,8 @@
-//! STORE and the head of APPEND: the commands that carry flags. RFC 9051 §6.4.6, §6.3.12.
+//! STORE, RFC 9051 §6.4.6, and flags as a client writes them.
 
-use super::cursor::{Cursor, Expected, Parsed};
-use crate::imap::command::{Append, CommandBody, LiteralHead, Store, StoreMode};
+use super::cursor::{Cursor, Parsed};
+use crate::imap::command::{CommandBody, Store, StoreMode};
 use crate::imap::flag::{FlagList, SystemFlag};
-use crate::mime::date::parse_internaldate;
 use alloc::borrow::Cow;
 
 /// How many keywords one command may name: more than any mailbox can hold, few enough to compare each with
@@ -35,31 +34,7 @@ pub(super) fn store<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     Ok(CommandBody::Store(Store { uid, set, mode, silent, flags }))
 }
 
-pub(super) fn append<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
-    let mailbox = cursor.mailbox_argument()?;
-    cursor.space()?;
-    let mut flags = FlagList::default();
-    if cursor.peek() == Some(b'(') {
-        flags = flag_list(cursor)?;
-        cursor.space()?;
-    }
-    let mut date = None;
-    if cursor.peek() == Some(b'"') {
-        date = parse_internaldate(&cursor.string()?);
-        if date.is_none() {
-            return Err(Expected("a date such as \"17-Jul-1996 02:44:25 -0700\" before this"));
-        }
-        cursor.space()?;
-    }
-    let binary = cursor.eat(b'~');
-    let (size, sync) = match cursor.peek() {
-        Some(b'{') => cursor.literal_head()?,
-        Some(_) | None => return Err(Expected("flags, a date or the message as a literal")),
-    };
-    Ok(CommandBody::Append(Append { mailbox, flags, date, literal: LiteralHead { size, sync, binary } }))
-}
-
-fn flag_list<'a>(cursor: &mut Cursor<'a>) -> Parsed<FlagList<'a>> {
+pub(super) fn flag_list<'a>(cursor: &mut Cursor<'a>) -> Parsed<FlagList<'a>> {
     let mut flags = FlagList::default();
     cursor.list(FLAG, |cursor| flag(cursor, &mut flags))?;
     Ok(flags)

@@ -1,4 +1,5 @@
 use super::*;
+
 use crate::imap::command::*;
 use crate::imap::fetch::{Fetch, FetchItem, FetchSection, Partial, Section, SectionKind};
 use crate::imap::flag::{FlagSet, SystemFlag};
@@ -177,22 +178,98 @@ fn list_plain_and_extended() {
     wrong(&format!("a LIST \"\" (x{})\r\n", " x".repeat(64)));
 }
 
+fn append(text: &str) -> Append<'_> {
+    let CommandBody::Append(append) = body(text) else { panic!("{text}") };
+    append
+}
+
+/// One word for each piece.
+fn shown(pieces: &[AppendPiece<'_>]) -> String {
+    let literal = |word: &str, literal: &LiteralHead| {
+        format!(
+            "{word}{}{}{}",
+            literal.size,
+            if literal.sync { "" } else { "+" },
+            if literal.binary { "~" } else { "" }
+        )
+    };
+    let word = |piece: &AppendPiece<'_>| match piece {
+        AppendPiece::Message { joined: false, .. } => "message".to_string(),
+        AppendPiece::Message { joined: true, .. } => "joined".to_string(),
+        AppendPiece::Octets(head) => literal("octets", head),
+        AppendPiece::UrlLiteral(head) => literal("url", head),
+        AppendPiece::Url(url) => format!("url:{}", String::from_utf8_lossy(url)),
+        AppendPiece::Joined => "end".to_string(),
+    };
+    pieces.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn append_in_pieces() {
+    for (text, pieces) in [
+        ("a APPEND m ~{7}\r\n", "message octets7~"),
+        ("a APPEND m CATENATE (TEXT {5}\r\n", "joined octets5"),
+        ("a APPEND m (\\Seen) catenate (url \"/a/;UID=1\" TEXT {5+}\r\n", "joined url:/a/;UID=1 octets5+"),
+        ("a APPEND m CATENATE (URL {9}\r\n", "joined url9"),
+        ("a APPEND m CATENATE (URL /a) (\\Seen) {3}\r\n", "joined url:/a end message octets3"),
+        (
+            "a APPEND m CATENATE (URL /a) CATENATE (URL /b URL /c)\r\n",
+            "joined url:/a end joined url:/b url:/c end",
+        ),
+        ("a APPEND m UTF8 (~{7}\r\n", "joined octets7~"),
+    ] {
+        assert_eq!(shown(&append(text).pieces), pieces, "{text}");
+    }
+    for (joined, text, pieces) in [
+        (false, "\r\n", Some("")),
+        (false, " (\\Seen) {5}\r\n", Some("message octets5")),
+        (false, " CATENATE (TEXT {5}\r\n", Some("joined octets5")),
+        (false, ")\r\n", None),
+        (false, "x\r\n", None),
+        (true, ")\r\n", Some("end")),
+        (true, " TEXT {3}\r\n", Some("octets3")),
+        (true, " URL /a) {3}\r\n", Some("url:/a end message octets3")),
+        (true, ") {3}\r\n", Some("end message octets3")),
+        (true, "\r\n", None),
+        (true, " TEXT {3} x\r\n", None),
+    ] {
+        let parsed = parse_append_rest(text.as_bytes(), joined).ok();
+        assert_eq!(parsed.as_ref().map(|pieces| shown(pieces)).as_deref(), pieces, "{text}");
+    }
+    let replaced = append("a UID REPLACE 4 m {3}\r\n").replaces.unwrap();
+    assert!(replaced.uid && replaced.set.to_string() == "4");
+    assert!(append("a replace * m {3}\r\n").replaces.unwrap().set.has_star());
+    for text in [
+        "a REPLACE 0 m {3}\r\n",
+        "a REPLACE 1:2 m {3}\r\n",
+        "a REPLACE m {3}\r\n",
+        "a REPLACE 1 m CATENATE (URL /a) {3}\r\n",
+        "a APPEND m CATENATE ()\r\n",
+        "a APPEND m CATENATE (URL /a\r\n",
+        "a APPEND m CATENATE (TEXT hello)\r\n",
+        "a APPEND m UTF8 (x)\r\n",
+    ] {
+        wrong(text);
+    }
+}
+
 #[test]
 fn append_head() {
-    let CommandBody::Append(append) =
-        body("a APPEND saved-messages (\\Seen $Work) \" 7-Feb-1994 21:52:25 -0830\" {310}\r\n")
-    else {
-        panic!()
-    };
+    let append = append("a APPEND saved-messages (\\Seen $Work) \" 7-Feb-1994 21:52:25 -0830\" {310}\r\n");
     assert_eq!(append.mailbox, name("saved-messages"));
-    assert_eq!(append.flags.system, FlagSet::EMPTY.with(SystemFlag::Seen));
-    assert_eq!(append.flags.keywords, ["$Work"]);
-    assert_eq!(append.date, parse_internaldate(b" 7-Feb-1994 21:52:25 -0830"));
-    assert!(append.date.is_some_and(|date| date.offset_minutes == -510));
-    assert_eq!(append.literal, LiteralHead { size: 310, sync: true, binary: false });
+    let [AppendPiece::Message { flags, date, joined: false }, AppendPiece::Octets(literal)] =
+        &append.pieces[..]
+    else {
+        panic!("{append:?}")
+    };
+    assert_eq!(flags.system, FlagSet::EMPTY.with(SystemFlag::Seen));
+    assert_eq!(flags.keywords, ["$Work"]);
+    assert_eq!(*date, parse_internaldate(b" 7-Feb-1994 21:52:25 -0830"));
+    assert!(date.is_some_and(|date| date.offset_minutes == -510));
+    assert_eq!(*literal, LiteralHead { size: 310, sync: true, binary: false });
     let CommandBody::Append(append) = body("a APPEND {5}\r\ninbox ~{7+}\r\n") else { panic!() };
-    assert!(append.mailbox.is_inbox() && append.date.is_none() && append.flags.is_empty());
-    assert_eq!(append.literal, LiteralHead { size: 7, sync: false, binary: true });
+    assert!(append.mailbox.is_inbox());
+    assert_eq!(shown(&append.pieces), "message octets7+~");
     for text in [
         "a APPEND m\r\n",
         "a APPEND m (\\Seen)\r\n",

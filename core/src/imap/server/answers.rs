@@ -42,8 +42,8 @@ impl Session {
             },
             Answer::Done(answered) => self.handle_done(answered, tx),
             Answer::Append(answered) => {
-                if let Some((verdict, Then::AppendCommit)) = self.take_verdict(answered) {
-                    self.handle_appended(verdict, tx);
+                if let Some((verdict, Then::AppendCommit(committing))) = self.take_verdict(answered) {
+                    self.handle_appended(committing, verdict, tx);
                 }
             }
             Answer::Fetch(answered) => {
@@ -109,9 +109,10 @@ impl Session {
                 Ok(()) => self.end(Status::Ok, None, done, tx),
                 Err(refusal) => self.end_refused(&refusal, tx),
             },
-            Some((verdict, Then::Append(announced))) => {
-                self.handle_append_allowed(id, announced, verdict, tx)
+            Some((verdict, Then::Append(appending))) => {
+                self.handle_append_allowed(id, appending, verdict, tx);
             }
+            Some((verdict, Then::Replaced)) => self.handle_replaced(verdict, tx),
             Some((verdict, Then::Expunge)) => self.handle_expunged(verdict, tx),
             Some((verdict, Then::Close)) => self.handle_closed(verdict, tx),
             Some(_) | None => {}
@@ -142,8 +143,8 @@ impl Session {
                 }
                 self.resume_after_lost(after, tx);
             }
-            Then::Append(announced) => {
-                self.skip_message(Some((announced.size, announced.sync)));
+            Then::Append(appending) => {
+                self.drop_append(&appending);
                 self.end_lost(tx);
             }
             Then::Close => {
@@ -159,7 +160,8 @@ impl Session {
             | Then::ListStatus(_)
             | Then::Status(_)
             | Then::Folder(_)
-            | Then::AppendCommit
+            | Then::AppendCommit(_)
+            | Then::Replaced
             | Then::Fetch(_)
             | Then::Store(_)
             | Then::Copy(_)

@@ -2,7 +2,7 @@
 
 use super::login;
 use super::session::Session;
-use crate::imap::command::{CommandBody, parse};
+use crate::imap::command::{Append, CommandBody, parse};
 use crate::imap::response::{Status, write_tagged};
 use crate::machine::CloseReason;
 use crate::send_queue::SendQueue;
@@ -37,9 +37,10 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::Lsub { .. }
         | CommandBody::Namespace
         | CommandBody::Status { .. }
-        | CommandBody::Append(_)
+        | CommandBody::Append(Append { replaces: None, .. })
         | CommandBody::Idle => Stage::LoggedIn,
-        CommandBody::Check
+        CommandBody::Append(Append { replaces: Some(_), .. })
+        | CommandBody::Check
         | CommandBody::Close
         | CommandBody::Unselect
         | CommandBody::Expunge { .. }

@@ -19,7 +19,7 @@
 //! | `login`, `capability` | before the login; the one list of capabilities |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
-//! | `append` | a message comes in |
+//! | `append` | messages come in |
 //! | `list`, `status`, `folder` | the tree of mailboxes |
 //! | `reply` | what a refusal is on the wire |
 //!
@@ -68,6 +68,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use append::MessageHead;
 pub use session::Session;
 
 use alloc::string::String;
@@ -83,6 +84,7 @@ use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
 use crate::imap::sort::SortCriterion;
 use crate::imap::thread::{Algorithm, Threads};
+use crate::imap::url::MessageUrl;
 use crate::imap::view::UidMap;
 use crate::limits::Limits;
 use crate::machine::TlsInfo;
@@ -174,17 +176,42 @@ pub enum Ask {
         ticket: Ticket<Result<(), Refusal>>,
         /// The mailbox.
         mailbox: Vec<u8>,
-        /// Flags and keywords.
-        flags: FlagList<'static>,
-        /// INTERNALDATE in seconds since 1970, if given.
-        date: Option<i64>,
-        /// Octets that will follow.
-        size: u64,
+        /// What is known of the message.
+        head: MessageHead,
     },
-    /// The message has come whole: make it durable.
+    /// The message before is whole; another one follows into the same mailbox (RFC 3502).
+    AppendNext {
+        /// To answer with.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// What is known of the message.
+        head: MessageHead,
+    },
+    /// Octets of another message belong into the one that is coming (RFC 4469).
+    AppendUrl {
+        /// To answer with: whether that message is there.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// Its mailbox.
+        mailbox: Vec<u8>,
+        /// Which message, and what of it.
+        url: MessageUrl,
+        /// What the message that is coming may become in all, in octets.
+        wire_bytes_max: u64,
+        /// The how manieth URL of the command it is, from 0, for [`Refusal::BadUrl`].
+        place: usize,
+    },
+    /// All messages have come whole: make them durable and visible, or none.
     AppendCommit {
         /// To answer with.
         ticket: Ticket<Result<Appended, Refusal>>,
+    },
+    /// The second half of REPLACE (RFC 8508): these messages go, `\Deleted` or not; that is told by Changes.
+    Remove {
+        /// To answer with.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// Where.
+        selection: SelectionId,
+        /// Which messages.
+        uids: UidSet,
     },
     /// FETCH of the next messages.
     Fetch {
@@ -373,12 +400,12 @@ pub enum FolderChange {
 }
 
 /// The answer to APPEND (RFC 4315 APPENDUID).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// UIDVALIDITY of the mailbox.
     pub uid_validity: u32,
-    /// The message's UID.
-    pub uid: u32,
+    /// The messages' UIDs, ascending in the order given.
+    pub uids: UidSet,
 }
 
 /// What FETCH wants of each message.
@@ -494,6 +521,8 @@ pub enum Refusal {
     Unavailable,
     /// The charset of SEARCH is not known: BADCHARSET.
     BadCharset,
+    /// CATENATE: nothing can be read by this URL, the how manieth of the command from 0: BADURL.
+    BadUrl(usize),
 }
 
 /// An answer on its way to the session.
@@ -509,7 +538,8 @@ pub enum Answer {
     List(Answered<Result<Vec<Folder>, Refusal>>),
     /// To [`Ask::Status`].
     Status(Answered<Result<Status, Refusal>>),
-    /// To [`Ask::Folder`], [`Ask::Append`] and [`Ask::Expunge`].
+    /// To [`Ask::Folder`], [`Ask::Append`], [`Ask::AppendNext`], [`Ask::AppendUrl`], [`Ask::Expunge`] and
+    /// [`Ask::Remove`].
     Done(Answered<Result<(), Refusal>>),
     /// To [`Ask::AppendCommit`].
     Append(Answered<Result<Appended, Refusal>>),

@@ -25,5 +25,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> (Code<'static>, &'static str) {
         Refusal::NoPermission => (Code::NoPerm, "The system does not allow it"),
         Refusal::Unavailable => (Code::Unavailable, "The mail store has trouble, try again later"),
         Refusal::BadCharset => (Code::BadCharset(CHARSETS), "The charset is not known, use UTF-8"),
+        // Which one it is, is said where the URLs are known.
+        Refusal::BadUrl(_) => (Code::BadUrl(""), "Nothing can be read by the URL"),
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! It will not: look at a mailbox, know a path, hold a message, or answer two commands at once.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -104,8 +105,9 @@ pub(super) enum Then {
     ListStatus(ListStatus),
     Status(StatusOf),
     Folder(&'static str),
-    Append(append::Announced),
-    AppendCommit,
+    Append(Box<append::Appending>),
+    AppendCommit(append::Committing),
+    Replaced,
     Fetch(Fetching),
     Store(Storing),
     Copy(Copying),
@@ -128,7 +130,8 @@ impl Then {
             | Then::Status(_)
             | Then::Folder(_)
             | Then::Append(_)
-            | Then::AppendCommit
+            | Then::AppendCommit(_)
+            | Then::Replaced
             | Then::Fetch(_)
             | Then::Store(_)
             | Then::Copy(_)
@@ -327,9 +330,6 @@ impl Session {
             ScanRefusal::LiteralTooLarge { .. } => {
                 self.end(Status::Bad, Some(&Code::Limit), "The literal is too long", tx);
             }
-            ScanRefusal::AfterMessage => {
-                self.end(Status::Bad, None, "APPEND takes one message", tx);
-            }
         }
     }
 }
@@ -421,8 +421,18 @@ impl Session {
     pub(super) fn close(&mut self, reason: CloseReason) {
         match &self.state {
             State::Closed => return,
-            State::Message(message) => self.push_cancel(message.id),
-            State::Waiting(waiting) => self.push_cancel(waiting.id),
+            State::Message(message) => {
+                if let Some(id) = message.appending.id {
+                    self.push_cancel(id);
+                }
+            }
+            State::Waiting(waiting) => {
+                let id = match &waiting.then {
+                    Then::Append(appending) => appending.id.unwrap_or(waiting.id),
+                    _ => waiting.id,
+                };
+                self.push_cancel(id);
+            }
             State::Command | State::Sasl | State::Fetch(_) | State::Idle | State::Handshake => {}
         }
         self.leave_mailbox();

@@ -168,6 +168,14 @@ impl Desk {
         out.push(FrontAction::Office(message));
     }
 
+    /// The octets that came belong together; what comes next begins anew. They go on, few as they may be.
+    fn finish_lines(&mut self, out: &mut Vec<FrontAction>) {
+        let Some(upload) = &mut self.upload else { return };
+        core::mem::replace(&mut upload.eol, ToLf::new()).finish(&mut upload.buffer);
+        let body = core::mem::take(&mut upload.buffer);
+        self.send_chunk(body, out);
+    }
+
     fn commit_delivery(
         &mut self,
         ticket: Ticket<smtp::server::CommitVerdict>,
@@ -303,13 +311,10 @@ impl Client for imap::server::Session {
                 let kind = UploadKind::Known(ticket.id());
                 desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
             }
+            Ask::AppendNext { .. } | Ask::AppendUrl { .. } => desk.finish_lines(out),
             Ask::AppendCommit { .. } => {
-                if let Some(mut upload) = desk.upload.take() {
-                    upload.eol.finish(&mut upload.buffer);
-                    desk.chunks_out += 1;
-                    let (caller, body) = (desk.caller, upload.buffer);
-                    out.push(FrontAction::Office(ToOffice::Chunk { caller, body }));
-                }
+                desk.finish_lines(out);
+                desk.upload = None;
             }
             Ask::Select { .. }
             | Ask::Unselect { .. }
@@ -323,7 +328,8 @@ impl Client for imap::server::Session {
             | Ask::Expunge { .. }
             | Ask::Search { .. }
             | Ask::Sort { .. }
-            | Ask::Thread { .. } => {}
+            | Ask::Thread { .. }
+            | Ask::Remove { .. } => {}
         }
         // Without a login there is no account to ask about; the session does not ask then, and its answer
         // timer covers a session that does.

@@ -1,5 +1,6 @@
 //! What comes back from tasks, turned into answers; and the questions of IMAP sessions, turned into work.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -7,7 +8,7 @@ use alloc::sync::Arc;
 use super::changes::Origin;
 use super::folders::folder;
 use super::mailboxes::MailboxKey;
-use super::uploads::AppendTarget;
+use super::uploads::{AppendTarget, SpliceWanted};
 use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Work, Worked};
 use super::{Caller, Desk, JobId, Office};
 use crate::event::Event;
@@ -15,6 +16,7 @@ use crate::imap::flag::SystemFlag;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
+use crate::maildir::expunge::Victims;
 use crate::maildir::mailbox::MailboxState;
 use crate::maildir::{search, sort, thread};
 use crate::site::Account;
@@ -60,13 +62,22 @@ impl Office {
                 Err(refused) => desk.imap(caller, Answer::Status(ticket.answer(Err(refused)))),
             },
             Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
-            Ask::Append { ticket, mailbox, flags, date, .. } => match key(&mailbox) {
+            Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
                     let then = [AfterSync::Exists { caller, ticket }].into();
-                    self.start_append(caller, AppendTarget { mailbox: mailbox.clone(), flags, date }, desk);
+                    self.start_append(caller, AppendTarget::new(mailbox.clone(), head), desk);
                     self.enqueue(mailbox, Work::Sync { move_new: false, then }, desk);
                 }
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+            },
+            Ask::AppendNext { ticket, head } => self.append_next(caller, ticket, head, desk),
+            Ask::AppendUrl { ticket, mailbox, url, wire_bytes_max, place } => match key(&mailbox) {
+                Ok(mailbox) => {
+                    let wanted = Box::new(SpliceWanted { url, wire_bytes_max, place });
+                    let then = [AfterSync::Splice { caller, ticket, wanted }].into();
+                    self.enqueue(mailbox, Work::Sync { move_new: false, then }, desk);
+                }
+                Err(_) => desk.imap(caller, Answer::Done(ticket.answer(Err(Refusal::BadUrl(place))))),
             },
             Ask::AppendCommit { ticket } => self.commit_append(caller, ticket, desk),
             Ask::Fetch { ticket, selection, uids, request } => {
@@ -81,7 +92,16 @@ impl Office {
                 self.copy(caller, ticket, selection, uids, key(&mailbox), remove, desk);
             }
             Ask::Expunge { ticket, selection, uids } => match self.writable(selection) {
-                Ok(key) => self.enqueue(key, Work::Expunge { caller, ticket, uids }, desk),
+                Ok(key) => {
+                    let victims = uids.map_or(Victims::Deleted, Victims::DeletedOf);
+                    self.enqueue(key, Work::Expunge { caller, ticket, victims }, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+            },
+            Ask::Remove { ticket, selection, uids } => match self.writable(selection) {
+                Ok(key) => {
+                    self.enqueue(key, Work::Expunge { caller, ticket, victims: Victims::These(uids) }, desk);
+                }
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
             },
             Ask::Search { ticket, selection, within, query } => {
@@ -158,14 +178,16 @@ impl Office {
             Worked::Appended { answers, result } => {
                 let uids = self.adopt(key, result, None, desk).map_err(try_create);
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
-                for (index, (caller, ticket)) in answers.into_iter().enumerate() {
+                let mut first = 0;
+                for (caller, ticket, count) in answers {
                     let answer = match &uids {
                         Ok(uids) => uids
-                            .get(index)
-                            .map(|&uid| Appended { uid_validity, uid })
+                            .get(first..first + count)
+                            .map(|uids| Appended { uid_validity, uids: uids.iter().copied().collect() })
                             .ok_or(Refusal::Unavailable),
                         Err(refused) => Err(refused.clone()),
                     };
+                    first += count;
                     desk.imap(caller, Answer::Append(ticket.answer(answer)));
                 }
             }
@@ -284,6 +306,10 @@ impl Office {
                 self.tell_changes(caller, ticket, selection, desk);
             }
             AfterSync::Status { caller, ticket, size } => self.status(caller, ticket, key, size, desk),
+            AfterSync::Splice { caller, ticket, wanted } => {
+                let spliced = self.splice(caller, key, *wanted, desk);
+                desk.imap(caller, Answer::Done(ticket.answer(spliced)));
+            }
             AfterSync::Exists { caller, ticket } => {
                 desk.imap(caller, Answer::Done(ticket.answer(Ok(()))));
             }
@@ -379,6 +405,11 @@ fn refuse_sync(office: &mut Office, after: AfterSync, refused: Refusal, desk: &m
         AfterSync::Status { caller, ticket, .. } => {
             desk.imap(caller, Answer::Status(ticket.answer(Err(refused))));
         }
+        AfterSync::Splice { caller, ticket, wanted } => {
+            let gone = refused == Refusal::NonExistent;
+            let refused = if gone { Refusal::BadUrl(wanted.place) } else { refused };
+            desk.imap(caller, Answer::Done(ticket.answer(Err(refused))));
+        }
         AfterSync::Exists { caller, ticket } => {
             office.abandon_upload(caller, desk);
             desk.imap(caller, Answer::Done(ticket.answer(Err(try_create(refused)))));
@@ -402,7 +433,7 @@ pub(super) fn refuse_work(
         }
         Work::Append(all) => {
             for append in all {
-                office.discard(key, append.message.staged, desk);
+                office.discard(key, append.messages, desk);
                 let answer = append.ticket.answer(Err(try_create(refused.clone())));
                 desk.imap(append.caller, Answer::Append(answer));
             }
@@ -441,6 +472,8 @@ pub(super) fn refusal(error: &StoreError) -> Refusal {
         StoreErrorKind::Access => Refusal::NoPermission,
         StoreErrorKind::ReadOnly => Refusal::ReadOnly,
         StoreErrorKind::UidsExhausted => Refusal::Cannot("this mailbox has used up all its UIDs"),
+        StoreErrorKind::TooBig => Refusal::TooBig,
+        StoreErrorKind::BadUrl(place) => Refusal::BadUrl(place),
         StoreErrorKind::Aborted | StoreErrorKind::Temporary(_) => Refusal::Unavailable,
     }
 }
@@ -461,6 +494,8 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         | StoreErrorKind::AlreadyExists
         | StoreErrorKind::BadName(_)
         | StoreErrorKind::Cannot
+        | StoreErrorKind::TooBig
+        | StoreErrorKind::BadUrl(_)
         | StoreErrorKind::Aborted => return,
         StoreErrorKind::NoSpace => "make room, the sender tries again",
         StoreErrorKind::OverQuota => "raise it or make room, the sender tries again",

@@ -13,8 +13,8 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{
     Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status, StoreAction,
 };
-use crate::maildir::append::{Staged, discard_staged};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
+use crate::maildir::append::{Append, discard_staged};
 use crate::maildir::fetch::{self, Fetched, Learned};
 use crate::maildir::folder::FolderName;
 use crate::maildir::mailbox::{MailboxState, Message};
@@ -245,11 +245,15 @@ impl Office {
         self.run(task, desk);
     }
 
-    /// A staged message that no mailbox takes is removed.
-    pub(super) fn discard(&mut self, key: &MailboxKey, staged: Staged, desk: &mut Desk<'_>) {
+    /// Staged messages that no mailbox takes are removed.
+    pub(super) fn discard(&mut self, key: &MailboxKey, messages: Vec<Append>, desk: &mut Desk<'_>) {
+        if messages.is_empty() {
+            return;
+        }
         let MailboxKey { root, folder } = key.clone();
+        let staged = messages.into_iter().map(|message| message.staged).collect();
         let task = Task::new(move |disk| async move {
-            discard_staged(disk, root, folder, Vec::from([staged])).await;
+            discard_staged(disk, root, folder, staged).await;
             Done::new(Outcome::Discarded)
         });
         self.run(task, desk);

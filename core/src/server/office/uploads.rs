@@ -17,10 +17,12 @@ use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask};
 use crate::disk::{Task, TaskInput};
 use crate::event::Event;
 use crate::imap::flag::FlagList;
-use crate::imap::server::{Answer, Appended, Refusal};
+use crate::imap::server::{Answer, Appended, MessageHead, Refusal};
+use crate::imap::url::MessageUrl;
 use crate::maildir::append::{self, Staged, stage_append};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::deliver::{Delivered, DeliveryTarget, deliver};
+use crate::maildir::fetch::Splice;
 use crate::maildir::folder::FolderName;
 use crate::mime::header;
 use crate::server::{ConnId, FromOffice};
@@ -41,15 +43,51 @@ pub(super) struct Upload {
 #[derive(Debug)]
 enum Purpose {
     Delivery { transaction: Transaction, subject: Vec<u8>, ticket: Option<Ticket<CommitVerdict>> },
-    Append { target: Box<AppendTarget>, ticket: Option<Ticket<Result<Appended, Refusal>>> },
+    Append { target: Box<AppendTarget>, then: Option<AfterStaging> },
 }
 
 /// Where an APPEND goes, and with what.
 #[derive(Debug)]
 pub(super) struct AppendTarget {
-    pub(super) mailbox: MailboxKey,
-    pub(super) flags: FlagList<'static>,
-    pub(super) date: Option<i64>,
+    mailbox: MailboxKey,
+    flags: FlagList<'static>,
+    date: Option<i64>,
+    /// The messages of the same command before this one.
+    staged: Vec<append::Append>,
+}
+
+impl AppendTarget {
+    pub(super) fn new(mailbox: MailboxKey, head: MessageHead) -> Self {
+        let MessageHead { flags, date, .. } = head;
+        AppendTarget { mailbox, flags, date, staged: Vec::new() }
+    }
+}
+
+/// What comes when the message of an APPEND is staged.
+#[derive(Debug)]
+enum AfterStaging {
+    /// Another one for the same mailbox.
+    Next { ticket: Ticket<Result<(), Refusal>>, head: MessageHead },
+    /// The commit of all.
+    Commit(Ticket<Result<Appended, Refusal>>),
+}
+
+impl AfterStaging {
+    fn refuse(self, refused: Refusal) -> Answer {
+        match self {
+            AfterStaging::Next { ticket, .. } => Answer::Done(ticket.answer(Err(refused))),
+            AfterStaging::Commit(ticket) => Answer::Append(ticket.answer(Err(refused))),
+        }
+    }
+}
+
+/// Octets of another message that a message to be appended wants.
+#[derive(Debug)]
+pub(super) struct SpliceWanted {
+    pub(super) url: MessageUrl,
+    pub(super) wire_bytes_max: u64,
+    /// The how manieth URL of its command it is.
+    pub(super) place: usize,
 }
 
 impl Office {
@@ -97,7 +135,7 @@ impl Office {
         let task = Task::new(move |disk| async move {
             Done::new(Outcome::Staged(stage_append(disk, ctx, root, folder, date).await))
         });
-        let purpose = Purpose::Append { target: Box::new(target), ticket: None };
+        let purpose = Purpose::Append { target: Box::new(target), then: None };
         self.start_upload(caller, task, purpose, desk);
     }
 
@@ -111,7 +149,7 @@ impl Office {
         match upload {
             Some(Upload { failed: Some(error), .. }) => {
                 let verdict = verdict(error);
-                self.forget_upload(caller);
+                self.forget_upload(caller, desk);
                 let answer = ticket.answer(verdict);
                 desk.answer(caller, FromOffice::Delivered { conn: caller.conn, answer });
             }
@@ -132,21 +170,54 @@ impl Office {
         ticket: Ticket<Result<Appended, Refusal>>,
         desk: &mut Desk<'_>,
     ) {
+        self.stage_append(caller, AfterStaging::Commit(ticket), desk);
+    }
+
+    /// The message is whole and another one follows (RFC 3502).
+    pub(super) fn append_next(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        head: MessageHead,
+        desk: &mut Desk<'_>,
+    ) {
+        self.stage_append(caller, AfterStaging::Next { ticket, head }, desk);
+    }
+
+    fn stage_append(&mut self, caller: Caller, then: AfterStaging, desk: &mut Desk<'_>) {
         let upload = self.upload_of.get(&caller).and_then(|job| self.uploads.get_mut(job));
         match upload {
             Some(Upload { failed: Some(error), .. }) => {
                 let refused = refusal(error);
-                self.forget_upload(caller);
-                desk.imap(caller, Answer::Append(ticket.answer(Err(refused))));
+                self.forget_upload(caller, desk);
+                desk.imap(caller, then.refuse(refused));
             }
-            Some(Upload { purpose: Purpose::Append { ticket: slot, .. }, .. }) => {
-                *slot = Some(ticket);
+            Some(Upload { purpose: Purpose::Append { then: slot, .. }, .. }) => {
+                *slot = Some(then);
                 self.upload_input(caller, TaskInput::Commit, desk);
             }
-            Some(_) | None => {
-                desk.imap(caller, Answer::Append(ticket.answer(Err(Refusal::Unavailable))));
-            }
+            Some(_) | None => desk.imap(caller, then.refuse(Refusal::Unavailable)),
         }
+    }
+
+    /// Puts octets of a message of this mailbox, which has been looked at, into the upload.
+    pub(super) fn splice(
+        &mut self,
+        caller: Caller,
+        key: &MailboxKey,
+        wanted: SpliceWanted,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), Refusal> {
+        let SpliceWanted { url, wire_bytes_max, place } = wanted;
+        let state = self.state(key).ok_or(Refusal::Unavailable)?;
+        if url.uid_validity.is_some_and(|validity| validity != state.uid_validity) {
+            return Err(Refusal::BadUrl(place));
+        }
+        let message = state.messages.find(url.uid).cloned().ok_or(Refusal::BadUrl(place))?;
+        let MailboxKey { root, folder } = key.clone();
+        let splice = Splice { root, folder, message, url, wire_bytes_max, place };
+        self.upload_input(caller, TaskInput::Splice(Box::new(splice)), desk);
+        Ok(())
     }
 
     /// An input for the upload of this connection.
@@ -162,8 +233,10 @@ impl Office {
             }
         }
         if ends {
+            if self.uploads.get(&job).is_some_and(|upload| upload.failed.is_some()) {
+                self.forget_upload(caller, desk);
+            }
             self.upload_of.remove(&caller);
-            self.uploads.retain(|id, upload| *id != job || upload.failed.is_none());
         }
     }
 
@@ -182,7 +255,7 @@ impl Office {
         let Some(job) = self.upload_of.get(&caller) else { return };
         let committed = match self.uploads.get(job).map(|upload| &upload.purpose) {
             Some(Purpose::Delivery { ticket, .. }) => ticket.is_some(),
-            Some(Purpose::Append { ticket, .. }) => ticket.is_some(),
+            Some(Purpose::Append { then, .. }) => matches!(then, Some(AfterStaging::Commit(_))),
             None => true,
         };
         if committed {
@@ -232,25 +305,49 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let Some(mut upload) = self.uploads.remove(&job) else { return };
-        let Purpose::Append { target, ticket } = &mut upload.purpose else { return };
+        let Purpose::Append { target, then } = &mut upload.purpose else { return };
         let caller = upload.caller;
-        let Some(ticket) = ticket.take() else {
-            if let Err(error) = result {
-                self.fail_early(job, upload, error, desk);
+        let wanted = self.upload_of.get(&caller) == Some(&job);
+        let committed = matches!(then, Some(AfterStaging::Commit(_)));
+        let Some(then) = then.take().filter(|_| committed || wanted) else {
+            match result {
+                // Not wanted any more: it was whole before it heard so.
+                Ok(staged) => {
+                    let last = append::Append { staged, flags: FlagList::default() };
+                    target.staged.push(last);
+                    self.discard(&target.mailbox, core::mem::take(&mut target.staged), desk);
+                }
+                Err(error) => self.fail_early(job, upload, error, desk),
             }
             return;
         };
         self.release_upload(caller, job);
+        let Purpose::Append { target, .. } = upload.purpose else { return };
+        let AppendTarget { mailbox, flags, staged: mut messages, .. } = *target;
         match result {
+            Ok(staged) if staged.size == 0 => {
+                messages.push(append::Append { staged, flags });
+                self.discard(&mailbox, messages, desk);
+                desk.imap(caller, then.refuse(Refusal::Cannot("a message of no octets cannot be kept")));
+            }
             Ok(staged) => {
-                let AppendTarget { mailbox, flags, .. } = &mut **target;
-                let message = append::Append { staged, flags: core::mem::take(flags) };
-                let work = Work::Append([Append { caller, ticket, message }].into());
-                self.enqueue(mailbox.clone(), work, desk);
+                messages.push(append::Append { staged, flags });
+                match then {
+                    AfterStaging::Commit(ticket) => {
+                        let work = Work::Append([Append { caller, ticket, messages }].into());
+                        self.enqueue(mailbox, work, desk);
+                    }
+                    AfterStaging::Next { ticket, head } => {
+                        let target = AppendTarget { staged: messages, ..AppendTarget::new(mailbox, head) };
+                        self.start_append(caller, target, desk);
+                        desk.imap(caller, Answer::Done(ticket.answer(Ok(()))));
+                    }
+                }
             }
             Err(error) => {
-                trouble(&place(&target.mailbox), &error, desk);
-                desk.imap(caller, Answer::Append(ticket.answer(Err(refusal(&error)))));
+                trouble(&place(&mailbox), &error, desk);
+                self.discard(&mailbox, messages, desk);
+                desk.imap(caller, then.refuse(refusal(&error)));
             }
         }
     }
@@ -274,7 +371,7 @@ impl Office {
     fn fail_early(&mut self, job: JobId, mut upload: Upload, error: StoreError, desk: &mut Desk<'_>) {
         let caller = upload.caller;
         if self.upload_of.get(&caller) != Some(&job) || error.kind == StoreErrorKind::Aborted {
-            return;
+            return self.discard_staged(upload, desk);
         }
         trouble("", &error, desk);
         acknowledge(caller, upload.inputs.drain(..), desk);
@@ -289,9 +386,16 @@ impl Office {
         }
     }
 
-    fn forget_upload(&mut self, caller: Caller) {
-        if let Some(job) = self.upload_of.remove(&caller) {
-            self.uploads.remove(&job);
+    fn forget_upload(&mut self, caller: Caller, desk: &mut Desk<'_>) {
+        if let Some(upload) = self.upload_of.remove(&caller).and_then(|job| self.uploads.remove(&job)) {
+            self.discard_staged(upload, desk);
+        }
+    }
+
+    /// Messages of the same command that were whole before it failed.
+    fn discard_staged(&mut self, upload: Upload, desk: &mut Desk<'_>) {
+        if let Purpose::Append { target, .. } = upload.purpose {
+            self.discard(&target.mailbox, target.staged, desk);
         }
     }
 
@@ -353,6 +457,8 @@ fn verdict(error: &StoreError) -> CommitVerdict {
         | StoreErrorKind::Access
         | StoreErrorKind::ReadOnly
         | StoreErrorKind::UidsExhausted
+        | StoreErrorKind::TooBig
+        | StoreErrorKind::BadUrl(_)
         | StoreErrorKind::Aborted
         | StoreErrorKind::Temporary(_) => CommitVerdict::Temporary,
     }

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::mailboxes::MailboxKey;
+use super::uploads::SpliceWanted;
 use super::{Caller, StoreTask};
 use crate::auth::AuthVerdict;
 use crate::disk::{Disk, Task};
@@ -47,7 +48,7 @@ pub(super) enum Work {
     Expunge {
         caller: Caller,
         ticket: Ticket<Result<(), Refusal>>,
-        uids: Option<UidSet>,
+        victims: Victims,
     },
     Copy(CopyWork),
     /// The second half of MOVE.
@@ -84,6 +85,12 @@ pub(super) enum AfterSync {
         ticket: Ticket<Result<Status, Refusal>>,
         size: bool,
     },
+    /// CATENATE wants octets of a message.
+    Splice {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        wanted: Box<SpliceWanted>,
+    },
     /// APPEND wants to know whether the mailbox is there.
     Exists {
         caller: Caller,
@@ -95,7 +102,7 @@ pub(super) enum AfterSync {
 pub(super) struct Append {
     pub(super) caller: Caller,
     pub(super) ticket: Ticket<Result<Appended, Refusal>>,
-    pub(super) message: append::Append,
+    pub(super) messages: Vec<append::Append>,
 }
 
 #[derive(Debug)]
@@ -180,7 +187,8 @@ pub(super) enum Worked {
         result: Result<Synced, StoreError>,
     },
     Appended {
-        answers: Vec<(Caller, Ticket<Result<Appended, Refusal>>)>,
+        /// With how many messages of the commit were theirs, in order.
+        answers: Vec<(Caller, Ticket<Result<Appended, Refusal>>, usize)>,
         result: Next<Vec<u32>>,
     },
     Stored {
@@ -275,8 +283,11 @@ impl Work {
                     Worked::Synced { then, result: sync(disk, ctx, root, folder, known.take(), mode).await }
                 }
                 Work::Append(all) => {
-                    let (answers, messages): (Vec<_>, Vec<_>) =
-                        all.into_iter().map(|a| ((a.caller, a.ticket), a.message)).unzip();
+                    let (mut answers, mut messages) = (Vec::new(), Vec::new());
+                    for append in all {
+                        answers.push((append.caller, append.ticket, append.messages.len()));
+                        messages.extend(append.messages);
+                    }
                     let result = commit_append(disk, ctx, root, folder, known, messages).await;
                     Worked::Appended { answers, result: result.map(|a| (a.state, a.changes, a.uids)) }
                 }
@@ -287,8 +298,7 @@ impl Work {
                     let result = result.map(|f| (f.state, f.changes, f.missing));
                     Worked::Stored { caller, selection, uids, then, result }
                 }
-                Work::Expunge { caller, ticket, uids } => {
-                    let victims = uids.map_or(Victims::Deleted, Victims::DeletedOf);
+                Work::Expunge { caller, ticket, victims } => {
                     let result = expunge(disk, ctx, root, folder, known, victims).await;
                     Worked::Expunged { caller, ticket, result: result.map(|e| (e.state, e.changes, ())) }
                 }

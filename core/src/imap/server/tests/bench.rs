@@ -7,7 +7,9 @@ use crate::event::Event;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{Answer, Ask, FolderChange, Notice, SearchQuery, Session, Setup, StoreAction};
+use crate::imap::server::{
+    Answer, Ask, FolderChange, MessageHead, Notice, SearchQuery, Session, Setup, StoreAction,
+};
 use crate::imap::sort::SortCriterion;
 use crate::limits::Limits;
 use crate::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
@@ -199,10 +201,18 @@ fn show(ask: &Ask) -> String {
             FolderChange::Subscribe { mailbox, subscribe: true } => format!("subscribe {}", text(mailbox)),
             FolderChange::Subscribe { mailbox, subscribe: false } => format!("unsubscribe {}", text(mailbox)),
         },
-        Ask::Append { mailbox, flags, date, size, .. } => {
-            let date = date.map(|date| format!(" date={date}")).unwrap_or_default();
-            format!("append {} {}{date} size={size}", text(mailbox), show_flags(flags))
+        Ask::Append { mailbox, head, .. } => format!("append {} {}", text(mailbox), show_head(head)),
+        Ask::AppendNext { head, .. } => format!("append next {}", show_head(head)),
+        Ask::AppendUrl { mailbox, url, place, .. } => {
+            let mut section = Vec::new();
+            url.section.write(&mut section);
+            let validity =
+                url.uid_validity.map(|validity| format!(" validity={validity}")).unwrap_or_default();
+            let range = url.range.map(|range| format!(" {}.{:?}", range.offset, range.length));
+            let range = range.unwrap_or_default();
+            format!("url {place} {} uid={}{validity} [{}]{range}", text(mailbox), url.uid, text(&section))
         }
+        Ask::Remove { selection, uids, .. } => format!("remove {} {uids}", selection.0),
         Ask::AppendCommit { .. } => "commit".into(),
         Ask::Fetch { selection, uids, request, .. } => {
             let mut items = Vec::new();
@@ -246,6 +256,13 @@ fn show(ask: &Ask) -> String {
 fn show_query(query: &SearchQuery, within: &UidSet) -> String {
     let saved = if query.saved.is_empty() { String::new() } else { format!(" saved={}", query.saved) };
     format!("{} within={within} recent={}{saved}", show_key(&query.key), query.recent)
+}
+
+fn show_head(head: &MessageHead) -> String {
+    let date = head.date.map(|date| format!(" date={date}")).unwrap_or_default();
+    let size = head.size.map(|size| format!(" size={size}")).unwrap_or_default();
+    let binary = if head.binary { " binary" } else { "" };
+    format!("{}{date}{size}{binary}", show_flags(&head.flags))
 }
 
 fn show_flags(flags: &FlagList<'_>) -> String {

@@ -123,11 +123,15 @@ impl Draw {
                     Status { messages: 1, recent: 0, uid_next, uid_validity: 1, unseen: 0, deleted: 0, size };
                 Answer::Status(ticket.answer(self.or_refused(status)))
             }
-            Ask::Folder { ticket, .. } | Ask::Append { ticket, .. } | Ask::Expunge { ticket, .. } => {
-                Answer::Done(ticket.answer(self.or_refused(())))
-            }
+            Ask::Folder { ticket, .. }
+            | Ask::Append { ticket, .. }
+            | Ask::AppendNext { ticket, .. }
+            | Ask::AppendUrl { ticket, .. }
+            | Ask::Remove { ticket, .. }
+            | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(self.or_refused(()))),
             Ask::AppendCommit { ticket } => {
-                Answer::Append(ticket.answer(self.or_refused(Appended { uid_validity: 1, uid: 3 })))
+                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]) };
+                Answer::Append(ticket.answer(self.or_refused(appended)))
             }
             Ask::Fetch { ticket, .. } => {
                 let page = self.page();

@@ -164,6 +164,7 @@ pub(super) fn refusal(text: &str) -> Option<Refusal> {
         "nopermission" => Refusal::NoPermission,
         "unavailable" => Refusal::Unavailable,
         "badcharset" => Refusal::BadCharset,
+        "badurl 1" => Refusal::BadUrl(1),
         _ => Refusal::Cannot("It cannot be done"),
     })
 }
@@ -187,11 +188,14 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::List(ticket.answer(or_refused(text, folders)))
         }
         Ask::Status { ticket, .. } => Answer::Status(ticket.answer(or_refused(text, || status(&words)))),
-        Ask::Folder { ticket, .. } | Ask::Append { ticket, .. } | Ask::Expunge { ticket, .. } => {
-            Answer::Done(ticket.answer(or_refused(text, || ())))
-        }
+        Ask::Folder { ticket, .. }
+        | Ask::Append { ticket, .. }
+        | Ask::AppendNext { ticket, .. }
+        | Ask::AppendUrl { ticket, .. }
+        | Ask::Remove { ticket, .. }
+        | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(or_refused(text, || ()))),
         Ask::AppendCommit { ticket } => {
-            let done = || Appended { uid_validity: words.number("validity"), uid: words.number("uid") };
+            let done = || Appended { uid_validity: words.number("validity"), uids: words.uids("uid") };
             Answer::Append(ticket.answer(or_refused(text, done)))
         }
         Ask::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(or_refused(text, || page(text)))),

@@ -47,8 +47,14 @@ transcripts! {
     account_gone
     append
     append_eof
+    append_kinds
     append_to_selected
     authenticate
+    multiappend
+    multiappend_ends
+    catenate
+    replace
+    replace_read_only
     before_login
     changes
     client_ios_changedsince
