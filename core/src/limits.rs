@@ -41,6 +41,8 @@ pub struct Limits {
     pub imap_append_urls_max: usize,
     /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
     pub imap_idle: Duration,
+    /// A client is told that its command goes on after each such time (RFC 9585 §3.1 wants 10 to 15 seconds).
+    pub imap_progress: Duration,
     /// Waiting for the login.
     pub imap_login: Duration,
     /// A connection's send queue: above this a machine stops producing, in octets.
@@ -75,6 +77,7 @@ impl Default for Limits {
             imap_append_messages_max: 4096,
             imap_append_urls_max: 256,
             imap_idle: Duration::from_secs(31 * 60),
+            imap_progress: Duration::from_secs(12),
             imap_login: Duration::from_secs(180),
             tx_high_water_bytes: 256 * 1024,
             rx_bytes_max: 128 * 1024,

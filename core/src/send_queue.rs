@@ -20,10 +20,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use memchr::memchr;
-
 use crate::disk::Handle;
-use crate::wire::eol::ToCrlf;
+use crate::wire::outgoing::{Transform, Transformer};
 
 /// How much of a file is asked for at once, in octets.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +37,17 @@ pub struct FileRange {
     pub skip: u64,
     /// How many octets are sent: the number the client was told.
     pub emit: u64,
+    /// Where in the file to end, in octets as stored.
+    pub end: u64,
+    /// What the octets become.
+    pub transform: Transform,
+}
+
+impl FileRange {
+    /// Text to the end of the file, of which `emit` octets are sent.
+    pub const fn text(file: Handle, offset: u64, skip: u64, emit: u64) -> FileRange {
+        FileRange { file, offset, skip, emit, end: u64::MAX, transform: Transform::Text }
+    }
 }
 
 /// What the caller is to do now.
@@ -67,7 +76,7 @@ enum Segment {
 struct RangeProgress {
     range: FileRange,
     offset: u64,
-    eol: ToCrlf,
+    transformer: Transformer,
 }
 
 /// Octets and file ranges in the order they are to be sent.
@@ -131,7 +140,8 @@ impl SendQueue {
     pub fn push_range(&mut self, range: FileRange) {
         self.pending = self.pending.saturating_add(range.emit);
         self.unread = self.unread.saturating_add(range.emit);
-        let progress = RangeProgress { offset: range.offset, range, eol: ToCrlf::default() };
+        let transformer = Transformer::new(range.transform);
+        let progress = RangeProgress { offset: range.offset, range, transformer };
         self.segments.push_back(Segment::Range(progress));
     }
 
@@ -189,18 +199,22 @@ impl SendQueue {
         self.ready.clear();
         self.sent = 0;
         let announced = usize::try_from(progress.range.emit).unwrap_or(usize::MAX);
-        if raw.is_empty() {
+        let left = usize::try_from(progress.range.end.saturating_sub(progress.offset)).unwrap_or(usize::MAX);
+        let raw = raw.get(..left).unwrap_or(raw);
+        progress.offset = progress.offset.saturating_add(raw.len() as u64);
+        progress.transformer.feed(raw, &mut self.ready);
+        let ends = raw.is_empty() || progress.offset >= progress.range.end;
+        if ends {
+            progress.transformer.finish(&mut self.ready);
+        }
+        let skip = usize::try_from(progress.range.skip).unwrap_or(usize::MAX).min(self.ready.len());
+        self.ready.drain(..skip);
+        progress.range.skip -= skip as u64;
+        self.ready.truncate(announced);
+        if raw.is_empty() && self.ready.is_empty() {
             self.mismatches += 1;
             progress.range.skip = 0;
             self.ready.resize(announced.min(READ_BYTES_MAX), b' ');
-        } else {
-            progress.offset = progress.offset.saturating_add(raw.len() as u64);
-            progress.eol.feed(raw, &mut self.ready);
-            let skip = usize::try_from(progress.range.skip).unwrap_or(usize::MAX).min(self.ready.len());
-            self.ready.drain(..skip);
-            progress.range.skip -= skip as u64;
-            self.ready.truncate(announced);
-            hide_nuls(&mut self.ready);
         }
         progress.range.emit -= self.ready.len() as u64;
         self.unread = self.unread.saturating_sub(self.ready.len() as u64);
@@ -250,16 +264,6 @@ impl SendQueue {
     }
 }
 
-/// Makes every NUL `\x80`: RFC 9051 §4.3 has no NUL in a literal, and `\x80` is no valid text in any encoding
-/// IMAP uses.
-pub(crate) fn hide_nuls(mut octets: &mut [u8]) {
-    while let Some((_, rest)) = memchr(0, octets).and_then(|at| octets.split_at_mut_checked(at)) {
-        let Some((nul, rest)) = rest.split_first_mut() else { return };
-        *nul = 0x80;
-        octets = rest;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +296,7 @@ mod tests {
             for read in 1..8 {
                 let mut tx = SendQueue::default();
                 tx.push(b"{18}\r\n");
-                tx.push_range(FileRange { file: Handle(1), offset: 0, skip: 2, emit: 13 });
+                tx.push_range(FileRange::text(Handle(1), 0, 2, 13));
                 tx.push(b")");
                 tx.push(b"\r\n");
                 assert_eq!(tx.pending(), 6 + 13 + 3);
@@ -307,7 +311,7 @@ mod tests {
     #[test]
     fn a_short_file_is_padded_to_what_was_announced() {
         let mut tx = SendQueue::default();
-        tx.push_range(FileRange { file: Handle(1), offset: 0, skip: 0, emit: 10 });
+        tx.push_range(FileRange::text(Handle(1), 0, 0, 10));
         tx.push(b")");
         assert_eq!((tx.pending(), tx.buffered()), (11, 1));
         tx.handle_read(b"abc\n");
@@ -318,9 +322,28 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_decoded_up_to_its_end_and_no_further() {
+        // The part is not padded; what follows it must not be taken for more of it.
+        let file = b"x\naGVsbG8gd29ybGQ\n--b\n";
+        for piece in 1..8 {
+            for read in 1..20 {
+                let mut tx = SendQueue::default();
+                let (offset, end) = (2, 17);
+                let transform = Transform::Base64;
+                tx.push_range(FileRange { file: Handle(1), offset, end, skip: 1, emit: 10, transform });
+                assert_eq!(drain(&mut tx, file, piece, read), b"ello world");
+                assert_eq!(tx.poll_mismatch(), 0);
+                tx.push_range(FileRange { file: Handle(1), offset, end, skip: 0, emit: 13, transform });
+                assert_eq!(drain(&mut tx, file, piece, read), b"hello world  ");
+                assert_eq!(tx.poll_mismatch(), 1);
+            }
+        }
+    }
+
+    #[test]
     fn no_nul_is_sent_from_a_file() {
         let mut tx = SendQueue::default();
-        tx.push_range(FileRange { file: Handle(1), offset: 0, skip: 0, emit: 5 });
+        tx.push_range(FileRange::text(Handle(1), 0, 0, 5));
         assert_eq!(drain(&mut tx, b"\0a\0\0b", 100, 100), b"\x80a\x80\x80b");
     }
 
@@ -329,7 +352,7 @@ mod tests {
         let mut tx = SendQueue::new(4);
         tx.push(b"abcd");
         assert!(tx.is_above_high_water());
-        tx.push_range(FileRange { file: Handle(3), offset: 0, skip: 0, emit: 1 });
+        tx.push_range(FileRange::text(Handle(3), 0, 0, 1));
         tx.clear();
         assert_eq!((tx.poll_release(), tx.pending()), (Some(Handle(3)), 0));
         assert_eq!(drain(&mut tx, b"", 1, 1), vec![]);

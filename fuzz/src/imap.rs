@@ -1,9 +1,11 @@
 //! Targets for `postier_core::imap`.
 
-use postier_core::imap::command::{CommandBody, Secret, parse, tag_of};
+use postier_core::imap::command::{CommandBody, Secret, parse, parse_append_rest, tag_of};
 use postier_core::imap::list::ListPattern;
 use postier_core::imap::scanner::{CommandScanner, Scan, ScanLimits};
 use postier_core::imap::sequence::SequenceSet;
+use postier_core::imap::url;
+use postier_core::wire::mutf7;
 
 use crate::assert_split_invariant;
 
@@ -22,6 +24,20 @@ pub fn imap_command(command: &[u8]) {
             let said = error.to_string();
             assert!(said.chars().all(|character| matches!(character, ' '..='~')), "it goes into a reply");
             assert!(said.len() < 200);
+        }
+    }
+}
+
+/// The URL of octets of a message; and the same octets as what follows a literal of APPEND.
+pub fn imap_url(text: &[u8]) {
+    if let Some(url) = url::parse(text) {
+        assert!(url.uid > 0 && url.uid_validity != Some(0) && text.len() <= url::URL_BYTES_MAX);
+        let name = url.mailbox.as_deref().unwrap_or(b"INBOX");
+        assert!(mutf7::decode(name).is_ok(), "the store can look for it");
+    }
+    for joined in [false, true] {
+        if let Err(error) = parse_append_rest(text, joined) {
+            assert!(error.to_string().len() < 200);
         }
     }
 }

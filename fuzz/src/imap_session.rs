@@ -212,10 +212,14 @@ impl World {
         match self.draw(24) {
             // Silence, until the timer runs out.
             0 => {
-                let (deadline, _) = self.session.poll_timeout().expect("whoever waits has a timer");
-                self.now.instant = deadline;
                 self.open &= !matches!(ask, Ask::AppendCommit { .. });
-                return self.input(Input::Timeout);
+                let done = self.outcome.done.len();
+                while self.outcome.done.len() == done {
+                    let (deadline, _) = self.session.poll_timeout().expect("whoever waits has a timer");
+                    self.now.instant = deadline;
+                    self.input(Input::Timeout);
+                }
+                return;
             }
             1 => self.input(Input::Notice(Notice::Shutdown)),
             2..8 => {
@@ -257,6 +261,7 @@ impl World {
                     selection: SelectionId(self.draw(9)),
                     uid_validity: 1,
                     uid_next: self.next + 1,
+                    guid: Some([7; 16]),
                     view: self.there.iter().copied().collect(),
                     recent: UidSet::new(),
                     first_unseen: self.there.first().copied(),
@@ -285,8 +290,16 @@ impl World {
             }
             Ask::Status { ticket, .. } => {
                 let (uid_next, size) = (self.next, Some(9));
-                let status =
-                    Status { messages: 1, recent: 0, uid_next, uid_validity: 1, unseen: 0, deleted: 0, size };
+                let status = Status {
+                    messages: 1,
+                    recent: 0,
+                    uid_next,
+                    uid_validity: 1,
+                    unseen: 0,
+                    deleted: 0,
+                    size,
+                    guid: None,
+                };
                 Answer::Status(ticket.answer(self.or_refused(status)))
             }
             Ask::Append { ticket, .. } => {
@@ -304,12 +317,11 @@ impl World {
                 self.outcome.bodies.push(Vec::new());
                 Answer::Done(ticket.answer(self.or_refused(())))
             }
+            Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
             Ask::Folder { ticket, .. }
             | Ask::AppendUrl { ticket, .. }
             | Ask::Remove { ticket, .. }
-            | Ask::Expunge { ticket, .. } => {
-                Answer::Done(ticket.answer(self.or_refused(())))
-            }
+            | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(self.or_refused(()))),
             Ask::Fetch { ticket, uids, .. } => {
                 let mut page = FetchPage::default();
                 for uid in self.some(&uids).iter().take(2) {

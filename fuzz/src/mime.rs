@@ -2,9 +2,11 @@
 
 use postier_core::mime::header::{fields, header_bytes, unfold};
 use postier_core::mime::header_scanner::{HELD_BYTES_MAX, HeaderScanner};
+use postier_core::mime::preview::{PREVIEW_CHARS_MAX, preview};
 use postier_core::mime::structure::{Piece, Structure};
 use postier_core::mime::structure_parser::{PARTS_MAX, StructureParser};
 use postier_core::mime::text::{TextDecoder, write_header};
+use postier_core::mime::unbinary::Unbinary;
 use postier_core::mime::{address, bodystructure, date, encoded_word, param};
 
 use crate::assert_split_invariant;
@@ -182,4 +184,27 @@ pub fn mime_encoded(value: &[u8]) {
         }
         param::decoded(&field.params, b"filename");
     }
+}
+
+/// A message's first words: few, and in one line.
+pub fn mime_preview(message: &[u8]) {
+    let words = preview(message);
+    assert!(words.chars().count() <= PREVIEW_CHARS_MAX && words.trim() == words);
+    assert!(!words.contains(|character: char| character.is_control()));
+}
+
+/// Binary parts made base64: however it comes, and once it is done there is nothing more to do.
+pub fn mime_unbinary(message: &[u8]) {
+    let text = assert_split_invariant(message, |pieces| unbinary(pieces));
+    let lower = message.to_ascii_lowercase();
+    if !lower.windows(6).any(|word| word == b"binary") {
+        assert_eq!(text, message, "nothing changes but what is binary");
+    }
+}
+
+fn unbinary(pieces: &[&[u8]]) -> Vec<u8> {
+    let (mut unbinary, mut out) = (Unbinary::new(), Vec::new());
+    pieces.iter().for_each(|piece| unbinary.feed(piece, &mut out));
+    unbinary.finish(&mut out);
+    out
 }

@@ -296,11 +296,15 @@ pub enum StatusItem {
     Deleted,
     /// The sum of the sizes.
     Size,
+    /// The mailbox's name that stays (RFC 8474).
+    MailboxId,
+    /// The largest message that can be appended (RFC 7889).
+    AppendLimit,
 }
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [StatusItem; 7] = [
+    pub const ALL: [StatusItem; 9] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -308,6 +312,8 @@ impl StatusItem {
         StatusItem::Unseen,
         StatusItem::Deleted,
         StatusItem::Size,
+        StatusItem::MailboxId,
+        StatusItem::AppendLimit,
     ];
 
     /// The word on the wire.
@@ -320,6 +326,8 @@ impl StatusItem {
             StatusItem::Unseen => "UNSEEN",
             StatusItem::Deleted => "DELETED",
             StatusItem::Size => "SIZE",
+            StatusItem::MailboxId => "MAILBOXID",
+            StatusItem::AppendLimit => "APPENDLIMIT",
         }
     }
 }

@@ -60,6 +60,18 @@ pub enum FetchItem {
     Rfc822Text,
     /// `BODY[…]` or `BODY.PEEK[…]`.
     Section(FetchSection),
+    /// `BINARY[…]` or `BINARY.PEEK[…]`: as `BODY[…]`, but the transfer encoding of a part is undone (RFC 3516).
+    Binary(FetchSection),
+    /// `BINARY.SIZE[…]`: how many octets `BINARY[…]` has.
+    BinarySize(FetchSection),
+    /// The first words of the text (RFC 8970).
+    Preview,
+    /// When the message came into this mailbox (RFC 8514).
+    SaveDate,
+    /// What stays the same of a message when it is moved (RFC 8474).
+    EmailId,
+    /// The thread the message is in (RFC 8474): none is kept.
+    ThreadId,
 }
 
 /// `BODY[section]<partial>`.
@@ -166,7 +178,7 @@ impl FetchItem {
     pub fn wants_seen(&self) -> bool {
         match self {
             FetchItem::Rfc822 | FetchItem::Rfc822Text => true,
-            FetchItem::Section(section) => !section.peek,
+            FetchItem::Section(section) | FetchItem::Binary(section) => !section.peek,
             FetchItem::Flags
             | FetchItem::Uid
             | FetchItem::InternalDate
@@ -174,7 +186,12 @@ impl FetchItem {
             | FetchItem::Envelope
             | FetchItem::Body
             | FetchItem::BodyStructure
-            | FetchItem::Rfc822Header => false,
+            | FetchItem::Rfc822Header
+            | FetchItem::BinarySize(_)
+            | FetchItem::Preview
+            | FetchItem::SaveDate
+            | FetchItem::EmailId
+            | FetchItem::ThreadId => false,
         }
     }
 
@@ -192,15 +209,21 @@ impl FetchItem {
             FetchItem::Rfc822 => b"RFC822",
             FetchItem::Rfc822Header => b"RFC822.HEADER",
             FetchItem::Rfc822Text => b"RFC822.TEXT",
-            FetchItem::Section(section) => return section.write_name(out),
+            FetchItem::Preview => b"PREVIEW",
+            FetchItem::SaveDate => b"SAVEDATE",
+            FetchItem::EmailId => b"EMAILID",
+            FetchItem::ThreadId => b"THREADID",
+            FetchItem::Section(section) => return section.write_name(b"BODY[", out),
+            FetchItem::Binary(section) => return section.write_name(b"BINARY[", out),
+            FetchItem::BinarySize(section) => return section.write_name(b"BINARY.SIZE[", out),
         };
         out.extend_from_slice(name);
     }
 }
 
 impl FetchSection {
-    fn write_name(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"BODY[");
+    fn write_name(&self, name: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(name);
         self.section.write(out);
         out.push(b']');
         if let Some(partial) = self.partial {

@@ -3,13 +3,14 @@
 //! The way of a command: [`scanner`] finds where it ends in the receive buffer, literals included, without
 //! understanding it; [`command`] parses it into a value that borrows from the buffer; the session acts and
 //! writes with [`response`]. What is in a command has modules of its own: [`sequence`] (sets of numbers, and
-//! the [`UidSet`](sequence::UidSet) used everywhere), [`flag`], [`fetch`], [`search`],
-//! [`sort`], [`thread`]; [`list`] matches mailbox
-//! patterns; [`view`] is what a session knows of its mailbox.
+//! the [`UidSet`](sequence::UidSet) used everywhere), [`flag`], [`fetch`], [`search`], [`sort`],
+//! [`thread`], [`url`]; [`list`] matches mailbox patterns; [`objectid`] names mailboxes and messages for good; [`view`] is what a session knows of its mailbox.
 //!
 //! The grammar is RFC 9051 with what RFC 3501 has besides, and the extensions ID, NAMESPACE, ENABLE, SASL-IR,
-//! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, ESEARCH, SEARCHRES, PARTIAL, WITHIN, SORT, SORT=DISPLAY,
-//! ESORT, THREAD, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE and CREATE-SPECIAL-USE. A new command is a row in the parser's table of verbs and a variant of
+//! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, MULTIAPPEND, CATENATE, BINARY, REPLACE, PREVIEW, SAVEDATE, OBJECTID,
+//! ESEARCH, SEARCHRES, PARTIAL, WITHIN, SORT, SORT=DISPLAY, ESORT, THREAD, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE and
+//! CREATE-SPECIAL-USE.
+//! A new command is a row in the parser's table of verbs and a variant of
 //! [`CommandBody`](command::CommandBody); whoever must know it then does not compile.
 //!
 //! ```
@@ -54,6 +55,7 @@ pub mod command;
 pub mod fetch;
 pub mod flag;
 pub mod list;
+pub mod objectid;
 mod parse;
 pub mod response;
 pub mod scanner;

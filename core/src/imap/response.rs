@@ -13,6 +13,7 @@
 //! ```
 
 use super::flag::SystemFlag;
+use super::objectid::write_mailbox_id;
 use super::sequence::UidSet;
 use alloc::vec::Vec;
 
@@ -86,8 +87,12 @@ pub enum Code<'a> {
     HasChildren,
     /// Somebody else has it locked.
     InUse,
+    /// The command with this tag goes on (RFC 9585).
+    InProgress(&'a [u8]),
     /// A limit of the server.
     Limit,
+    /// The mailbox's name that stays, made of its GUID (RFC 8474).
+    MailboxId(&'a [u8; 16]),
     /// There is no such thing.
     NonExistent,
     /// Not allowed.
@@ -127,6 +132,8 @@ pub enum Code<'a> {
     Unseen(u32),
     /// Something the server depends on is not there now.
     Unavailable,
+    /// A transfer encoding cannot be undone, or not be stored (RFC 3516 §4.3).
+    UnknownCte,
     /// The special use cannot be given (RFC 6154 §3).
     UseAttr,
 }
@@ -153,7 +160,9 @@ impl Code<'_> {
             Code::ExpungeIssued => "EXPUNGEISSUED",
             Code::HasChildren => "HASCHILDREN",
             Code::InUse => "INUSE",
+            Code::InProgress(_) => "INPROGRESS",
             Code::Limit => "LIMIT",
+            Code::MailboxId(_) => "MAILBOXID",
             Code::NonExistent => "NONEXISTENT",
             Code::NoPerm => "NOPERM",
             Code::NotSaved => "NOTSAVED",
@@ -170,6 +179,7 @@ impl Code<'_> {
             Code::UidValidity(_) => "UIDVALIDITY",
             Code::Unseen(_) => "UNSEEN",
             Code::Unavailable => "UNAVAILABLE",
+            Code::UnknownCte => "UNKNOWN-CTE",
             Code::UseAttr => "USEATTR",
         }
     }
@@ -211,6 +221,17 @@ impl Code<'_> {
                 }
                 out.push(b')');
             }
+            // What a client gets to know is not how far it is, only that it goes on.
+            Code::InProgress(tag) => {
+                out.extend_from_slice(b" (\"");
+                out.extend_from_slice(tag);
+                out.extend_from_slice(b"\" NIL NIL)");
+            }
+            Code::MailboxId(guid) => {
+                out.extend_from_slice(b" (");
+                write_mailbox_id(out, guid);
+                out.push(b')');
+            }
             Code::Alert
             | Code::AlreadyExists
             | Code::AuthenticationFailed
@@ -237,6 +258,7 @@ impl Code<'_> {
             | Code::TryCreate
             | Code::UidNotSticky
             | Code::Unavailable
+            | Code::UnknownCte
             | Code::UseAttr => {}
         }
     }

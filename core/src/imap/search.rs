@@ -195,6 +195,18 @@ pub enum SearchKey {
     Larger(u64),
     /// Smaller than so many octets.
     Smaller(u64),
+    /// The message with this EMAILID (RFC 8474).
+    EmailId(String),
+    /// Messages of the thread with this THREADID (RFC 8474): none.
+    ThreadId(String),
+    /// Came into the mailbox before that day (RFC 8514).
+    SavedBefore(i64),
+    /// Came into the mailbox on that day.
+    SavedOn(i64),
+    /// Came into the mailbox on that day or later.
+    SavedSince(i64),
+    /// Whether SAVEDATE is known here: every message.
+    SaveDateSupported,
 }
 
 impl SearchKey {
@@ -251,7 +263,13 @@ impl SearchKey {
             | SearchKey::Older(_)
             | SearchKey::Younger(_)
             | SearchKey::Larger(_)
-            | SearchKey::Smaller(_) => {}
+            | SearchKey::Smaller(_)
+            | SearchKey::EmailId(_)
+            | SearchKey::ThreadId(_)
+            | SearchKey::SavedBefore(_)
+            | SearchKey::SavedOn(_)
+            | SearchKey::SavedSince(_)
+            | SearchKey::SaveDateSupported => {}
         }
     }
 }

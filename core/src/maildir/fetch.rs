@@ -7,8 +7,9 @@
 //! | asked for | read |
 //! |---|---|
 //! | FLAGS, UID, sizes and dates that are known | nothing ([`render_known`]) |
-//! | INTERNALDATE | a stat |
+//! | INTERNALDATE, SAVEDATE | a stat |
 //! | ENVELOPE, `BODY[HEADER…]` | the header |
+//! | PREVIEW | the first 64 KiB |
 //! | anything else of a message of at most 64 KiB | the file, once |
 //! | the parts of a larger message | the file, in chunks, none of which is kept |
 //! | a text of more than 64 KiB | nothing: it becomes a [`FileRange`](crate::send_queue::FileRange) |
@@ -27,6 +28,7 @@
 //! Line ends are CRLF, a NUL is sent as `\x80` (RFC 9051 §4.3), other octets as they are; but a bare CR among
 //! filtered header fields becomes a space.
 
+mod binary;
 mod item;
 mod memo;
 pub(super) mod source;
@@ -236,6 +238,7 @@ async fn fill(reader: &mut Reader, wanted: &Wanted, fetched: &mut Fetched) -> Re
             }
         }
     }
+    page.unknown_encoding = output.unknown_encoding;
     (page.bytes, page.files) = (output.bytes, output.files);
     Ok(())
 }

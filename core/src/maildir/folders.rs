@@ -167,7 +167,7 @@ async fn look_at(disk: &Disk, top: Handle, directory: &[u8]) -> Result<OnDisk, S
     found.at(directory)
 }
 
-/// Makes a mailbox. Mailboxes above it need not exist, and are not made.
+/// Makes a mailbox, and returns its GUID. Mailboxes above it need not exist, and are not made.
 ///
 /// # Errors
 /// AlreadyExists; NoSpace and so on, when nothing is left of it.
@@ -176,7 +176,7 @@ pub async fn create(
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
-) -> Result<(), StoreError> {
+) -> Result<[u8; 16], StoreError> {
     let mut scope = Scope::new(disk);
     let result = create_in(&mut scope, &context, &root, &folder).await;
     scope.finish().await;
@@ -188,7 +188,7 @@ async fn create_in(
     context: &StoreContext,
     root: &Root,
     folder: &FolderName,
-) -> Result<(), StoreError> {
+) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
     let top = Place::open(scope, root, &FolderName::inbox()).await?.root;
     let directory = folder.directory();
@@ -212,15 +212,16 @@ async fn make(
     root: &Root,
     top: Handle,
     folder: &FolderName,
-) -> Result<(), StoreError> {
+) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
     account::make_mailbox(scope, top, &folder.directory()).await?;
     // Looking at it gives it its uidlist, with a UIDVALIDITY of its own.
     let mut place = Place::open(scope, root, folder).await?;
     let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
-    settled?;
-    disk.sync_dir(top).await.at(&root.path)
+    let guid = settled?.state.guid;
+    disk.sync_dir(top).await.at(&root.path)?;
+    Ok(guid)
 }
 
 /// Deletes a mailbox with its messages; those below it stay, as do subscriptions.
@@ -506,7 +507,7 @@ mod tests {
 
     fn create_on(disk: &mut MemDisk, folder: &str) -> Run {
         let (context, folder) = (Arc::new(context()), name(folder));
-        disk.run(Vec::new(), move |disk| create(disk, context, root(), folder))
+        disk.run(Vec::new(), move |disk| create(disk, context, root(), folder)).map(|made| made.map(drop))
     }
 
     fn delete_on(disk: &mut MemDisk, folder: &str) -> Run {

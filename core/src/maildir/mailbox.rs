@@ -231,6 +231,13 @@ pub struct MailboxState {
     pub pending: bool,
 }
 
+impl MailboxState {
+    /// The GUID, if `dovecot-uidlist` has it: one that is only in memory may be another one after a crash.
+    pub fn durable_guid(&self) -> Option<[u8; 16]> {
+        Some(self.guid).filter(|guid| !self.uidlist_wants_rewrite && *guid != [0; 16])
+    }
+}
+
 /// One entry of a mailbox's change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -7,6 +7,7 @@
 //! | key | compared with |
 //! |---|---|
 //! | BEFORE, ON, SINCE, OLDER, YOUNGER | INTERNALDATE, days being those of UTC |
+//! | SAVEDBEFORE and its like | SAVEDATE, days being those of UTC |
 //! | SENTBEFORE and its like | the day in the last `Date` field, in that field's own zone; without one nothing matches |
 //! | LARGER, SMALLER | RFC822.SIZE |
 //! | FROM, HEADER and its like | values of all fields of that name in the header of the message, encoded words decoded; an empty text asks whether there is such a field |
@@ -138,9 +139,10 @@ async fn look(
 ) -> Result<bool, Failure> {
     let message = source.message;
     let (wants, sizes) = (program.wants, reader.sizes);
-    if wants.date && facts.internal_date.is_none() {
+    if wants.saved || (wants.date && facts.internal_date.is_none()) {
         let stat = reader.stat(message).await?;
         facts.internal_date = Some(stat.mtime_ns.div_euclid(1_000_000_000));
+        facts.saved = Some(stat.ctime_ns.div_euclid(1_000_000_000));
         if let Some(verdict) = program.judge(message, facts) {
             return Ok(verdict);
         }

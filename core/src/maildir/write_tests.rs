@@ -5,6 +5,7 @@ use super::append::{Append, Appended, Staged, commit_append, discard_staged, sta
 use super::context::{StoreError, StoreErrorKind};
 use super::copy::{Copied, CopySource, copy};
 use super::expunge::{Expunged, Victims, expunge};
+use super::fetch::Splice;
 use super::flags::{FlagRequest, Flagged, store_flags};
 use super::folder::FolderName;
 use super::folders;
@@ -536,4 +537,78 @@ fn where_no_link_can_be_the_octets_are_copied() {
     assert!(after.inode != before.inode && after.mtime_ns == before.mtime_ns);
     assert_eq!(disk.read("/m/.Archive/cur/2.b:2,S").unwrap(), b"two\n");
     assert!(disk.names("/m/.Archive/tmp").is_empty());
+}
+
+/// A message put together of texts and octets of other messages: `text` as it is, `=url` a URL of a message.
+fn joined(disk: &mut MemDisk, state: &MailboxState, pieces: &[&str], wire_bytes_max: u64) -> Run<Staged> {
+    let input = |(place, piece): (usize, &&str)| match piece.strip_prefix('=') {
+        None => TaskInput::Chunk(piece.as_bytes().to_vec()),
+        Some(url) => {
+            let url = crate::imap::url::parse(url.as_bytes()).unwrap();
+            let message = state.messages.find(url.uid).unwrap().clone();
+            let (root, folder) = (root(), folder());
+            TaskInput::Splice(alloc::boxed::Box::new(Splice {
+                root,
+                folder,
+                message,
+                url,
+                wire_bytes_max,
+                place,
+            }))
+        }
+    };
+    let inputs = pieces.iter().enumerate().map(input).chain([TaskInput::Commit]).collect();
+    let context = Arc::new(context());
+    disk.run(inputs, move |disk| stage_append(disk, context, root(), folder(), None))
+}
+
+fn disk_with_letters() -> (MemDisk, MailboxState) {
+    let mut disk = MemDisk::with_maildir();
+    disk.put_file("/m/cur/1.a:2,", b"Subject: one\nX: y\n\nHello\nyou\n");
+    // As some programs store it, and too large to be in memory at once.
+    disk.put_file("/m/cur/2.b:2,", "Subject: two\r\n\r\n0123456789\r\n".repeat(40_000).as_bytes());
+    disk.advance(10_000_000);
+    let state = state_of(&mut disk, folder());
+    (disk, state)
+}
+
+#[test]
+fn a_message_is_put_together_of_others() {
+    let (mut disk, state) = disk_with_letters();
+    let big = "Subject: two\n\n0123456789\n".repeat(40_000);
+    for (pieces, text) in [
+        (&["=/INBOX/;UID=1/;SECTION=HEADER", "body\n"][..], "Subject: one\nX: y\n\nbody\n"),
+        (&["A: b\n\n", "=;UID=1/;SECTION=TEXT", "end\n"], "A: b\n\nHello\nyou\nend\n"),
+        (&["=;UID=1/;SECTION=1/;PARTIAL=4.4"], "o\ny"),
+        (&["=;UID=1/;SECTION=1/;PARTIAL=100000.1", "x\n"], "x\n"),
+        (&["=;UID=1/;SECTION=HEADER.FIELDS%20(X)"], "X: y\n\n"),
+        (&["=;UID=1", "=;UID=1/;SECTION=TEXT"], "Subject: one\nX: y\n\nHello\nyou\nHello\nyou\n"),
+        (&["=;UID=2"], &big),
+        // 28 octets a time with CRLF: 280,000 is where one begins.
+        (&["=;UID=2/;PARTIAL=280016.4"], "0123"),
+        (&["=;UID=2/;PARTIAL=280025.5"], "9\nSu"),
+    ] {
+        let staged = joined(&mut disk, &state, pieces, u64::MAX).unwrap().unwrap();
+        let name = format!("/m/tmp/{}", String::from_utf8_lossy(&staged.temporary));
+        let found = disk.read(&name).unwrap();
+        assert!(found == text.as_bytes(), "{pieces:?}: {}", String::from_utf8_lossy(&found));
+        assert_eq!(staged.size, found.len() as u64, "{pieces:?}");
+        assert_eq!(staged.wire_size, crate::wire::eol::crlf_len(&found), "{pieces:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_put_together_leaves_nothing() {
+    let (mut disk, state) = disk_with_letters();
+    disk.remove_file("/m/cur/1.a:2,");
+    for (pieces, max, kind) in [
+        (&["x", "=;UID=1"][..], u64::MAX, StoreErrorKind::BadUrl(1)),
+        (&["=;UID=2/;SECTION=7"], u64::MAX, StoreErrorKind::BadUrl(0)),
+        (&["=;UID=2"], 1000, StoreErrorKind::TooBig),
+        (&["=;UID=2/;PARTIAL=0.999", "xx"], 1000, StoreErrorKind::TooBig),
+    ] {
+        let error = joined(&mut disk, &state, pieces, max).unwrap().unwrap_err();
+        assert_eq!(error.kind, kind, "{pieces:?}");
+        assert!(disk.names("/m/tmp").is_empty(), "{pieces:?}");
+    }
 }

@@ -13,11 +13,13 @@
 //! | FETCH | `BODY[1.2.MIME]`: file range, octets, CRLF offset | [`structure::Structure::section`] |
 //! | FETCH | `BODY[HEADER.FIELDS (…)]` | [`text::write_header`] |
 //! | FETCH | ENVELOPE, BODY, BODYSTRUCTURE | [`envelope::Envelope`], [`bodystructure::write`] |
+//! | FETCH | PREVIEW | [`preview::preview`] |
 //! | SEARCH | header values in UTF-8 | [`header::find`], [`encoded_word::decode`] |
 //! | SEARCH | text in UTF-8 | [`structure::Structure::text_parts`], [`text::decode_part`] |
 //! | SEARCH | SENTSINCE and its like | [`date::parse_rfc5322`], [`date::Date::day`] |
 //! | SORT, THREAD | what a subject is about, who answers whom | [`base_subject::BaseSubject`], [`message_id::message_ids`] |
 //! | SEARCH, SORT, THREAD | which texts are one, which comes first | [`casemap::fold`] |
+//! | APPEND | binary parts made base64 | [`unbinary::Unbinary`] |
 //! | anybody | address lists, parameters | [`address::parse`], [`param::parse`], [`param::decoded`] |
 //!
 //! ```
@@ -64,6 +66,8 @@ pub mod header;
 pub mod header_scanner;
 pub mod message_id;
 pub mod param;
+pub mod preview;
 pub mod structure;
 pub mod structure_parser;
 pub mod text;
+pub mod unbinary;

@@ -526,7 +526,7 @@ mod tests {
     }
 
     fn page_with_a_file() -> Box<Answer> {
-        let range = FileRange { file: Handle(9), offset: 0, skip: 0, emit: 1 };
+        let range = FileRange::text(Handle(9), 0, 0, 1);
         let page = FetchPage { files: Vec::from([(0, range)]), ..FetchPage::default() };
         Box::new(Answer::Fetch(TicketSource::default().issue().answer(Ok(page))))
     }

@@ -5,6 +5,7 @@
 //! runs exactly those.
 
 mod adoption;
+mod append;
 mod beside;
 mod clients;
 mod connections;

@@ -143,6 +143,8 @@ fn literal(cursor: &mut Cursor<'_>) -> Parsed<Option<LiteralHead>> {
         return if binary { Err(Expected("a literal")) } else { Ok(None) };
     }
     let (size, sync) = cursor.literal_head()?;
-    cursor.end()?;
+    if !cursor.at_end() {
+        return Err(Expected("the end of the line"));
+    }
     Ok(Some(LiteralHead { size, sync, binary }))
 }

@@ -68,11 +68,20 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
 
 fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
     if cursor.peek() == Some(b'[') {
-        let peek = name.eq_ignore_ascii_case(b"BODY.PEEK");
-        if !peek && !name.eq_ignore_ascii_case(b"BODY") {
-            return Err(cursor.back(name, ITEM));
-        }
-        return Ok(FetchItem::Section(section_item(cursor, peek)?));
+        return match_keyword!(name,
+            "BODY" => Ok(FetchItem::Section(section_item(cursor, false, false)?)),
+            "BODY.PEEK" => Ok(FetchItem::Section(section_item(cursor, true, false)?)),
+            "BINARY" => Ok(FetchItem::Binary(section_item(cursor, false, true)?)),
+            "BINARY.PEEK" => Ok(FetchItem::Binary(section_item(cursor, true, true)?)),
+            "BINARY.SIZE" => {
+                let section = section_item(cursor, true, true)?;
+                match section.partial {
+                    None => Ok(FetchItem::BinarySize(section)),
+                    Some(_) => Err(Expected("no range of octets before this")),
+                }
+            },
+            _ => Err(cursor.back(name, ITEM)),
+        );
     }
     Ok(match_keyword!(name,
         "FLAGS" => FetchItem::Flags,
@@ -85,20 +94,40 @@ fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
         "RFC822" => FetchItem::Rfc822,
         "RFC822.HEADER" => FetchItem::Rfc822Header,
         "RFC822.TEXT" => FetchItem::Rfc822Text,
+        "SAVEDATE" => FetchItem::SaveDate,
+        "EMAILID" => FetchItem::EmailId,
+        "THREADID" => FetchItem::ThreadId,
+        "PREVIEW" => return preview(cursor),
         _ => return Err(cursor.back(name, ITEM)),
     ))
 }
 
-fn section_item(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<FetchSection> {
+/// RFC 8970 §4: `PREVIEW (LAZY)` may be answered with less; here it costs no more than the header does.
+fn preview(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+    if cursor.rest().starts_with(b" (") {
+        cursor.space()?;
+        cursor.list("LAZY", |cursor| {
+            let word = cursor.name();
+            if word.eq_ignore_ascii_case(b"LAZY") { Ok(()) } else { Err(cursor.back(word, "LAZY")) }
+        })?;
+    }
+    Ok(FetchItem::Preview)
+}
+
+fn section_item(cursor: &mut Cursor<'_>, peek: bool, binary: bool) -> Parsed<FetchSection> {
     cursor.expect(b'[', "a section")?;
     let section = section(cursor)?;
     cursor.expect(b']', "a closing bracket")?;
-    let partial = if cursor.eat(b'<') { Some(partial(cursor)?) } else { None };
+    let partial = if cursor.eat(b'<') { Some(partial(cursor, binary)?) } else { None };
     Ok(FetchSection { peek, section, partial })
 }
 
-fn partial(cursor: &mut Cursor<'_>) -> Parsed<Partial> {
+fn partial(cursor: &mut Cursor<'_>, binary: bool) -> Parsed<Partial> {
     let offset = cursor.number64("an offset")?;
+    if binary && cursor.eat(b'>') {
+        // Dovecot takes it for all the rest, and so do its clients.
+        return Ok(Partial { offset, length: u64::MAX });
+    }
     cursor.expect(b'.', "a dot and a length")?;
     let length = cursor.number64("a length")?;
     if length == 0 {

@@ -124,7 +124,8 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
 }
 
 fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
-    const ITEM: &str = "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED or SIZE";
+    const ITEM: &str =
+        "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, SIZE, MAILBOXID or APPENDLIMIT";
     let mut items: Vec<StatusItem> = Vec::with_capacity(StatusItem::ALL.len());
     cursor.list(ITEM, |cursor| {
         let word = cursor.name();
@@ -136,6 +137,8 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "UNSEEN" => StatusItem::Unseen,
             "DELETED" => StatusItem::Deleted,
             "SIZE" => StatusItem::Size,
+            "MAILBOXID" => StatusItem::MailboxId,
+            "APPENDLIMIT" => StatusItem::AppendLimit,
             _ => return Err(cursor.back(word, ITEM)),
         );
         if !items.contains(&item) {

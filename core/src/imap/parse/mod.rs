@@ -167,7 +167,7 @@ pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
 /// The rest is not of the grammar. What was announced in it is still to come if its client does not wait.
 pub fn parse_append_rest(line: &[u8], joined: bool) -> Result<Vec<AppendPiece<'_>>, ParseError<'_>> {
     let mut cursor = Cursor::new(without_line_end(line));
-    match append::rest(&mut cursor, joined).and_then(|pieces| cursor.end().map(|()| pieces)) {
+    match append::rest(&mut cursor, joined) {
         Ok(pieces) => Ok(pieces),
         Err(Expected(expected)) => Err(error(&cursor, None, Some("APPEND"), expected)),
     }

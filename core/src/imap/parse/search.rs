@@ -13,6 +13,9 @@ use encoding_rs::{Encoding, UTF_8};
 
 const KEY: &str = "a search key";
 
+/// Too long to be one number.
+const SAVE_DATE_SUPPORTED: &[u8] = b"SAVEDATESUPPORTED";
+
 pub(super) fn search<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
     let returns = returns(cursor)?;
@@ -170,6 +173,8 @@ impl KeyReader {
             "SUBJECT" => SearchKey::Subject(self.text(cursor)?),
             "TEXT" => SearchKey::Text(self.text(cursor)?),
             "TO" => SearchKey::To(self.text(cursor)?),
+            "EMAILID" => SearchKey::EmailId(self.text(cursor)?),
+            "THREADID" => SearchKey::ThreadId(self.text(cursor)?),
             "HEADER" => SearchKey::Header { name: self.text(cursor)?, text: self.text(cursor)? },
             "BEFORE" => SearchKey::Before(day(cursor)?),
             "ON" => SearchKey::On(day(cursor)?),
@@ -177,6 +182,9 @@ impl KeyReader {
             "SENTBEFORE" => SearchKey::SentBefore(day(cursor)?),
             "SENTON" => SearchKey::SentOn(day(cursor)?),
             "SENTSINCE" => SearchKey::SentSince(day(cursor)?),
+            "SAVEDBEFORE" => SearchKey::SavedBefore(day(cursor)?),
+            "SAVEDON" => SearchKey::SavedOn(day(cursor)?),
+            "SAVEDSINCE" => SearchKey::SavedSince(day(cursor)?),
             "LARGER" => SearchKey::Larger(size(cursor)?),
             "SMALLER" => SearchKey::Smaller(size(cursor)?),
             "OLDER" => SearchKey::Older(interval(cursor)?),
@@ -195,7 +203,10 @@ impl KeyReader {
                 cursor.space()?;
                 SearchKey::Or(Box::new((left, self.key(cursor, depth + 1)?)))
             },
-            _ => return Err(cursor.back(word, KEY)),
+            _ => match word.eq_ignore_ascii_case(SAVE_DATE_SUPPORTED) {
+                true => SearchKey::SaveDateSupported,
+                false => return Err(cursor.back(word, KEY)),
+            },
         ))
     }
 

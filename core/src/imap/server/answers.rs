@@ -41,6 +41,11 @@ impl Session {
                 Some(_) | None => {}
             },
             Answer::Done(answered) => self.handle_done(answered, tx),
+            Answer::Created(answered) => {
+                if let Some((verdict, Then::Create)) = self.take_verdict(answered) {
+                    self.handle_created(verdict, tx);
+                }
+            }
             Answer::Append(answered) => {
                 if let Some((verdict, Then::AppendCommit(committing))) = self.take_verdict(answered) {
                     self.handle_appended(committing, verdict, tx);
@@ -159,6 +164,7 @@ impl Session {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
+            | Then::Create
             | Then::Folder(_)
             | Then::AppendCommit(_)
             | Then::Replaced

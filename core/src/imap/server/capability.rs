@@ -3,7 +3,7 @@
 //! Only what works whole is in the table. The greeting, the answer to a login and CAPABILITY itself all show the
 //! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 /// What of a session's state decides what is shown.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Moment {
     pub(super) starttls: bool,
     /// LOGIN and AUTHENTICATE PLAIN would be accepted.
     pub(super) plain_login: bool,
+    /// Octets of the largest message that can be appended.
+    pub(super) append_limit: u64,
 }
 
 /// A row of the table.
@@ -33,6 +35,9 @@ const fn row(
 ) -> Capability {
     Capability { name, rfc, shown, transcripts }
 }
+
+/// Its value is the limit.
+const APPENDLIMIT: &str = "APPENDLIMIT";
 
 const CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", "RFC 3501", always, &["first_session", "errors", "select", "fetch", "store", "folders"]),
@@ -68,6 +73,16 @@ const CAPABILITIES: &[Capability] = &[
     row("LIST-EXTENDED", "RFC 5258", after_login, &["list"]),
     row("LIST-STATUS", "RFC 5819", after_login, &["list"]),
     row("STATUS=SIZE", "RFC 8438", after_login, &["folders", "list"]),
+    row("MULTIAPPEND", "RFC 3502", after_login, &["multiappend", "multiappend_ends", "append_kinds"]),
+    row("CATENATE", "RFC 4469", after_login, &["catenate", "append_kinds"]),
+    row("URL-PARTIAL", "RFC 5550", after_login, &["catenate"]),
+    row("BINARY", "RFC 3516", after_login, &["binary", "append_kinds"]),
+    row("REPLACE", "RFC 8508", after_login, &["replace", "replace_read_only"]),
+    row(APPENDLIMIT, "RFC 7889", after_login, &["append", "objectid"]),
+    row("PREVIEW", "RFC 8970", after_login, &["fetch_more"]),
+    row("SAVEDATE", "RFC 8514", after_login, &["fetch_more"]),
+    row("OBJECTID", "RFC 8474", after_login, &["objectid", "fetch_more"]),
+    row("INPROGRESS", "RFC 9585", after_login, &["in_progress"]),
 ];
 
 fn always(_: Moment) -> bool {
@@ -86,6 +101,10 @@ pub(super) fn list(moment: Moment) -> String {
             list.push(' ');
         }
         list.push_str(capability.name);
+        if capability.name == APPENDLIMIT {
+            list.push('=');
+            list.push_str(&moment.append_limit.to_string());
+        }
     }
     list
 }
@@ -109,12 +128,13 @@ mod tests {
 
     #[test]
     fn what_is_shown_follows_the_moment() {
-        let plain = Moment { logged_in: false, starttls: true, plain_login: false };
+        let plain = Moment { logged_in: false, starttls: true, plain_login: false, append_limit: 9 };
         assert_eq!(list(plain), "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED");
-        let secure = Moment { logged_in: false, starttls: false, plain_login: true };
+        let secure = Moment { logged_in: false, starttls: false, plain_login: true, append_limit: 9 };
         assert_eq!(list(secure), "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
-        let inside = list(Moment { logged_in: true, starttls: true, plain_login: false });
+        let inside = list(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
         assert!(inside.starts_with("IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN"));
+        assert!(inside.contains(" APPENDLIMIT=9 "));
         assert!(!inside.contains("STARTTLS") && !inside.contains("AUTH"));
     }
 }

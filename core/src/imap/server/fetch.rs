@@ -24,6 +24,8 @@ pub(super) struct Fetching {
     gone: bool,
     /// Some message could not be read.
     unreadable: bool,
+    /// Some part could not be decoded.
+    unknown_encoding: bool,
 }
 
 impl Session {
@@ -41,7 +43,8 @@ impl Session {
         }
         let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
         let request = Arc::new(FetchRequest { items, recent: mailbox.recent.clone(), set_seen });
-        let fetching = Fetching { uid, uids, request, gone: false, unreadable: false };
+        let fetching =
+            Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false };
         if fetching.uids.is_empty() {
             return self.end_fetch(&fetching, tx);
         }
@@ -83,6 +86,7 @@ impl Session {
             write_page(&page, &mailbox.view, tx);
         }
         fetching.gone |= page.gone;
+        fetching.unknown_encoding |= page.unknown_encoding;
         fetching.unreadable |= !page.unreadable.is_empty();
         let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
         if fetching.uids.first().is_none_or(|first| next <= first) {
@@ -103,6 +107,10 @@ impl Session {
             // RFC 5530 §3: nothing the client does will help.
             let text = "Some of the messages cannot be read on the server, the others are sent";
             return self.end(Status::No, Some(&Code::ContactAdmin), text, tx);
+        }
+        if fetching.unknown_encoding {
+            let text = "Some part has a transfer encoding that is not known, BODY has it as it is";
+            return self.end(Status::No, Some(&Code::UnknownCte), text, tx);
         }
         if fetching.gone && !fetching.uid {
             let text = "Some of the messages are gone";
@@ -176,7 +184,7 @@ mod tests {
     #[test]
     fn files_stand_at_their_places_and_all_go_back() {
         let view: UidMap = [3, 9].into_iter().collect();
-        let range = |skip| FileRange { file: Handle(7), offset: 0, skip, emit: 2 };
+        let range = |skip| FileRange::text(Handle(7), 0, skip, 2);
         let rows = [3, 5, 9].into_iter().zip([12, 18, 23]).map(|(uid, end)| FetchRow { uid, end }).collect();
         let bytes = b"BODY[] {2}\r\nFLAGSxUID 9".to_vec();
         let files = [(12, range(0)), (18, range(2)), (23, range(4))].to_vec();

@@ -4,7 +4,7 @@
 //! only what is not modified UTF-7 is refused here.
 
 use super::session::{Session, Then};
-use super::{Ask, DELIMITER, FolderChange};
+use super::{Ask, DELIMITER, FolderChange, Refusal};
 use crate::imap::command::MailboxName;
 use crate::imap::response::{Code, Status};
 use crate::send_queue::SendQueue;
@@ -40,7 +40,15 @@ impl Session {
             return self.end(Status::No, Some(&Code::AlreadyExists), "INBOX is always there", tx);
         }
         let Some(mailbox) = self.checked_name(&name, tx) else { return };
-        self.change_folder(FolderChange::Create { mailbox }, "Create completed");
+        self.ask(Then::Create, |ticket| Ask::Create { ticket, mailbox });
+    }
+
+    /// RFC 8474 §4.2: the new mailbox's name that stays.
+    pub(super) fn handle_created(&mut self, answer: Result<[u8; 16], Refusal>, tx: &mut SendQueue) {
+        match answer {
+            Ok(guid) => self.end(Status::Ok, Some(&Code::MailboxId(&guid)), "Create completed", tx),
+            Err(refusal) => self.end_refused(&refusal, tx),
+        }
     }
 
     pub(super) fn start_delete(&mut self, mailbox: &MailboxName, tx: &mut SendQueue) {

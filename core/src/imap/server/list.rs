@@ -102,7 +102,8 @@ impl Session {
         tx: &mut SendQueue,
     ) {
         if let (Some(name), Ok(found)) = (status.names.pop_front(), answer) {
-            tx.write_with(|out| write_status(out, &name, &status.items, &found));
+            let limit = self.setup.limits.message_bytes_max;
+            tx.write_with(|out| write_status(out, &name, &status.items, &found, limit));
         }
         self.ask_list_status(status, tx);
     }

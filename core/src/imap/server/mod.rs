@@ -163,7 +163,14 @@ pub enum Ask {
         /// `SIZE` is asked for: it may cost a look at every message.
         size: bool,
     },
-    /// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
+    /// CREATE.
+    Create {
+        /// To answer with: the new mailbox's GUID.
+        ticket: Ticket<Result<[u8; 16], Refusal>>,
+        /// The mailbox.
+        mailbox: Vec<u8>,
+    },
+    /// DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
     Folder {
         /// To answer with.
         ticket: Ticket<Result<(), Refusal>>,
@@ -307,6 +314,8 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
+    /// The mailbox's GUID, once it is durable.
+    pub guid: Option<[u8; 16]>,
     /// The messages.
     pub view: UidMap,
     /// Those that are `\Recent` in this session.
@@ -368,16 +377,13 @@ pub struct Status {
     pub deleted: u32,
     /// SIZE, if it was asked for.
     pub size: Option<u64>,
+    /// The mailbox's GUID, once it is durable.
+    pub guid: Option<[u8; 16]>,
 }
 
 /// A change to the tree of mailboxes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FolderChange {
-    /// CREATE
-    Create {
-        /// The mailbox.
-        mailbox: Vec<u8>,
-    },
     /// DELETE
     Delete {
         /// The mailbox.
@@ -432,6 +438,8 @@ pub struct FetchPage {
     pub next: Option<u32>,
     /// Some message was gone when its turn came: end with `NO [EXPUNGEISSUED]`.
     pub gone: bool,
+    /// Some part has a transfer encoding that cannot be undone: end with `NO [UNKNOWN-CTE]`.
+    pub unknown_encoding: bool,
     /// Messages whose files the system does not let us read: end with `NO [CONTACTADMIN]`.
     pub unreadable: UidSet,
 }
@@ -541,6 +549,8 @@ pub enum Answer {
     /// To [`Ask::Folder`], [`Ask::Append`], [`Ask::AppendNext`], [`Ask::AppendUrl`], [`Ask::Expunge`] and
     /// [`Ask::Remove`].
     Done(Answered<Result<(), Refusal>>),
+    /// To [`Ask::Create`].
+    Created(Answered<Result<[u8; 16], Refusal>>),
     /// To [`Ask::AppendCommit`].
     Append(Answered<Result<Appended, Refusal>>),
     /// To [`Ask::Fetch`].

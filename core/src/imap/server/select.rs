@@ -65,6 +65,7 @@ impl Session {
         let read_only = selecting.read_only || selected.read_only;
         let (first_unseen, uid_validity, uid_next) =
             (selected.first_unseen, selected.uid_validity, selected.uid_next);
+        let guid = selected.guid;
         let mailbox = Mailbox {
             id: selected.selection,
             name: selecting.name,
@@ -87,6 +88,9 @@ impl Session {
             }
             write_untagged(out, Status::Ok, Some(&Code::UidValidity(uid_validity)), "UIDs are valid");
             write_untagged(out, Status::Ok, Some(&Code::UidNext(uid_next)), "Next UID");
+            if let Some(guid) = &guid {
+                write_untagged(out, Status::Ok, Some(&Code::MailboxId(guid)), "The mailbox's id");
+            }
         });
         self.mailbox = Some(mailbox);
         let (code, text) = match (read_only, selecting.read_only) {

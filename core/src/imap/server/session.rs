@@ -92,6 +92,8 @@ pub(super) enum State {
 pub(super) struct Waiting {
     pub(super) id: TicketId,
     until: Instant,
+    /// The client is told by then that its command goes on.
+    progress: Instant,
     pub(super) then: Then,
 }
 
@@ -104,6 +106,7 @@ pub(super) enum Then {
     List(Listing),
     ListStatus(ListStatus),
     Status(StatusOf),
+    Create,
     Folder(&'static str),
     Append(Box<append::Appending>),
     AppendCommit(append::Committing),
@@ -128,6 +131,7 @@ impl Then {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
+            | Then::Create
             | Then::Folder(_)
             | Then::Append(_)
             | Then::AppendCommit(_)
@@ -188,6 +192,7 @@ impl Session {
             logged_in: self.account.is_some(),
             starttls: self.setup.starttls && !self.tls,
             plain_login: self.may_send_password(),
+            append_limit: self.setup.limits.message_bytes_max,
         })
     }
 }
@@ -220,7 +225,7 @@ impl Machine for Session {
 
     fn poll_timeout(&self) -> Option<(Instant, TimerKind)> {
         match &self.state {
-            State::Waiting(waiting) => Some((waiting.until, TimerKind::Answer)),
+            State::Waiting(waiting) => Some((waiting.until.min(waiting.progress), TimerKind::Answer)),
             State::Closed => None,
             State::Command
             | State::Sasl
@@ -350,7 +355,8 @@ impl Session {
         let patience = if then.touches_disk() { limits.commit } else { limits.answer };
         let ticket = self.tickets.issue();
         let (id, until) = (ticket.id(), self.now.instant.plus(patience));
-        self.state = State::Waiting(Waiting { id, until, then });
+        let progress = self.now.instant.plus(limits.imap_progress);
+        self.state = State::Waiting(Waiting { id, until, progress, then });
         self.push_ask(ask(ticket));
     }
 
@@ -455,7 +461,7 @@ impl Session {
         match &self.state {
             State::Closed => {}
             State::Waiting(waiting) if waiting.until <= self.now.instant => self.handle_lost_answer(tx),
-            State::Waiting(_) => {}
+            State::Waiting(_) => self.tell_progress(tx),
             State::Command
             | State::Sasl
             | State::Fetch(_)
@@ -473,6 +479,21 @@ impl Session {
                     self.bye("Nothing was said for too long", CloseReason::IdleTimeout, tx);
                 }
             }
+        }
+    }
+
+    /// RFC 9585: a command that takes long is not lost, and its connection is not dead.
+    fn tell_progress(&mut self, tx: &mut SendQueue) {
+        let next = self.now.instant.plus(self.setup.limits.imap_progress);
+        let State::Waiting(waiting) = &mut self.state else { return };
+        if waiting.progress > self.now.instant {
+            return;
+        }
+        waiting.progress = next;
+        let idles = matches!(waiting.then, Then::Changes(After::Idle));
+        if self.account.is_some() && !idles {
+            let code = Code::InProgress(&self.command.tag);
+            tx.write_with(|out| write_untagged(out, Status::Ok, Some(&code), "Still at it"));
         }
     }
 

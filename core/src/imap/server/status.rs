@@ -1,8 +1,9 @@
-//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438).
+//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474) and APPENDLIMIT (RFC 7889).
 
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Status};
 use crate::imap::command::{MailboxName, StatusItem};
+use crate::imap::objectid::write_mailbox_id;
 use crate::imap::response::{self, write_astring, write_number};
 use crate::send_queue::SendQueue;
 use alloc::vec::Vec;
@@ -30,7 +31,8 @@ impl Session {
     ) {
         match answer {
             Ok(status) => {
-                tx.write_with(|out| write_status(out, &status_of.name, &status_of.items, &status));
+                let limit = self.setup.limits.message_bytes_max;
+                tx.write_with(|out| write_status(out, &status_of.name, &status_of.items, &status, limit));
                 self.end(response::Status::Ok, None, "Status completed", tx);
             }
             Err(refusal) => self.end_refused(&refusal, tx),
@@ -38,28 +40,38 @@ impl Session {
     }
 }
 
-/// Writes the STATUS response, RFC 9051 §7.3.4, with the items in the order asked.
-pub(super) fn write_status(out: &mut Vec<u8>, name: &[u8], items: &[StatusItem], status: &Status) {
+/// Writes the STATUS response, RFC 9051 §7.3.4, with the items in the order asked. `append_limit` is what APPENDLIMIT
+/// says, in octets.
+pub(super) fn write_status(
+    out: &mut Vec<u8>,
+    name: &[u8],
+    items: &[StatusItem],
+    status: &Status,
+    append_limit: u64,
+) {
     out.extend_from_slice(b"* STATUS ");
     write_astring(out, name);
     out.extend_from_slice(b" (");
-    for (index, item) in items.iter().enumerate() {
+    let known = |item: &&StatusItem| **item != StatusItem::MailboxId || status.guid.is_some();
+    for (index, item) in items.iter().filter(known).enumerate() {
         out.extend_from_slice(if index > 0 { b" " } else { b"" });
         out.extend_from_slice(item.name().as_bytes());
         out.push(b' ');
-        write_number(out, value_of(*item, status));
+        match item {
+            StatusItem::Messages => write_number(out, status.messages.into()),
+            StatusItem::Recent => write_number(out, status.recent.into()),
+            StatusItem::UidNext => write_number(out, status.uid_next.into()),
+            StatusItem::UidValidity => write_number(out, status.uid_validity.into()),
+            StatusItem::Unseen => write_number(out, status.unseen.into()),
+            StatusItem::Deleted => write_number(out, status.deleted.into()),
+            StatusItem::Size => write_number(out, status.size.unwrap_or(0)),
+            StatusItem::AppendLimit => write_number(out, append_limit),
+            StatusItem::MailboxId => {
+                out.push(b'(');
+                write_mailbox_id(out, &status.guid.unwrap_or_default());
+                out.push(b')');
+            }
+        }
     }
     out.extend_from_slice(b")\r\n");
-}
-
-fn value_of(item: StatusItem, status: &Status) -> u64 {
-    match item {
-        StatusItem::Messages => status.messages.into(),
-        StatusItem::Recent => status.recent.into(),
-        StatusItem::UidNext => status.uid_next.into(),
-        StatusItem::UidValidity => status.uid_validity.into(),
-        StatusItem::Unseen => status.unseen.into(),
-        StatusItem::Deleted => status.deleted.into(),
-        StatusItem::Size => status.size.unwrap_or(0),
-    }
 }

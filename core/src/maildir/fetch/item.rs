@@ -1,20 +1,23 @@
 //! The items of a FETCH response, one function for those that need no file and one for those that do.
 
-use super::ROW_FILES_MAX;
 use super::source::{Extent, Source};
+use super::{ROW_FILES_MAX, binary};
 use crate::imap::fetch::{FetchItem, FetchSection, FieldNames, Partial, Section, SectionKind};
 use crate::imap::flag::FlagSet;
-use crate::imap::response::{write_literal_head, write_number};
+use crate::imap::objectid::EmailId;
+use crate::imap::response::{write_literal_head, write_number, write_string};
 use crate::imap::server::FetchRequest;
 use crate::maildir::mailbox::Message;
 use crate::maildir::reader::{Failure, Reader};
 use crate::mime::bodystructure;
 use crate::mime::date::format_internaldate;
 use crate::mime::envelope::Envelope;
+use crate::mime::preview::preview;
 use crate::mime::structure::Piece;
 use crate::mime::text::write_header;
-use crate::send_queue::{FileRange, hide_nuls};
+use crate::send_queue::FileRange;
 use crate::wire::eol::{ToCrlf, crlf_len};
+use crate::wire::outgoing::hide_nuls;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -28,6 +31,8 @@ pub(super) struct Needs {
     pub(super) flags: bool,
     /// INTERNALDATE
     pub(super) date: bool,
+    /// SAVEDATE
+    pub(super) saved: bool,
     /// RFC822.SIZE
     pub(super) size: bool,
     /// The header of the message.
@@ -41,15 +46,22 @@ impl Needs {
         let mut needs = Needs::default();
         for item in &request.items {
             match item {
-                FetchItem::Uid => {}
+                FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId => {}
+                FetchItem::SaveDate => needs.saved = true,
                 FetchItem::Flags => needs.flags = true,
                 FetchItem::InternalDate => needs.date = true,
                 FetchItem::Rfc822Size => needs.size = true,
                 FetchItem::Envelope | FetchItem::Rfc822Header => needs.header = true,
-                FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822 | FetchItem::Rfc822Text => {
+                FetchItem::Body
+                | FetchItem::BodyStructure
+                | FetchItem::Rfc822
+                | FetchItem::Rfc822Text
+                | FetchItem::Preview => {
                     needs.text = true;
                 }
-                FetchItem::Section(FetchSection { section, .. }) => match section.kind {
+                FetchItem::Section(FetchSection { section, .. })
+                | FetchItem::Binary(FetchSection { section, .. })
+                | FetchItem::BinarySize(FetchSection { section, .. }) => match section.kind {
                     SectionKind::Header | SectionKind::HeaderFields { .. } if section.part.is_empty() => {
                         needs.header = true;
                     }
@@ -97,7 +109,11 @@ fn word_bit(item: &FetchItem) -> u16 {
         FetchItem::Rfc822 => 1 << 7,
         FetchItem::Rfc822Header => 1 << 8,
         FetchItem::Rfc822Text => 1 << 9,
-        FetchItem::Section(_) => 0,
+        FetchItem::Preview => 1 << 10,
+        FetchItem::SaveDate => 1 << 11,
+        FetchItem::EmailId => 1 << 12,
+        FetchItem::ThreadId => 1 << 13,
+        FetchItem::Section(_) | FetchItem::Binary(_) | FetchItem::BinarySize(_) => 0,
     }
 }
 
@@ -107,17 +123,20 @@ pub(super) struct Known {
     pub(super) flags: FlagSet,
     pub(super) wire_size: Option<u64>,
     pub(super) internal_date: Option<i64>,
+    /// SAVEDATE in seconds since 1970.
+    pub(super) saved: Option<i64>,
 }
 
 impl Known {
     pub(super) fn of(message: &Message) -> Known {
         let Message { flags, wire_size, internal_date, .. } = *message;
-        Known { flags, wire_size, internal_date }
+        Known { flags, wire_size, internal_date, saved: None }
     }
 
     /// Whether nothing has to be looked up but texts.
     pub(super) fn has(&self, needs: &Needs) -> bool {
-        (!needs.size || self.wire_size.is_some()) && (!needs.date || self.internal_date.is_some())
+        let date = !needs.date || self.internal_date.is_some();
+        date && (!needs.size || self.wire_size.is_some()) && (!needs.saved || self.saved.is_some())
     }
 }
 
@@ -128,7 +147,9 @@ pub(super) struct Output {
     pub(super) files: Vec<(usize, FileRange)>,
     row_start: usize,
     /// Texts that are put together before their size is known.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
+    /// Some part has a transfer encoding that cannot be undone.
+    pub(super) unknown_encoding: bool,
 }
 
 impl Output {
@@ -197,12 +218,20 @@ pub(super) fn write_known(
     match item {
         FetchItem::Flags => known.flags.write(out, keywords, request.recent.contains(message.uid)),
         FetchItem::Uid => write_number(out, u64::from(message.uid)),
-        FetchItem::InternalDate => {
-            let Some(seconds) = known.internal_date else { return false };
+        FetchItem::InternalDate | FetchItem::SaveDate => {
+            let saved = *item == FetchItem::SaveDate;
+            let Some(seconds) = (if saved { known.saved } else { known.internal_date }) else { return false };
             out.push(b'"');
             out.extend_from_slice(format_internaldate(seconds, 0).as_bytes());
             out.push(b'"');
         }
+        FetchItem::EmailId => {
+            out.push(b'(');
+            EmailId::of(message.base()).write(out);
+            out.push(b')');
+        }
+        // RFC 8474 §5.2: a server without threads says so.
+        FetchItem::ThreadId => out.extend_from_slice(b"NIL"),
         FetchItem::Rfc822Size => {
             let Some(size) = known.wire_size else { return false };
             write_number(out, size);
@@ -213,7 +242,10 @@ pub(super) fn write_known(
         | FetchItem::Rfc822
         | FetchItem::Rfc822Header
         | FetchItem::Rfc822Text
-        | FetchItem::Section(_) => return false,
+        | FetchItem::Section(_)
+        | FetchItem::Binary(_)
+        | FetchItem::BinarySize(_)
+        | FetchItem::Preview => return false,
     }
     true
 }
@@ -228,7 +260,20 @@ pub(super) async fn write(
     let whole = |kind| Section { part: Vec::new(), kind };
     match item {
         // Loaded by now, and written from what is known.
-        FetchItem::Flags | FetchItem::Uid | FetchItem::InternalDate | FetchItem::Rfc822Size => Ok(()),
+        FetchItem::Flags
+        | FetchItem::Uid
+        | FetchItem::InternalDate
+        | FetchItem::Rfc822Size
+        | FetchItem::SaveDate
+        | FetchItem::EmailId
+        | FetchItem::ThreadId => Ok(()),
+        FetchItem::Preview => {
+            let words = preview(source.first_octets(reader).await?);
+            write_string(&mut output.bytes, words.as_bytes());
+            Ok(())
+        }
+        FetchItem::Binary(item) => binary::write(item, reader, source, output).await,
+        FetchItem::BinarySize(item) => binary::write_size(item, reader, source, output).await,
         FetchItem::Envelope => {
             source.load_header(reader).await?;
             Envelope::from_header(source.header()).write(&mut output.bytes);
@@ -248,7 +293,7 @@ pub(super) async fn write(
 }
 
 /// Writes the text of a section as a literal, or NIL if the message has no such section.
-async fn section(
+pub(super) async fn section(
     section: &Section,
     partial: Option<Partial>,
     reader: &mut Reader,
@@ -339,6 +384,6 @@ async fn from_disk(
         return Ok(());
     }
     let file = source.give_away(reader).await?;
-    output.range(FileRange { file, offset: place.offset, skip: place.skip, emit });
+    output.range(FileRange::text(file, place.offset, place.skip, emit));
     Ok(())
 }

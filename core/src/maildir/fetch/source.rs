@@ -23,6 +23,8 @@ pub(in crate::maildir) struct Source<'m> {
     /// The size of the file, from the file system.
     size: Option<u64>,
     internal_date: Option<i64>,
+    /// When its directory entry was last changed, in seconds since 1970.
+    saved: Option<i64>,
     /// The size with CRLF line ends, counted.
     counted: Option<u64>,
     header: Header,
@@ -68,6 +70,7 @@ impl<'m> Source<'m> {
             head: Vec::new(),
             size: None,
             internal_date: None,
+            saved: None,
             counted: None,
             header: Header::Unknown,
             structure: None,
@@ -97,7 +100,7 @@ impl<'m> Source<'m> {
             self.load_head(reader, reader.sizes.small).await?;
         } else if needs.header {
             self.load_head(reader, reader.sizes.head).await?;
-        } else if needs.date && self.message.internal_date.is_none() {
+        } else if needs.saved || (needs.date && self.message.internal_date.is_none()) {
             let stat = reader.stat(self.message).await?;
             self.take_stat(&stat);
         }
@@ -145,6 +148,15 @@ impl<'m> Source<'m> {
         self.memo.check(stat);
         self.size = Some(stat.size);
         self.internal_date = Some(stat.mtime_ns.div_euclid(1_000_000_000));
+        self.saved = Some(stat.ctime_ns.div_euclid(1_000_000_000));
+    }
+
+    /// The beginning of the file: all of a small message, of a large one the same number of octets.
+    pub(super) async fn first_octets(&mut self, reader: &mut Reader) -> Result<&[u8], Failure> {
+        if self.head.is_empty() {
+            self.load_head(reader, reader.sizes.small).await?;
+        }
+        Ok(&self.head)
     }
 
     /// The facts that are known by now.
@@ -153,6 +165,7 @@ impl<'m> Source<'m> {
         Known {
             wire_size: known.wire_size.or(self.counted),
             internal_date: known.internal_date.or(self.internal_date),
+            saved: self.saved,
             ..known
         }
     }

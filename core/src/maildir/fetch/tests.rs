@@ -5,6 +5,7 @@ use crate::maildir::memdisk::{MemDisk, root};
 use crate::maildir::reader::Sizes;
 use crate::send_queue::{SendQueue, Transmit};
 use crate::wire::eol::ToCrlf;
+use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
 use std::format;
@@ -661,3 +662,87 @@ proptest! {
 }
 
 static LARGE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(large_mail);
+
+const CODED: &[u8] = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\
+    Content-Transfer-Encoding: base64\n\naGVsbG8gd29y\nbGQ=\n--b\n\
+    Content-Transfer-Encoding: quoted-printable\n\ncaf=C3=A9 =\nau\nlait=00\n--b\n\
+    Content-Transfer-Encoding: x-uuencode\n\nbegin 644\n--b\n\nplain\ntext\n--b--\n";
+
+#[test]
+fn binary_undoes_the_transfer_encoding_of_parts() {
+    let (mut disk, message) = disk_with(CODED);
+    for (item, value) in [
+        ("BINARY.PEEK[1]", "{11}\r\nhello world"),
+        ("BINARY.PEEK[1]<6.3>", "{3}\r\nwor"),
+        ("BINARY.PEEK[1]<6>", "{5}\r\nworld"),
+        ("BINARY.PEEK[1]<99.5>", "{0}\r\n"),
+        ("BINARY.SIZE[1]", "11"),
+        ("BINARY.PEEK[2]", "~{15}\r\ncafé au\r\nlait\0"),
+        ("BINARY.PEEK[2]<0.5>", "{5}\r\ncafé"),
+        ("BINARY.SIZE[2]", "15"),
+        ("BINARY.PEEK[4]", "{11}\r\nplain\r\ntext"),
+        ("BINARY.SIZE[4]", "11"),
+        ("BINARY.PEEK[1.MIME]", "{37}\r\nContent-Transfer-Encoding: base64\r\n\r\n"),
+        ("BINARY.SIZE[1.MIME]", "37"),
+        ("BINARY.PEEK[HEADER.FIELDS (MIME-VERSION)]", "{21}\r\nMIME-Version: 1.0\r\n\r\n"),
+        ("BINARY.SIZE[HEADER.FIELDS (MIME-VERSION)]", "21"),
+        ("BINARY.PEEK[9]", "NIL"),
+        ("BINARY.SIZE[9]", "0"),
+    ] {
+        assert_eq!(section(&mut disk, &message, item, 0), value.as_bytes(), "{item}");
+    }
+    let whole = section(&mut disk, &message, "BINARY.PEEK[]", 0);
+    assert_eq!(whole, literal(&crlf(CODED)));
+    assert_eq!(section(&mut disk, &message, "BINARY.SIZE[]", 0), format!("{}", crlf(CODED).len()).as_bytes());
+    for item in ["BINARY.PEEK[3]", "BINARY.SIZE[3]"] {
+        let (page, rows, _) = page(&mut disk, wanted(core::slice::from_ref(&message), item), 0).unwrap();
+        assert!(page.unknown_encoding && rows.len() == 1, "{item}");
+    }
+}
+
+#[test]
+fn large_binary_parts_are_decoded_on_their_way_out() {
+    let octets: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+    let coded = crate::wire::base64::encode(&octets);
+    let lines: Vec<&str> =
+        coded.as_bytes().chunks(76).map(|line| core::str::from_utf8(line).unwrap()).collect();
+    // The part is not padded, and what follows must not be taken for more of it.
+    let body = lines.join("\n").trim_end_matches('=').to_string();
+    let stored = format!(
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\
+         Content-Transfer-Encoding: base64\n\n{body}\n--b\n\n{}\n--b--\n",
+        "no NUL here\n".repeat(9000)
+    );
+    let (mut disk, message) = disk_with(stored.as_bytes());
+    let expected =
+        |octets: &[u8], nul: &str| [format!("{nul}{{{}}}\r\n", octets.len()).as_bytes(), octets].concat();
+    assert_eq!(section(&mut disk, &message, "BINARY.PEEK[1]", 1), expected(&octets, "~"));
+    let piece = section(&mut disk, &message, "BINARY.PEEK[1]<150000.999>", 1);
+    assert_eq!(piece, expected(&octets[150_000..150_999], "~"));
+    assert_eq!(section(&mut disk, &message, "BINARY.PEEK[1]<200000.9>", 0), b"~{0}\r\n");
+    assert_eq!(section(&mut disk, &message, "BINARY.SIZE[1]", 0), b"200000");
+    let text = crlf("no NUL here\n".repeat(9000).as_bytes());
+    assert_eq!(section(&mut disk, &message, "BINARY.PEEK[2]", 1), expected(&text, ""));
+}
+
+#[test]
+fn previews_save_dates_and_names_that_stay() {
+    let (mut disk, message) = disk_with(MAIL);
+    assert_eq!(row(&mut disk, &message, "PREVIEW", 0), b"PREVIEW \"Hello you\"");
+    let mut id = Vec::new();
+    crate::imap::objectid::EmailId::of(message.base()).write(&mut id);
+    let expected = format!("EMAILID ({}) THREADID NIL", String::from_utf8(id).unwrap());
+    assert_eq!(row(&mut disk, &message, "EMAILID THREADID", 0), expected.as_bytes());
+    let saved = row(&mut disk, &message, "SAVEDATE", 0);
+    assert!(
+        saved.starts_with(b"SAVEDATE \"") && saved.len() == "SAVEDATE \"17-Jul-1996 02:44:25 +0000\"".len()
+    );
+    // What is behind the first 64 KiB is not read for it.
+    let (mut disk, message) = disk_with(&[MAIL, &b"x\n".repeat(200_000)].concat());
+    assert_eq!(row(&mut disk, &message, "PREVIEW", 0), b"PREVIEW \"Hello you\"");
+    assert!(
+        disk.counted_log().iter().filter(|op| op.starts_with("Read")).count() <= 2,
+        "{:?}",
+        disk.counted_log()
+    );
+}

@@ -3,6 +3,7 @@
 use super::Scope;
 use super::text::{Text, Where};
 use crate::imap::flag::SystemFlag;
+use crate::imap::objectid::EmailId;
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::SearchQuery;
@@ -40,6 +41,7 @@ struct Sets {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wants {
     pub(super) date: bool,
+    pub(super) saved: bool,
     pub(super) size: bool,
     pub(super) sent: bool,
     /// Fields of the message's header.
@@ -61,6 +63,10 @@ enum Node {
     Recent,
     /// INTERNALDATE in seconds since 1970.
     Arrived(RangeInclusive<i64>),
+    /// SAVEDATE in seconds since 1970.
+    SavedAt(RangeInclusive<i64>),
+    /// EMAILID
+    Email(EmailId),
     /// Day of the Date field, in days since 1970.
     Sent(RangeInclusive<i64>),
     /// RFC822.SIZE
@@ -74,6 +80,7 @@ enum Node {
 pub(super) struct Facts {
     pub(super) wire_size: Option<u64>,
     pub(super) internal_date: Option<i64>,
+    pub(super) saved: Option<i64>,
     /// The day in the Date field, if there is one; `None` if it was not looked at.
     pub(super) sent: Option<Option<i64>>,
     /// For each text whether it is there; `None` if that is not known.
@@ -82,14 +89,20 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn new(texts: usize) -> Facts {
-        Facts { wire_size: None, internal_date: None, sent: None, found: alloc::vec![None; texts] }
+        Facts {
+            wire_size: None,
+            internal_date: None,
+            saved: None,
+            sent: None,
+            found: alloc::vec![None; texts],
+        }
     }
 
     /// Forgets the message before.
     pub(super) fn start(&mut self, message: &Message) {
         self.wire_size = message.wire_size;
         self.internal_date = message.internal_date;
-        self.sent = None;
+        (self.saved, self.sent) = (None, None);
         self.found.fill(None);
     }
 }
@@ -137,6 +150,8 @@ impl Node {
             Node::Keyword(index) => Some(message.flags.contains_keyword(*index)),
             Node::Recent => Some(sets.recent.contains(message.uid)),
             Node::Arrived(range) => facts.internal_date.map(|seconds| range.contains(&seconds)),
+            Node::SavedAt(range) => facts.saved.map(|seconds| range.contains(&seconds)),
+            Node::Email(id) => Some(EmailId::of(message.base()) == *id),
             Node::Sent(range) => facts.sent.map(|day| day.is_some_and(|day| range.contains(&day))),
             Node::Size(range) => facts.wire_size.map(|size| range.contains(&size)),
             Node::Text(number) => facts.found.get(*number).copied().flatten(),
@@ -193,6 +208,17 @@ impl Compiler<'_> {
                 self.arrived(seconds(*day)..=seconds(day.saturating_add(1)).saturating_sub(1))
             }
             SearchKey::Since(day) => self.arrived(seconds(*day)..=i64::MAX),
+            SearchKey::SavedBefore(day) => self.saved(i64::MIN..=seconds(*day).saturating_sub(1)),
+            SearchKey::SavedOn(day) => {
+                self.saved(seconds(*day)..=seconds(day.saturating_add(1)).saturating_sub(1))
+            }
+            SearchKey::SavedSince(day) => self.saved(seconds(*day)..=i64::MAX),
+            SearchKey::SaveDateSupported => Node::Always(true),
+            SearchKey::EmailId(id) => match EmailId::parse(id.as_bytes()) {
+                Some(id) => Node::Email(id),
+                None => Node::Always(false),
+            },
+            SearchKey::ThreadId(_) => Node::Always(false),
             SearchKey::Older(age) => self.arrived(i64::MIN..=self.ago(*age)),
             SearchKey::Younger(age) => self.arrived(self.ago(*age)..=i64::MAX),
             SearchKey::SentBefore(day) => self.sent(i64::MIN..=day.saturating_sub(1)),
@@ -239,6 +265,11 @@ impl Compiler<'_> {
     fn arrived(&mut self, range: RangeInclusive<i64>) -> Node {
         self.wants.date = true;
         Node::Arrived(range)
+    }
+
+    fn saved(&mut self, range: RangeInclusive<i64>) -> Node {
+        self.wants.saved = true;
+        Node::SavedAt(range)
     }
 
     fn sent(&mut self, range: RangeInclusive<i64>) -> Node {

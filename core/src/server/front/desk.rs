@@ -9,6 +9,7 @@ use super::FrontAction;
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Machine};
+use crate::mime::unbinary::Unbinary;
 use crate::site::{Account, AccountId, Resolution, Site};
 use crate::ticket::{Answered, Ticket, TicketId};
 use crate::wire::eol::ToLf;
@@ -43,6 +44,8 @@ enum LoginState {
 struct Upload {
     kind: UploadKind,
     eol: ToLf,
+    /// A message with binary parts is made text first.
+    unbinary: Option<Unbinary>,
     buffer: Vec<u8>,
 }
 
@@ -146,7 +149,14 @@ impl Desk {
 
     fn body(&mut self, octets: &[u8], out: &mut Vec<FrontAction>) {
         let Some(upload) = &mut self.upload else { return };
-        upload.eol.feed(octets, &mut upload.buffer);
+        match &mut upload.unbinary {
+            None => upload.eol.feed(octets, &mut upload.buffer),
+            Some(unbinary) => {
+                let mut text = Vec::with_capacity(octets.len() * 3 / 2);
+                unbinary.feed(octets, &mut text);
+                upload.eol.feed(&text, &mut upload.buffer);
+            }
+        }
         if upload.buffer.len() >= CHUNK_BYTES {
             let body = core::mem::take(&mut upload.buffer);
             self.send_chunk(body, out);
@@ -171,6 +181,11 @@ impl Desk {
     /// The octets that came belong together; what comes next begins anew. They go on, few as they may be.
     fn finish_lines(&mut self, out: &mut Vec<FrontAction>) {
         let Some(upload) = &mut self.upload else { return };
+        if let Some(unbinary) = upload.unbinary.take() {
+            let mut text = Vec::new();
+            unbinary.finish(&mut text);
+            upload.eol.feed(&text, &mut upload.buffer);
+        }
         core::mem::replace(&mut upload.eol, ToLf::new()).finish(&mut upload.buffer);
         let body = core::mem::take(&mut upload.buffer);
         self.send_chunk(body, out);
@@ -288,7 +303,7 @@ impl Client for smtp::server::Session {
             Ask::Begin { ticket, transaction } => {
                 desk.envelope = transaction.octets();
                 let kind = UploadKind::NewDelivery(ticket.id(), Box::new(transaction));
-                desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+                desk.upload = Some(Upload { kind, eol: ToLf::new(), unbinary: None, buffer: Vec::new() });
                 Some(Answer::Begin(ticket.answer(BeginVerdict::Go)))
             }
             Ask::Commit { ticket } => desk.commit_delivery(ticket, out),
@@ -307,11 +322,18 @@ impl Client for imap::server::Session {
                 }
                 return None;
             }
-            Ask::Append { ticket, .. } => {
+            Ask::Append { ticket, head, .. } => {
                 let kind = UploadKind::Known(ticket.id());
-                desk.upload = Some(Upload { kind, eol: ToLf::new(), buffer: Vec::new() });
+                let unbinary = head.binary.then(Unbinary::new);
+                desk.upload = Some(Upload { kind, eol: ToLf::new(), unbinary, buffer: Vec::new() });
             }
-            Ask::AppendNext { .. } | Ask::AppendUrl { .. } => desk.finish_lines(out),
+            Ask::AppendNext { head, .. } => {
+                desk.finish_lines(out);
+                if let Some(upload) = &mut desk.upload {
+                    upload.unbinary = head.binary.then(Unbinary::new);
+                }
+            }
+            Ask::AppendUrl { .. } => desk.finish_lines(out),
             Ask::AppendCommit { .. } => {
                 desk.finish_lines(out);
                 desk.upload = None;
@@ -321,6 +343,7 @@ impl Client for imap::server::Session {
             | Ask::Changes { .. }
             | Ask::List { .. }
             | Ask::Status { .. }
+            | Ask::Create { .. }
             | Ask::Folder { .. }
             | Ask::Fetch { .. }
             | Ask::Store { .. }

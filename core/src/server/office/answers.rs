@@ -61,6 +61,7 @@ impl Office {
                 }
                 Err(refused) => desk.imap(caller, Answer::Status(ticket.answer(Err(refused)))),
             },
+            Ask::Create { ticket, mailbox } => self.create_folder(caller, ticket, key(&mailbox), desk),
             Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
             Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
@@ -371,6 +372,7 @@ impl Office {
             unseen: count(&|flags| !flags.contains(SystemFlag::Seen)),
             deleted: count(&|flags| flags.contains(SystemFlag::Deleted)),
             size,
+            guid: state.durable_guid(),
         }
     }
 }

@@ -77,6 +77,33 @@ impl Office {
         self.run(task, desk);
     }
 
+    pub(super) fn create_folder(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<[u8; 16], Refusal>>,
+        mailbox: Result<MailboxKey, Refusal>,
+        desk: &mut Desk<'_>,
+    ) {
+        let mailbox = match mailbox {
+            Ok(mailbox) => mailbox,
+            Err(refused) => return desk.imap(caller, Answer::Created(ticket.answer(Err(refused)))),
+        };
+        let (ctx, MailboxKey { root, folder }) = (self.context.clone(), mailbox.clone());
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match folders::create(disk, ctx, root, folder).await {
+                Ok(guid) => (Ok(guid), None),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            Done::new(Outcome::Answered {
+                caller,
+                mailbox,
+                answer: Answer::Created(ticket.answer(answer)),
+                trouble,
+            })
+        });
+        self.run(task, desk);
+    }
+
     pub(super) fn change_folder(
         &mut self,
         caller: Caller,
@@ -86,9 +113,7 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let (name, to) = match &change {
-            FolderChange::Create { mailbox }
-            | FolderChange::Delete { mailbox }
-            | FolderChange::Subscribe { mailbox, .. } => (mailbox, None),
+            FolderChange::Delete { mailbox } | FolderChange::Subscribe { mailbox, .. } => (mailbox, None),
             FolderChange::Rename { mailbox, to } => (mailbox, Some(to)),
         };
         let names = folder(name).and_then(|name| Ok((name, to.map(|to| folder(to)).transpose()?)));
@@ -97,12 +122,6 @@ impl Office {
             Err(refused) => return desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
         };
         match change {
-            FolderChange::Create { .. } => {
-                let (ctx, mailbox) = (self.context.clone(), MailboxKey { root, folder });
-                let MailboxKey { root, folder } = mailbox.clone();
-                let create = |disk| folders::create(disk, ctx, root, folder);
-                self.run(folder_task(mailbox, caller, ticket, create), desk);
-            }
             FolderChange::Subscribe { subscribe, .. } => {
                 let (ctx, mailbox) = (self.context.clone(), MailboxKey { root, folder });
                 let MailboxKey { root, folder } = mailbox.clone();

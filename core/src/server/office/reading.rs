@@ -13,8 +13,8 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{
     Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status, StoreAction,
 };
-use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::append::{Append, discard_staged};
+use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Fetched, Learned};
 use crate::maildir::folder::FolderName;
 use crate::maildir::mailbox::{MailboxState, Message};

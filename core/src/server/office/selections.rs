@@ -41,6 +41,7 @@ impl Office {
             selection,
             uid_validity: state.uid_validity,
             uid_next: state.uid_next,
+            guid: state.durable_guid(),
             view: mailbox.view.clone(),
             recent,
             first_unseen: state

@@ -177,6 +177,9 @@ pub(super) enum Outcome {
     Discarded,
 }
 
+/// Whom to answer, and how many messages of the commit were theirs, in order.
+pub(super) type AppendAnswer = (Caller, Ticket<Result<Appended, Refusal>>, usize);
+
 /// The next state of a mailbox, how it differs, and what else there is to tell.
 pub(super) type Next<T = ()> = Result<(MailboxState, Vec<Change>, T), StoreError>;
 
@@ -187,8 +190,7 @@ pub(super) enum Worked {
         result: Result<Synced, StoreError>,
     },
     Appended {
-        /// With how many messages of the commit were theirs, in order.
-        answers: Vec<(Caller, Ticket<Result<Appended, Refusal>>, usize)>,
+        answers: Vec<AppendAnswer>,
         result: Next<Vec<u32>>,
     },
     Stored {

@@ -93,7 +93,7 @@ fn octets_and_files_arrive_whole_however_slowly_the_peer_reads() {
     tx.push(b"* 1 FETCH\r\n");
     let emit = 20_000 * (line.len() as u64 + 1);
     let file = Handle(tmp.into_raw_fd().try_into().unwrap());
-    tx.push_range(FileRange { file, offset: 0, skip: 0, emit });
+    tx.push_range(FileRange::text(file, 0, 0, emit));
     tx.push(&b"end\r\n".repeat(50_000));
     let mut all = Vec::new();
     let mut blocked = 0;

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::imap::server::{
     Answer, Ask, Changes, FetchPage, FetchRow, Notice, Selected, SelectionId, Session,
 };
+use crate::limits::Limits;
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, TimerKind};
 use crate::send_queue::{SendQueue, Transmit};
 use alloc::vec::Vec;
@@ -76,6 +77,7 @@ fn selected() -> (Session, SendQueue) {
                 selection: SelectionId(1),
                 uid_validity: 1,
                 uid_next: 5,
+                guid: None,
                 view: (1..5).collect(),
                 recent: Default::default(),
                 first_unseen: None,
@@ -153,7 +155,8 @@ fn an_answer_that_comes_too_late_changes_nothing() {
     let mut rx = b"c NOOP\r\n".to_vec();
     let did = feed(&mut session, &mut rx, &mut tx, Input::Bytes(b""));
     let Some(Action::Ask(Ask::Changes { ticket, .. })) = did.into_iter().next() else { panic!() };
-    let now = Now { instant: session.poll_timeout().unwrap().0, ..Now::default() };
+    let patience = Limits::default().commit;
+    let now = Now { instant: Instant::default().plus(patience), ..Now::default() };
     feed_at(&mut session, &mut rx, &mut tx, Input::Timeout, now);
     send_all(&mut tx);
     let late = Answer::Changes(ticket.answer(Changes { reset: true, ..Changes::default() }));

@@ -194,8 +194,8 @@ fn show(ask: &Ask) -> String {
         Ask::Status { mailbox, size, .. } => {
             format!("status {}{}", text(mailbox), if *size { " size" } else { "" })
         }
+        Ask::Create { mailbox, .. } => format!("create {}", text(mailbox)),
         Ask::Folder { change, .. } => match change {
-            FolderChange::Create { mailbox } => format!("create {}", text(mailbox)),
             FolderChange::Delete { mailbox } => format!("delete {}", text(mailbox)),
             FolderChange::Rename { mailbox, to } => format!("rename {} {}", text(mailbox), text(to)),
             FolderChange::Subscribe { mailbox, subscribe: true } => format!("subscribe {}", text(mailbox)),

@@ -50,6 +50,7 @@ impl Office {
             selection: SelectionId(1),
             uid_validity: 1,
             uid_next: self.next,
+            guid: Some([7; 16]),
             view: view.into_iter().collect(),
             recent: UidSet::new(),
             first_unseen: None,

@@ -62,10 +62,8 @@ impl Draw {
             page.bytes.extend_from_slice(b"UID 7 X");
             if self.below(4) == 0 {
                 let (file, emit) = (crate::disk::Handle(1), u64::from(self.below(9)));
-                page.files.push((
-                    page.bytes.len() - self.below(3) as usize,
-                    FileRange { file, offset: 0, skip: 0, emit },
-                ));
+                page.files
+                    .push((page.bytes.len() - self.below(3) as usize, FileRange::text(file, 0, 0, emit)));
             }
             // A row may lie about where it ends.
             page.rows
@@ -89,6 +87,7 @@ impl Draw {
                     selection: SelectionId(self.below(9).into()),
                     uid_validity: 1,
                     uid_next: 12,
+                    guid: None,
                     view: self.uids().iter().collect(),
                     recent: self.uids(),
                     first_unseen: Some(self.below(12)),
@@ -119,10 +118,19 @@ impl Draw {
             }
             Ask::Status { ticket, .. } => {
                 let (uid_next, size) = (self.below(99), Some(0));
-                let status =
-                    Status { messages: 1, recent: 0, uid_next, uid_validity: 1, unseen: 0, deleted: 0, size };
+                let status = Status {
+                    messages: 1,
+                    recent: 0,
+                    uid_next,
+                    uid_validity: 1,
+                    unseen: 0,
+                    deleted: 0,
+                    size,
+                    guid: None,
+                };
                 Answer::Status(ticket.answer(self.or_refused(status)))
             }
+            Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
             Ask::Folder { ticket, .. }
             | Ask::Append { ticket, .. }
             | Ask::AppendNext { ticket, .. }

@@ -109,7 +109,7 @@ fn with_capabilities(line: &str) -> String {
         "logged in" => (true, false, true),
         other => panic!("{other}"),
     };
-    let list = capability::list(Moment { logged_in, starttls, plain_login });
+    let list = capability::list(Moment { logged_in, starttls, plain_login, append_limit: 36_700_160 });
     alloc::format!("{before}CAPABILITY {list}{after}")
 }
 
@@ -188,6 +188,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::List(ticket.answer(or_refused(text, folders)))
         }
         Ask::Status { ticket, .. } => Answer::Status(ticket.answer(or_refused(text, || status(&words)))),
+        Ask::Create { ticket, .. } => Answer::Created(ticket.answer(or_refused(text, || [0x12; 16]))),
         Ask::Folder { ticket, .. }
         | Ask::Append { ticket, .. }
         | Ask::AppendNext { ticket, .. }
@@ -248,6 +249,7 @@ fn selected(words: &Words<'_>) -> Selected {
         selection: SelectionId(words.number("selection").max(1).into()),
         uid_validity: words.number("validity"),
         uid_next: words.number("next"),
+        guid: words.has("guid").then_some([0xab; 16]),
         view: words.uids("uids").iter().collect(),
         recent: words.uids("recent"),
         first_unseen: words.has("unseen").then(|| words.number("unseen")),
@@ -289,6 +291,7 @@ fn status(words: &Words<'_>) -> Status {
         unseen: words.number("unseen"),
         deleted: words.number("deleted"),
         size: words.has("size").then(|| words.number("size").into()),
+        guid: words.has("guid").then_some([0xab; 16]),
     }
 }
 
@@ -300,6 +303,8 @@ fn page(text: &str) -> FetchPage {
             page.next = Some(next.parse().unwrap());
         } else if let Some(uids) = part.strip_prefix("unreadable ") {
             page.unreadable = uids.split(',').map(|uid| uid.parse::<u32>().unwrap()).collect();
+        } else if part == "unknown encoding" {
+            page.unknown_encoding = true;
         } else if part == "gone" {
             page.gone = true;
         } else {
@@ -309,7 +314,7 @@ fn page(text: &str) -> FetchPage {
                     page.bytes.extend_from_slice(&unescape(piece));
                 } else {
                     let file = crate::disk::Handle(1);
-                    let range = FileRange { file, offset: 0, skip: 0, emit: piece.parse().unwrap() };
+                    let range = FileRange::text(file, 0, 0, piece.parse().unwrap());
                     page.files.push((page.bytes.len(), range));
                 }
             }

@@ -55,6 +55,10 @@ transcripts! {
     catenate
     replace
     replace_read_only
+    in_progress
+    objectid
+    binary
+    fetch_more
     before_login
     changes
     client_ios_changedsince
