@@ -16,7 +16,7 @@
 //! * [`maildir`]: the store, as coroutines over file operations; shared with Dovecot and other programs.
 //! * [`site`]: what addresses mean here. [`auth`]: logins.
 //! * [`server`]: all of it together: a front for each event loop, one office for the process.
-//! * [`dns`]: a stub resolver, and the hosts a domain's mail goes to.
+//! * [`queue`]: mail for the outside, on disk. [`dns`]: a stub resolver, and the hosts a domain's mail goes to.
 //! * [`wire`], [`mime`]: what the others are built from.
 //!
 //! The README has an SMTP session in a loop of its own; every module has an example.
@@ -37,6 +37,7 @@ pub mod limits;
 pub mod machine;
 pub mod maildir;
 pub mod mime;
+pub mod queue;
 pub mod send_queue;
 pub mod server;
 pub mod site;

@@ -20,7 +20,7 @@ pub(super) const GATHER_BYTES: usize = 128 * 1024;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Staged {
     /// Its name in `tmp/`.
-    pub(super) temporary: Box<[u8]>,
+    pub(crate) temporary: Box<[u8]>,
     /// The base name it gets, sizes included.
     pub(super) base: Box<[u8]>,
     /// Octets of the file.
@@ -33,7 +33,7 @@ pub struct Staged {
 
 /// The octets that have come and are not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub(crate) struct Body {
     buffered: Vec<u8>,
     size: u64,
     wire: CrlfLen,
@@ -49,7 +49,7 @@ impl Body {
     ///
     /// # Errors
     /// [`StoreErrorKind::Aborted`].
-    pub(super) async fn gather(disk: &Disk) -> Result<Body, StoreError> {
+    pub(crate) async fn gather(disk: &Disk) -> Result<Body, StoreError> {
         let mut body = Body::default();
         body.gather_more(disk).await?;
         Ok(body)
@@ -81,7 +81,7 @@ impl Body {
     /// is gone.
     ///
     /// `internal_date` becomes the file's modification time, in seconds since 1970; without one it is now.
-    pub(super) async fn store(
+    pub(crate) async fn store(
         mut self,
         scope: &mut Scope,
         context: &StoreContext,

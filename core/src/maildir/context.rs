@@ -228,7 +228,7 @@ impl From<Errno> for StoreErrorKind {
 }
 
 /// Says at which file an operation failed.
-pub(super) trait At<T> {
+pub(crate) trait At<T> {
     /// The same result with the file's name.
     fn at(self, file: &[u8]) -> Result<T, StoreError>;
 }

@@ -42,7 +42,7 @@
 
 pub mod account;
 pub mod append;
-mod body;
+pub(crate) mod body;
 pub mod context;
 pub mod copy;
 pub mod deliver;
@@ -66,7 +66,7 @@ mod model_tests;
 pub mod name;
 mod place;
 mod reader;
-mod scope;
+pub(crate) mod scope;
 pub mod search;
 mod settle;
 pub mod sort;

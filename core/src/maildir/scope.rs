@@ -10,56 +10,56 @@ use alloc::vec::Vec;
 
 /// Open handles of one operation.
 #[derive(Debug)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     /// The way to the disk.
-    pub(super) disk: Disk,
+    pub(crate) disk: Disk,
     open: Vec<Handle>,
 }
 
 impl Scope {
     /// Nothing open.
-    pub(super) fn new(disk: Disk) -> Scope {
+    pub(crate) fn new(disk: Disk) -> Scope {
         Scope { disk, open: Vec::new() }
     }
 
     /// Closes a handle that this scope holds when it is done.
-    pub(super) fn hold(&mut self, handle: Handle) -> Handle {
+    pub(crate) fn hold(&mut self, handle: Handle) -> Handle {
         self.open.push(handle);
         handle
     }
 
     /// Closes one handle before the end.
-    pub(super) async fn close(&mut self, handle: Handle) {
+    pub(crate) async fn close(&mut self, handle: Handle) {
         self.open.retain(|open| *open != handle);
         self.disk.close(handle).await;
     }
 
     /// Leaves one handle open at the end: it is another one's to close.
-    pub(super) fn keep(&mut self, handle: Handle) {
+    pub(crate) fn keep(&mut self, handle: Handle) {
         self.open.retain(|open| *open != handle);
     }
 
     /// Closes everything.
-    pub(super) async fn finish(self) {
+    pub(crate) async fn finish(self) {
         for handle in self.open {
             self.disk.close(handle).await;
         }
     }
 
     /// Opens a user's root, which exists.
-    pub(super) async fn open_root(&mut self, root: &Root) -> Result<Handle, StoreError> {
+    pub(crate) async fn open_root(&mut self, root: &Root) -> Result<Handle, StoreError> {
         let handle = self.disk.open_root(&root.path, false).await.at(&root.path)?;
         Ok(self.hold(handle))
     }
 
     /// Opens a directory.
-    pub(super) async fn open_dir(&mut self, dir: Handle, name: &[u8]) -> Result<Handle, Errno> {
+    pub(crate) async fn open_dir(&mut self, dir: Handle, name: &[u8]) -> Result<Handle, Errno> {
         let handle = self.disk.open_dir(dir, name).await?;
         Ok(self.hold(handle))
     }
 
     /// Opens the directory of a mailbox: the root itself for INBOX.
-    pub(super) async fn open_mailbox(
+    pub(crate) async fn open_mailbox(
         &mut self,
         root: Handle,
         folder: &FolderName,
@@ -72,7 +72,7 @@ impl Scope {
     }
 
     /// Opens `cur`, `new` or `tmp`, making it if a delivery agent or a crash left it out.
-    pub(super) async fn open_or_make_dir(&mut self, dir: Handle, name: &[u8]) -> Result<Handle, StoreError> {
+    pub(crate) async fn open_or_make_dir(&mut self, dir: Handle, name: &[u8]) -> Result<Handle, StoreError> {
         match self.open_dir(dir, name).await {
             Ok(handle) => Ok(handle),
             Err(Errno::NotFound) => {
@@ -92,7 +92,7 @@ impl Scope {
     ///
     /// A temporary file that a crash left is removed first: whoever calls holds the lock that guards the
     /// name.
-    pub(super) async fn replace_file(
+    pub(crate) async fn replace_file(
         &mut self,
         dir: Handle,
         temporary: &[u8],
@@ -113,7 +113,7 @@ impl Scope {
     }
 
     /// Fills a file just created as `temporary`, syncs it, and renames it over `name`.
-    pub(super) async fn fill_and_rename(
+    pub(crate) async fn fill_and_rename(
         &mut self,
         dir: Handle,
         file: Handle,

@@ -1,0 +1,360 @@
+//! What goes out when, and over how many connections.
+//!
+//! A message lies in the spool; here are its number and the time of its next try. When that comes its envelope is
+//! loaded and the recipients that are due become jobs, one for each destination. A destination has its own line of jobs,
+//! its own connections and its own pause after trouble, so a slow or dead one delays no other.
+//!
+//! ```text
+//! asleep ─due─▶ loading ─▶ at work (jobs in line, jobs in connections) ─ all jobs done ─▶ asleep, or gone
+//! ```
+//!
+//! A connection takes job after job for its destination. What became of a job's recipients is noted in the envelope,
+//! durably, before the connection goes on ([`QueueAction::Note`], then [`QueueInput::Noted`]). Senders are told of
+//! failures and long delays by [`QueueAction::Tell`]; the envelope says so only after the notice itself is durable, so a
+//! crash between the two tells twice rather than never.
+//!
+//! Times here are seconds since 1970: a retry is a promise for hours and days, which must survive a restart.
+
+//!
+//! | file | what |
+//! |---|---|
+//! | `waking` | messages that sleep, wake, are noted, and go |
+//! | `jobs` | destinations and connections |
+//! | `decide` | what an outcome means for a recipient |
+
+mod decide;
+mod jobs;
+mod waking;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::envelope::Envelope;
+use super::law::Law;
+use super::notice::Action as Told;
+use super::spool::QueueId;
+use crate::smtp::client::Outcome;
+
+/// Bounds and pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// When to try again.
+    pub law: Law,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections to one destination.
+    pub connections_per_destination_max: usize,
+    /// Messages whose envelopes are in memory.
+    pub active_max: usize,
+    /// Jobs after which a connection ends, so that its server may balance its load.
+    pub jobs_per_connection_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            law: Law::default(),
+            connections_max: 100,
+            connections_per_destination_max: 5,
+            active_max: 2000,
+            jobs_per_connection_max: 100,
+        }
+    }
+}
+
+/// Numbers a connection of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// Why there was no session with any host of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// For good: the domain does not exist, say.
+    pub permanent: bool,
+    /// As a reply: code, enhanced code, words.
+    pub why: String,
+    /// Which host said so, if one did.
+    pub host: Option<String>,
+}
+
+/// What goes in.
+#[derive(Debug)]
+pub enum QueueInput {
+    /// A message is in the spool; of a former process, or just now.
+    Queued {
+        /// Which.
+        id: QueueId,
+        /// When it is to be tried; `None` if it is held.
+        next: Option<i64>,
+    },
+    /// To [`QueueAction::Load`]. `None`: it cannot be read now.
+    Loaded {
+        /// Which.
+        id: QueueId,
+        /// What is known of it.
+        envelope: Option<Box<Envelope>>,
+    },
+    /// To [`QueueAction::Note`]: it is durable, or it could not be made so.
+    Noted {
+        /// Which.
+        id: QueueId,
+        /// It is durable.
+        durable: bool,
+    },
+    /// To [`QueueAction::Tell`]: the notice is durable, or it could not be made so.
+    Told {
+        /// About which message.
+        id: QueueId,
+        /// It is durable.
+        durable: bool,
+    },
+    /// A connection is ready for a job.
+    Ready {
+        /// Which.
+        link: LinkId,
+        /// Recipients it takes at once.
+        recipients_max: usize,
+    },
+    /// What became of the recipients of the job of this connection.
+    Outcomes {
+        /// Which.
+        link: LinkId,
+        /// The host at the other end.
+        host: String,
+        /// In the order of the job's recipients.
+        outcomes: Vec<Outcome>,
+    },
+    /// A connection is over. `why` if it ended before its job, or without ever having had one.
+    Ended {
+        /// Which.
+        link: LinkId,
+        /// What went wrong.
+        why: Option<Unreachable>,
+    },
+    /// The instant of [`Queue::poll_timeout`] has come.
+    Timeout,
+    /// Try what is asleep now; all of it, or one message.
+    Flush(Option<QueueId>),
+    /// Hold a message, or let it go.
+    Hold {
+        /// Which.
+        id: QueueId,
+        /// Hold, or release.
+        held: bool,
+    },
+    /// Forget a message without telling its sender.
+    Remove(QueueId),
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum QueueAction {
+    /// Read the envelope of this message.
+    Load(QueueId),
+    /// Replace the envelope of this message.
+    Note(QueueId, Box<Envelope>),
+    /// Remove this message: every recipient is decided and told.
+    Remove(QueueId),
+    /// Connect to this destination.
+    Connect {
+        /// To name it by.
+        link: LinkId,
+        /// A domain, or an address in brackets.
+        destination: Arc<str>,
+    },
+    /// The next job of a connection; `None`: say QUIT.
+    Job {
+        /// Which connection.
+        link: LinkId,
+        /// What to send.
+        job: Option<Job>,
+    },
+    /// The outcome of its job is noted: the connection may go on.
+    GoOn(LinkId),
+    /// Tell the sender.
+    Tell {
+        /// About this message.
+        id: QueueId,
+        /// Its envelope as it is now.
+        envelope: Box<Envelope>,
+        /// What happened,
+        action: Told,
+        /// to these recipients.
+        recipients: Vec<usize>,
+        /// Which host said so.
+        host: Option<String>,
+    },
+}
+
+/// A message for some of its recipients, all at one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Which message.
+    pub id: QueueId,
+    /// Its envelope as it is now.
+    pub envelope: Arc<Envelope>,
+    /// Places in [`Envelope::recipients`].
+    pub recipients: Vec<usize>,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    config: Config,
+    messages: BTreeMap<QueueId, Message>,
+    /// When messages that are asleep wake up.
+    due: BTreeSet<(i64, QueueId)>,
+    /// Messages that have been woken and wait for room.
+    woken: VecDeque<QueueId>,
+    active: usize,
+    destinations: BTreeMap<Arc<str>, Destination>,
+    /// Destinations with jobs in line that could have another connection, in the order in which they came to be so.
+    hungry: VecDeque<Arc<str>>,
+    links: BTreeMap<LinkId, Link>,
+    last_link: u64,
+    /// Spreads the retries.
+    seed: u64,
+}
+
+#[derive(Debug)]
+enum Message {
+    Asleep(Option<i64>),
+    /// It waits for room in memory.
+    Woken(Purpose),
+    Loading(Purpose),
+    Active(Box<Active>),
+}
+
+/// Why a message is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// What is due.
+    Try,
+    /// Everything that waits.
+    TryAll,
+    Hold(bool),
+    Remove,
+}
+
+/// A message at work.
+#[derive(Debug)]
+struct Active {
+    envelope: Envelope,
+    /// Jobs in line or in a connection.
+    jobs: usize,
+    /// What the sender is to be told; the first is being told.
+    tells: VecDeque<Tell>,
+    telling: bool,
+    /// A new envelope is on its way to the disk.
+    noting: bool,
+    /// It has changed since.
+    dirty: bool,
+    /// Connections that go on when the note under way is durable,
+    noted_for: Vec<LinkId>,
+    /// and those that need the one after it.
+    waiting: Vec<LinkId>,
+    remove: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Tell {
+    action: Told,
+    recipients: Vec<usize>,
+    host: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Destination {
+    line: VecDeque<Planned>,
+    links: usize,
+    /// Of these, connections that have had a job: there is a server, and it talks to us.
+    working: usize,
+    /// It has refused another connection beside those: no more than this until they are gone.
+    ceiling: Option<usize>,
+    /// Nothing is tried before this time.
+    pause_until: i64,
+    /// Failures to reach it in a row.
+    failures: u32,
+    /// What went wrong last.
+    trouble: String,
+    /// It is in the list of those that want a connection.
+    hungry: bool,
+}
+
+/// A job in line.
+#[derive(Clone, Debug)]
+struct Planned {
+    id: QueueId,
+    recipients: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Link {
+    destination: Arc<str>,
+    job: Option<Planned>,
+    jobs: u32,
+}
+
+impl Queue {
+    /// An empty queue. `seed` spreads the retries.
+    pub fn new(config: Config, seed: u64) -> Self {
+        Queue {
+            config,
+            messages: BTreeMap::new(),
+            due: BTreeSet::new(),
+            woken: VecDeque::new(),
+            active: 0,
+            destinations: BTreeMap::new(),
+            hungry: VecDeque::new(),
+            links: BTreeMap::new(),
+            last_link: 0,
+            seed,
+        }
+    }
+
+    /// One input; what follows from it is appended to `out`. `now` in seconds since 1970.
+    pub fn handle(&mut self, now: i64, input: QueueInput, out: &mut Vec<QueueAction>) {
+        match input {
+            QueueInput::Queued { id, next } => self.sleep(id, next),
+            QueueInput::Loaded { id, envelope } => self.loaded(now, id, envelope, out),
+            QueueInput::Noted { id, durable } => self.noted(now, &id, durable, out),
+            QueueInput::Told { id, durable } => self.told(now, &id, durable, out),
+            QueueInput::Ready { link, recipients_max } => self.give_job(link, recipients_max, out),
+            QueueInput::Outcomes { link, host, outcomes } => self.outcomes(now, link, &host, outcomes, out),
+            QueueInput::Ended { link, why } => self.ended(now, link, why, out),
+            QueueInput::Timeout => {}
+            QueueInput::Flush(Some(id)) => self.rouse(id, Purpose::TryAll),
+            QueueInput::Flush(None) => {
+                let asleep = |message: &Message| matches!(message, Message::Asleep(Some(_)));
+                let ids: Vec<QueueId> =
+                    self.messages.iter().filter(|(_, m)| asleep(m)).map(|(id, _)| id.clone()).collect();
+                ids.into_iter().for_each(|id| self.rouse(id, Purpose::TryAll));
+            }
+            QueueInput::Hold { id, held } => self.hold(now, id, held, out),
+            QueueInput::Remove(id) => self.remove(now, id, out),
+        }
+        self.wake(now, out);
+        self.connect(out);
+    }
+
+    /// When to hand in [`QueueInput::Timeout`], in seconds since 1970.
+    pub fn poll_timeout(&self) -> Option<i64> {
+        self.due.first().map(|(next, _)| *next)
+    }
+
+    /// Messages in the queue.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}

@@ -1,0 +1,207 @@
+//! Messages that sleep until they are due, wake, are noted, and go.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::{Active, Message, Purpose, Queue, QueueAction, Tell};
+use crate::queue::envelope::Envelope;
+use crate::queue::notice::Action as Told;
+use crate::queue::spool::QueueId;
+
+/// How long until something is tried again that the disk has refused, in seconds.
+const DISK_PAUSE_SECS: i64 = 60;
+
+/// Sleeping and waking.
+impl Queue {
+    pub(super) fn sleep(&mut self, id: QueueId, next: Option<i64>) {
+        if let Some(next) = next {
+            self.due.insert((next, id.clone()));
+        }
+        self.messages.insert(id, Message::Asleep(next));
+    }
+
+    /// Wakes one message out of turn.
+    pub(super) fn rouse(&mut self, id: QueueId, purpose: Purpose) {
+        match self.messages.get_mut(&id) {
+            Some(message @ Message::Asleep(_)) => {
+                if let Message::Asleep(Some(next)) = message {
+                    self.due.remove(&(*next, id.clone()));
+                }
+                *message = Message::Woken(purpose);
+                self.woken.push_back(id);
+            }
+            Some(Message::Woken(old) | Message::Loading(old)) if *old == Purpose::Try => *old = purpose,
+            Some(Message::Woken(_) | Message::Loading(_) | Message::Active(_)) | None => {}
+        }
+    }
+
+    /// Wakes what is due, as far as there is room.
+    pub(super) fn wake(&mut self, now: i64, out: &mut Vec<QueueAction>) {
+        while let Some((next, id)) = self.due.first().cloned()
+            && next <= now
+        {
+            self.due.remove(&(next, id.clone()));
+            match self.messages.get_mut(&id) {
+                Some(message @ Message::Asleep(_)) => {
+                    *message = Message::Woken(Purpose::Try);
+                    self.woken.push_back(id);
+                }
+                // The disk has refused something for it a while ago.
+                Some(Message::Active(_)) => self.advance(now, &id, out),
+                Some(Message::Woken(_) | Message::Loading(_)) | None => {}
+            }
+        }
+        while self.active < self.config.active_max
+            && let Some(id) = self.woken.pop_front()
+        {
+            if let Some(message @ Message::Woken(_)) = self.messages.get_mut(&id) {
+                let Message::Woken(purpose) = *message else { continue };
+                *message = Message::Loading(purpose);
+                self.active += 1;
+                out.push(QueueAction::Load(id));
+            }
+        }
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        now: i64,
+        id: QueueId,
+        envelope: Option<Box<Envelope>>,
+        out: &mut Vec<QueueAction>,
+    ) {
+        let Some(Message::Loading(purpose)) = self.messages.get(&id) else { return };
+        let purpose = *purpose;
+        let Some(envelope) = envelope else {
+            self.active -= 1;
+            return self.sleep(id, Some(now + DISK_PAUSE_SECS));
+        };
+        let active = Active {
+            envelope: *envelope,
+            jobs: 0,
+            tells: VecDeque::new(),
+            telling: false,
+            noting: false,
+            dirty: false,
+            noted_for: Vec::new(),
+            waiting: Vec::new(),
+            remove: purpose == Purpose::Remove,
+        };
+        self.messages.insert(id.clone(), Message::Active(Box::new(active)));
+        match purpose {
+            Purpose::Try => self.plan(now, &id, false),
+            Purpose::TryAll => self.plan(now, &id, true),
+            Purpose::Hold(held) => self.set_held(&id, held),
+            Purpose::Remove => {}
+        }
+        self.advance(now, &id, out);
+    }
+
+    pub(super) fn hold(&mut self, now: i64, id: QueueId, held: bool, out: &mut Vec<QueueAction>) {
+        self.rouse(id.clone(), Purpose::Hold(held));
+        self.set_held(&id, held);
+        self.advance(now, &id, out);
+    }
+
+    pub(super) fn set_held(&mut self, id: &QueueId, held: bool) {
+        if let Some(active) = self.active(id)
+            && active.envelope.held != held
+        {
+            active.envelope.held = held;
+            active.dirty = true;
+        }
+    }
+
+    pub(super) fn remove(&mut self, now: i64, id: QueueId, out: &mut Vec<QueueAction>) {
+        self.rouse(id.clone(), Purpose::Remove);
+        if let Some(active) = self.active(&id) {
+            active.remove = true;
+            // Jobs in line go; those in a connection are finished.
+            let mut gone = 0;
+            for destination in self.destinations.values_mut() {
+                let before = destination.line.len();
+                destination.line.retain(|planned| planned.id != id);
+                gone += before - destination.line.len();
+            }
+            if let Some(active) = self.active(&id) {
+                active.jobs -= gone;
+            }
+        }
+        self.advance(now, &id, out);
+    }
+
+    pub(super) fn active(&mut self, id: &QueueId) -> Option<&mut Active> {
+        match self.messages.get_mut(id) {
+            Some(Message::Active(active)) => Some(active),
+            Some(Message::Asleep(_) | Message::Woken(_) | Message::Loading(_)) | None => None,
+        }
+    }
+
+    /// Does what is next for a message at work: tell, note, let connections go on, sleep, go.
+    pub(super) fn advance(&mut self, now: i64, id: &QueueId, out: &mut Vec<QueueAction>) {
+        let Some(active) = self.active(id) else { return };
+        if active.telling || active.noting {
+            return;
+        }
+        if let Some(tell) = active.tells.front().cloned() {
+            active.telling = true;
+            let envelope = Box::new(active.envelope.clone());
+            let Tell { action, recipients, host } = tell;
+            out.push(QueueAction::Tell { id: id.clone(), envelope, action, recipients, host });
+            return;
+        }
+        if active.dirty {
+            (active.dirty, active.noting) = (false, true);
+            active.noted_for = core::mem::take(&mut active.waiting);
+            out.push(QueueAction::Note(id.clone(), Box::new(active.envelope.clone())));
+            return;
+        }
+        if active.jobs > 0 {
+            return;
+        }
+        let (done, next) = (active.remove || active.envelope.is_done(), active.envelope.next());
+        self.active -= 1;
+        if done {
+            self.messages.remove(id);
+            out.push(QueueAction::Remove(id.clone()));
+        } else {
+            // Never at once: what was not decided now is not decided in the same second.
+            self.sleep(id.clone(), next.map(|next| next.max(now + 1)));
+        }
+    }
+
+    pub(super) fn noted(&mut self, now: i64, id: &QueueId, durable: bool, out: &mut Vec<QueueAction>) {
+        let Some(active) = self.active(id) else { return };
+        active.noting = false;
+        if durable {
+            let ready = core::mem::take(&mut active.noted_for);
+            out.extend(ready.into_iter().filter(|link| self.links.contains_key(link)).map(QueueAction::GoOn));
+            self.advance(now, id, out);
+        } else {
+            active.dirty = true;
+            let mut waiting = core::mem::take(&mut active.noted_for);
+            waiting.append(&mut active.waiting);
+            active.waiting = waiting;
+            self.due.insert((now + DISK_PAUSE_SECS, id.clone()));
+        }
+    }
+
+    pub(super) fn told(&mut self, now: i64, id: &QueueId, durable: bool, out: &mut Vec<QueueAction>) {
+        let Some(active) = self.active(id) else { return };
+        active.telling = false;
+        if !durable {
+            self.due.insert((now + DISK_PAUSE_SECS, id.clone()));
+            return;
+        }
+        if let Some(Tell { action: Told::Delayed { .. }, recipients, .. }) = active.tells.pop_front() {
+            for n in recipients {
+                if let Some(recipient) = active.envelope.recipients.get_mut(n) {
+                    recipient.delay_told = true;
+                }
+            }
+        }
+        active.dirty = true;
+        self.advance(now, id, out);
+    }
+}

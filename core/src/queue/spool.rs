@@ -1,0 +1,427 @@
+//! The queue on disk: two files for each message, changed so that the power may go at any moment.
+//!
+//! ```text
+//! nothing ─write, sync─▶ tmp/<unique>                             the message is whole
+//! tmp/<unique> ─rename─▶ mail/<id>.m                              it has no envelope: nobody was promised anything
+//! mail/<id>.m ─write mail/<id>.t, sync, rename, sync mail/─▶ + mail/<id>.e     queued: the answer is 250
+//! mail/<id>.e ─write mail/<id>.t, sync, rename over, sync mail/─▶ mail/<id>.e  an outcome is noted
+//! mail/<id>.e ─unlink, sync mail/─▶ mail/<id>.m alone ─unlink─▶ nothing        every recipient is decided
+//! ```
+//!
+//! After a crash [`recover`] finds: files in `tmp/` and `.t` files, half written: removed; a message without an envelope,
+//! which is not queued yet or not any more: removed; both: queued. An envelope without its message, or one that cannot be
+//! read, is damage that no crash of ours makes: both are left where they are and reported.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
+//! # use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! use postier_core::queue::envelope::{Envelope, Recipient};
+//! use postier_core::queue::spool::spool;
+//! # let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! # let context = Arc::new(StoreContext::new(facts));
+//! let envelope = Envelope { recipients: vec![Recipient::new("bob@example.net")], ..Envelope::default() };
+//! let root = Root::new(b"/var/lib/postier/queue");
+//! let mut task = Task::new(|disk| spool(disk, context, root, "4f3a".into(), envelope));
+//! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
+//! task.push_input(TaskInput::Commit);
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(Op::OpenRoot { create: true, .. })));
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::envelope::Envelope;
+use crate::disk::{Disk, Errno, Handle};
+use crate::maildir::body::Body;
+use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use crate::maildir::scope::Scope;
+
+/// Octets of an envelope that are read; the largest transaction stays far below.
+const ENVELOPE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Names a queued message: letters, digits and `-`, the name of its transaction.
+pub type QueueId = Arc<str>;
+
+/// What [`recover`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// What is queued, and when it is to be tried next (seconds since 1970; `None`: held).
+    pub queued: Vec<(QueueId, Option<i64>)>,
+    /// Files that should not be there as they are, for a person to look at.
+    pub damaged: Vec<Box<[u8]>>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    tmp: Handle,
+    mail: Handle,
+}
+
+/// Queues the message that comes as input (LF line ends). Success means that it is durable; the envelope comes back
+/// with its sizes.
+///
+/// # Errors
+/// [`StoreError`]; nothing is left, as far as removing it works.
+pub async fn spool(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    id: QueueId,
+    envelope: Envelope,
+) -> Result<Envelope, StoreError> {
+    let body = Body::gather(&disk).await?;
+    let mut scope = Scope::new(disk);
+    let result = spool_body(&mut scope, &context, &root, &id, envelope, body).await;
+    scope.finish().await;
+    result
+}
+
+async fn spool_body(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    id: &str,
+    mut envelope: Envelope,
+    body: Body,
+) -> Result<Envelope, StoreError> {
+    let place = open_place(scope, root).await?;
+    let staged = body.store(scope, context, place.tmp, None).await?;
+    (envelope.size, envelope.wire_size) = (staged.size, staged.wire_size);
+    let result = show(scope, place, &staged.temporary, id, &envelope).await;
+    if result.is_err() {
+        let disk = &scope.disk;
+        // In this order: an envelope never stands without its message.
+        let _ = disk.unlink(place.mail, &envelope_name(id)).await;
+        let _ = disk.unlink(place.mail, &message_name(id)).await;
+        let _ = disk.unlink(place.tmp, &staged.temporary).await;
+    }
+    result.map(|()| envelope)
+}
+
+async fn show(
+    scope: &mut Scope,
+    place: Place,
+    temporary: &[u8],
+    id: &str,
+    envelope: &Envelope,
+) -> Result<(), StoreError> {
+    scope.disk.rename(place.tmp, temporary, place.mail, &message_name(id)).await.at(temporary)?;
+    write_envelope(scope, place, id, envelope).await
+}
+
+/// Replaces the envelope of a queued message, durably.
+///
+/// # Errors
+/// [`StoreError`]; the old one stands.
+pub async fn note(disk: Disk, root: Root, id: QueueId, envelope: Envelope) -> Result<(), StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = note_in(&mut scope, &root, &id, &envelope).await;
+    scope.finish().await;
+    result
+}
+
+async fn note_in(scope: &mut Scope, root: &Root, id: &str, envelope: &Envelope) -> Result<(), StoreError> {
+    let place = open_place(scope, root).await?;
+    write_envelope(scope, place, id, envelope).await
+}
+
+/// Writes an envelope, or a new one over the old, durably. One message has one writer at a time.
+async fn write_envelope(
+    scope: &mut Scope,
+    place: Place,
+    id: &str,
+    envelope: &Envelope,
+) -> Result<(), StoreError> {
+    let temporary = format!("{id}.t").into_bytes();
+    scope.replace_file(place.mail, &temporary, &envelope_name(id), envelope.to_file()).await?;
+    scope.disk.sync_dir(place.mail).await.at(b"mail")
+}
+
+/// Removes a message all of whose recipients are decided.
+///
+/// # Errors
+/// [`StoreError`]; if the envelope is still there the message is, too.
+pub async fn remove(disk: Disk, root: Root, id: QueueId) -> Result<(), StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = remove_in(&mut scope, &root, &id).await;
+    scope.finish().await;
+    result
+}
+
+async fn remove_in(scope: &mut Scope, root: &Root, id: &str) -> Result<(), StoreError> {
+    let place = open_place(scope, root).await?;
+    let disk = &scope.disk;
+    for name in [envelope_name(id), message_name(id)] {
+        match disk.unlink(place.mail, &name).await {
+            Ok(()) | Err(Errno::NotFound) => {}
+            Err(errno) => return Err(errno).at(&name),
+        }
+        if name.ends_with(b".e") {
+            disk.sync_dir(place.mail).await.at(b"mail")?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the envelope of a queued message.
+///
+/// # Errors
+/// [`StoreErrorKind::NotFound`], also for one that is damaged.
+pub async fn load(disk: Disk, root: Root, id: QueueId) -> Result<Envelope, StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = load_in(&mut scope, &root, &id).await;
+    scope.finish().await;
+    result
+}
+
+async fn load_in(scope: &mut Scope, root: &Root, id: &str) -> Result<Envelope, StoreError> {
+    let place = open_place(scope, root).await?;
+    let name = envelope_name(id);
+    let (file, _) = scope.disk.read_file(place.mail, &name, ENVELOPE_BYTES_MAX).await.at(&name)?;
+    Envelope::from_file(&file).ok_or(StoreError::new(StoreErrorKind::NotFound, &name))
+}
+
+/// Reads up to `len` octets of a queued message; none at its end.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn read(
+    disk: Disk,
+    root: Root,
+    id: QueueId,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = read_in(&mut scope, &root, &id, offset, len).await;
+    scope.finish().await;
+    result
+}
+
+async fn read_in(
+    scope: &mut Scope,
+    root: &Root,
+    id: &str,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let place = open_place(scope, root).await?;
+    let name = message_name(id);
+    let (file, _) = scope.disk.open_file(place.mail, &name).await.at(&name)?;
+    let file = scope.hold(file);
+    scope.disk.read(file, offset, len).await.at(&name)
+}
+
+/// Looks at what a former process, or a crash, has left: see the module's manual.
+///
+/// # Errors
+/// [`StoreError`] if the directories cannot be listed.
+pub async fn recover(disk: Disk, root: Root) -> Result<Recovered, StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = recover_in(&mut scope, &root).await;
+    scope.finish().await;
+    result
+}
+
+async fn recover_in(scope: &mut Scope, root: &Root) -> Result<Recovered, StoreError> {
+    let place = open_place(scope, root).await?;
+    let disk = &scope.disk;
+    for debris in disk.list(place.tmp).await.at(b"tmp")? {
+        let _ = disk.unlink(place.tmp, &debris.name).await;
+    }
+    // Which of its two files each message has.
+    let mut found: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    let mut recovered = Recovered::default();
+    for entry in disk.list(place.mail).await.at(b"mail")? {
+        match core::str::from_utf8(&entry.name).ok().and_then(|name| name.rsplit_once('.')) {
+            Some((id, "m")) => found.entry(id.into()).or_default().0 = true,
+            Some((id, "e")) => found.entry(id.into()).or_default().1 = true,
+            Some((_, "t")) => {
+                let _ = disk.unlink(place.mail, &entry.name).await;
+            }
+            _ => recovered.damaged.push(entry.name),
+        }
+    }
+    for (id, (message, envelope)) in found {
+        let name = envelope_name(&id);
+        if !envelope {
+            let _ = disk.unlink(place.mail, &message_name(&id)).await;
+            continue;
+        }
+        match disk.read_file(place.mail, &name, ENVELOPE_BYTES_MAX).await {
+            Ok((file, _)) => match Envelope::from_file(&file) {
+                Some(envelope) if message => recovered.queued.push((id.into(), envelope.next())),
+                Some(_) | None => recovered.damaged.push(name.into()),
+            },
+            Err(_) => recovered.damaged.push(name.into()),
+        }
+    }
+    Ok(recovered)
+}
+
+async fn open_place(scope: &mut Scope, root: &Root) -> Result<Place, StoreError> {
+    let top = scope.disk.open_root(&root.path, true).await.at(&root.path)?;
+    let top = scope.hold(top);
+    Ok(Place {
+        tmp: scope.open_or_make_dir(top, b"tmp").await?,
+        mail: scope.open_or_make_dir(top, b"mail").await?,
+    })
+}
+
+fn message_name(id: &str) -> Vec<u8> {
+    format!("{id}.m").into_bytes()
+}
+
+fn envelope_name(id: &str) -> Vec<u8> {
+    format!("{id}.e").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::TaskInput;
+    use crate::maildir::memdisk::{MemDisk, context};
+    use crate::queue::envelope::{Recipient, State};
+
+    fn root() -> Root {
+        Root::new(b"/q")
+    }
+
+    fn disk() -> MemDisk {
+        let mut disk = MemDisk::empty();
+        disk.make_root(b"/q");
+        disk.put_dir("/q/tmp");
+        disk.put_dir("/q/mail");
+        disk.settle();
+        disk
+    }
+
+    fn envelope() -> Envelope {
+        Envelope {
+            arrived: 1_700_000_000,
+            reverse_path: "me@us.test".into(),
+            recipients: Vec::from([Recipient::new("bob@them.test")]),
+            ..Envelope::default()
+        }
+    }
+
+    const TEXT: &[u8] = b"Subject: x\n\nhello\n";
+
+    fn put(disk: &mut MemDisk, id: &str) -> Option<Result<Envelope, StoreError>> {
+        let inputs = Vec::from([TaskInput::Chunk(TEXT.to_vec()), TaskInput::Commit]);
+        let id: QueueId = id.into();
+        disk.run(inputs, |disk| spool(disk, Arc::new(context()), root(), id, envelope()))
+    }
+
+    fn look(disk: &mut MemDisk) -> Recovered {
+        disk.run(Vec::new(), |disk| recover(disk, root())).unwrap().unwrap()
+    }
+
+    fn ids(recovered: &Recovered) -> Vec<&str> {
+        recovered.queued.iter().map(|(id, _)| &**id).collect()
+    }
+
+    #[test]
+    fn a_message_goes_in_is_read_noted_and_removed() {
+        let mut disk = disk();
+        let stored = put(&mut disk, "a1").unwrap().unwrap();
+        assert_eq!((stored.size, stored.wire_size), (18, 21));
+        assert_eq!(disk.names("/q/mail"), ["a1.e", "a1.m"]);
+        assert!(disk.names("/q/tmp").is_empty());
+        let loaded = disk.run(Vec::new(), |disk| load(disk, root(), "a1".into())).unwrap().unwrap();
+        assert_eq!(loaded, stored);
+        let octets = disk.run(Vec::new(), |disk| read(disk, root(), "a1".into(), 9, 4)).unwrap().unwrap();
+        assert_eq!(octets, b"x\n\nh");
+        let mut noted = loaded;
+        noted.recipients[0].state = State::Delivered { at: 1, reply: "250 ok".into() };
+        let wanted = noted.clone();
+        disk.run(Vec::new(), |disk| note(disk, root(), "a1".into(), noted)).unwrap().unwrap();
+        let loaded = disk.run(Vec::new(), |disk| load(disk, root(), "a1".into())).unwrap().unwrap();
+        assert_eq!(loaded, wanted);
+        disk.run(Vec::new(), |disk| remove(disk, root(), "a1".into())).unwrap().unwrap();
+        assert!(disk.names("/q/mail").is_empty());
+    }
+
+    #[test]
+    fn an_error_at_any_step_leaves_nothing() {
+        let steps = {
+            let mut disk = disk();
+            put(&mut disk, "a1").unwrap().unwrap();
+            disk.ops
+        };
+        for step in 0..steps {
+            for errno in [Errno::NoSpace, Errno::Io] {
+                let mut disk = disk();
+                disk.fail_at = Some((step, errno));
+                let result = put(&mut disk, "a1").unwrap();
+                if result.is_err() {
+                    assert!(disk.names("/q/mail").is_empty(), "step {step}: {:?}", disk.names("/q/mail"));
+                    assert!(disk.names("/q/tmp").is_empty(), "step {step}: {:?}", disk.names("/q/tmp"));
+                }
+                assert_eq!(disk.open_handles(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_power_may_go_at_any_step_of_coming() {
+        for step in 0..40 {
+            let mut disk = disk();
+            disk.crash_at = Some(step);
+            let acknowledged = put(&mut disk, "a1").is_some();
+            disk.restart();
+            let recovered = look(&mut disk);
+            assert!(recovered.damaged.is_empty(), "step {step}: {recovered:?}");
+            assert!(disk.names("/q/tmp").is_empty());
+            match ids(&recovered).as_slice() {
+                [] => assert!(!acknowledged && disk.names("/q/mail").is_empty(), "step {step}"),
+                ["a1"] => assert_eq!(disk.read("/q/mail/a1.m").unwrap(), TEXT, "step {step}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_power_may_go_at_any_step_of_noting_and_going() {
+        for step in 0..30 {
+            let mut disk = disk();
+            put(&mut disk, "a1").unwrap().unwrap();
+            let mut noted = envelope();
+            noted.recipients[0].state = State::Waiting { next: 77, attempts: 1, last: "450 later".into() };
+            disk.crash_at = Some(disk.ops + step);
+            let done = disk.run(Vec::new(), |disk| note(disk, root(), "a1".into(), noted)).is_some();
+            disk.restart();
+            let recovered = look(&mut disk);
+            assert!(recovered.damaged.is_empty());
+            let [(_, next)] = recovered.queued.as_slice() else { panic!("step {step}: {recovered:?}") };
+            assert!(*next == Some(77) || (!done && *next == Some(0)), "step {step}: {next:?}");
+
+            disk.crash_at = Some(disk.ops + step);
+            let done = disk.run(Vec::new(), |disk| remove(disk, root(), "a1".into())).is_some();
+            disk.restart();
+            let recovered = look(&mut disk);
+            assert!(recovered.damaged.is_empty());
+            assert!(!done || recovered.queued.is_empty());
+        }
+    }
+
+    #[test]
+    fn damage_is_left_for_a_person_to_look_at() {
+        let mut disk = disk();
+        disk.put_file("/q/mail/a.e", &envelope().to_file());
+        disk.put_file("/q/mail/b.e", b"postier-envelope 1\n");
+        disk.put_file("/q/mail/b.m", TEXT);
+        disk.put_file("/q/mail/stray", b"");
+        let recovered = look(&mut disk);
+        assert!(recovered.queued.is_empty());
+        let damaged: Vec<String> =
+            recovered.damaged.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        assert_eq!(damaged, ["stray", "a.e", "b.e"]);
+        assert_eq!(disk.names("/q/mail").len(), 4);
+    }
+}
