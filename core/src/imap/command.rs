@@ -184,7 +184,7 @@ pub enum CommandBody<'a> {
 
 /// The name of a mailbox as octets on the wire. `INBOX` in any case is `INBOX`; everything else, modified
 /// UTF-7 or UTF-8, is kept as sent.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct MailboxName(Vec<u8>);
 
 impl MailboxName {
@@ -194,33 +194,37 @@ impl MailboxName {
     }
 
     /// A name from its octets.
-    pub fn new(name: impl AsRef<[u8]> + Into<Vec<u8>>) -> Self {
-        if name.as_ref().eq_ignore_ascii_case(INBOX) {
-            MailboxName::inbox()
-        } else {
-            MailboxName(name.into())
-        }
+    pub fn new(name: impl Into<Vec<u8>>) -> Self {
+        MailboxName(name.into())
     }
 
     /// The octets.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        if self.is_inbox() { INBOX } else { &self.0 }
     }
 
-    /// The octets, owned.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+    /// The octets as the client has sent them, `inbox` for `INBOX` too.
+    pub fn as_sent(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether it is the inbox.
     pub fn is_inbox(&self) -> bool {
-        self.0 == INBOX
+        self.0.eq_ignore_ascii_case(INBOX)
     }
 }
 
+impl PartialEq for MailboxName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for MailboxName {}
+
 impl fmt::Debug for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 

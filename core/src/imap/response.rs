@@ -304,6 +304,15 @@ pub fn write_astring(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// The same where UTF-8 may be in quotes (RFC 9051 §4.3): after a client has enabled IMAP4rev2 or UTF8=ACCEPT.
+pub fn write_utf8_astring(out: &mut Vec<u8>, text: &[u8]) {
+    let quotable = text.len() <= QUOTED_BYTES_MAX && !text.iter().any(u8::is_ascii_control);
+    match core::str::from_utf8(text) {
+        Ok(_) if quotable && !text.is_ascii() => write_quoted(out, text),
+        Ok(_) | Err(_) => write_astring(out, text),
+    }
+}
+
 /// Writes a string, or `NIL` for none.
 pub fn write_nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
@@ -321,6 +330,10 @@ pub fn write_string(out: &mut Vec<u8>, text: &[u8]) {
         out.extend(text.iter().map(|octet| if *octet == 0 { 0x80 } else { *octet }));
         return;
     }
+    write_quoted(out, text);
+}
+
+fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for octet in text {
         if matches!(octet, b'"' | b'\\') {
@@ -425,6 +438,17 @@ mod tests {
         }
         write_nstring(&mut out, None);
         assert_eq!(out, br#"INBOX a]b "" "a b" "nil" "a*b" "\\Seen" NIL"#);
+    }
+
+    #[test]
+    fn utf8_in_quotes() {
+        let mut out = Vec::new();
+        for text in ["INBOX", "é \"\\", "a b", "é\n"] {
+            write_utf8_astring(&mut out, text.as_bytes());
+            out.push(b' ');
+        }
+        write_utf8_astring(&mut out, b"\xff");
+        assert_eq!(out, b"INBOX \"\xc3\xa9 \\\"\\\\\" \"a b\" {3}\r\n\xc3\xa9\n {1}\r\n\xff");
     }
 
     #[test]

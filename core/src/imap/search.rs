@@ -35,6 +35,8 @@ pub struct Search {
     /// The options of `RETURN (…)`; `None` when RETURN was not said and the answer is a plain SEARCH line.
     /// `RETURN ()` means ALL (RFC 9051 §6.4.4) and is given as that.
     pub returns: Option<SearchReturn>,
+    /// Whether the client has named a charset.
+    pub names_charset: bool,
     /// The charset the client named, if it is one we do not know. Then the answer is `NO [BADCHARSET]`
     /// and the text in `key` means nothing.
     pub unknown_charset: Option<String>,

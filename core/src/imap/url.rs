@@ -117,7 +117,7 @@ fn server(text: &[u8]) -> Option<Server> {
 /// A name in UTF-8, percent-encoded, as the store has it.
 fn mailbox_name(text: &[u8]) -> Option<Vec<u8>> {
     let name = alloc::string::String::from_utf8(decode(text)?).ok()?;
-    Some(MailboxName::new(mutf7::encode(&name)).into_bytes())
+    Some(MailboxName::new(mutf7::encode(&name)).as_bytes().to_vec())
 }
 
 fn url_range(text: &[u8]) -> Option<UrlRange> {

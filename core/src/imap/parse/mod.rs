@@ -151,7 +151,7 @@ pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
     };
     let Some((name, arguments)) = command_of(verb) else {
         let (tag, found) = (Some(tag), Some(verb.get(..FOUND_BYTES_MAX).unwrap_or(verb)));
-        return Err(ParseError { tag, command: None, expected: "a command of IMAP4rev1", found });
+        return Err(ParseError { tag, command: None, expected: "an IMAP command", found });
     };
     match arguments(&mut cursor) {
         Ok(body) if cursor.at_end() => Ok(Command { tag, body }),

@@ -42,7 +42,7 @@ pub(super) fn criteria_in_charset(
     cursor.space()?;
     let search = criteria(cursor, uid, returns, charset)?;
     let unknown_charset = charset.is_none().then(|| String::from_utf8_lossy(&name).into_owned());
-    Ok(Search { unknown_charset, ..search })
+    Ok(Search { names_charset: true, unknown_charset, ..search })
 }
 
 fn criteria(
@@ -54,7 +54,7 @@ fn criteria(
     let mut reader = KeyReader { charset, keys: 0 };
     let first = reader.key(cursor, 0)?;
     let key = reader.and_more(cursor, first, 0, Cursor::at_end)?;
-    Ok(Search { uid, returns, unknown_charset: None, key })
+    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, key })
 }
 
 fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {

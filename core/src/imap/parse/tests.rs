@@ -473,7 +473,7 @@ fn errors_say_what_and_where() {
     let error = parse(b"a7 FETCH ) FLAGS\r\n").expect_err("a parenthesis is no set");
     assert_eq!((error.tag, error.command), (Some(&b"a7"[..]), Some("FETCH")));
     assert_eq!(error.to_string(), "FETCH: expected a sequence set, found \") FLAGS\"");
-    assert_eq!(wrong("a FROB x\r\n"), "expected a command of IMAP4rev1, found \"FROB\"");
+    assert_eq!(wrong("a FROB x\r\n"), "expected an IMAP command, found \"FROB\"");
     assert_eq!(wrong("a\r\n"), "expected a space and more, found the end of the command");
     assert_eq!(parse(b"\r\n").expect_err("nothing").tag, None);
     assert_eq!(parse(b"+ NOOP\r\n").expect_err("a plus").tag, None);

@@ -42,8 +42,8 @@ impl Session {
             },
             Answer::Done(answered) => self.handle_done(answered, tx),
             Answer::Created(answered) => {
-                if let Some((verdict, Then::Create)) = self.take_verdict(answered) {
-                    self.handle_created(verdict, tx);
+                if let Some((verdict, Then::Create(named))) = self.take_verdict(answered) {
+                    self.handle_created(&named, verdict, tx);
                 }
             }
             Answer::Append(answered) => {
@@ -110,10 +110,7 @@ impl Session {
     fn handle_done(&mut self, answered: Answered<Result<(), Refusal>>, tx: &mut SendQueue) {
         let State::Waiting(Waiting { id, .. }) = self.state else { return };
         match self.take_verdict(answered) {
-            Some((verdict, Then::Folder(done))) => match verdict {
-                Ok(()) => self.end(Status::Ok, None, done, tx),
-                Err(refusal) => self.end_refused(&refusal, tx),
-            },
+            Some((verdict, Then::Folder(done))) => self.handle_folder(&done, verdict, tx),
             Some((verdict, Then::Append(appending))) => {
                 self.handle_append_allowed(id, appending, verdict, tx);
             }
@@ -164,7 +161,7 @@ impl Session {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
-            | Then::Create
+            | Then::Create(_)
             | Then::Folder(_)
             | Then::AppendCommit(_)
             | Then::Replaced

@@ -41,10 +41,11 @@ const APPENDLIMIT: &str = "APPENDLIMIT";
 
 const CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", "RFC 3501", always, &["first_session", "errors", "select", "fetch", "store", "folders"]),
+    row("IMAP4rev2", "RFC 9051", always, &["rev2", "rev2_names", "search_save", "binary"]),
     row("SASL-IR", "RFC 4959", always, &["authenticate"]),
     row("LITERAL+", "RFC 7888", always, &["append", "huge_literals", "huge_literal_before_login"]),
     row("ID", "RFC 2971", always, &["before_login"]),
-    row("ENABLE", "RFC 5161", always, &["client_thunderbird"]),
+    row("ENABLE", "RFC 5161", always, &["rev2", "client_thunderbird"]),
     row("IDLE", "RFC 2177", always, &["idle", "idle_times_out", "client_ios_idle"]),
     row("STARTTLS", "RFC 3501 §6.2.1", |moment| !moment.logged_in && moment.starttls, &["before_login"]),
     row(
@@ -54,6 +55,7 @@ const CAPABILITIES: &[Capability] = &[
         &["before_login"],
     ),
     row("AUTH=PLAIN", "RFC 4616", |moment| !moment.logged_in && moment.plain_login, &["authenticate"]),
+    row("UTF8=ACCEPT", "RFC 6855", after_login, &["utf8_accept", "append_kinds", "client_thunderbird"]),
     row("NAMESPACE", "RFC 2342", after_login, &["client_ios_list"]),
     row("CHILDREN", "RFC 3348", after_login, &["list"]),
     row("UIDPLUS", "RFC 4315", after_login, &["append", "copy_move", "expunge"]),
@@ -93,15 +95,20 @@ fn after_login(moment: Moment) -> bool {
     moment.logged_in
 }
 
-/// The capabilities of the moment, separated by spaces.
+/// The capabilities of the moment.
+pub(super) fn shown(moment: Moment) -> impl Iterator<Item = &'static str> {
+    CAPABILITIES.iter().filter(move |capability| (capability.shown)(moment)).map(|capability| capability.name)
+}
+
+/// The same, separated by spaces.
 pub(super) fn list(moment: Moment) -> String {
     let mut list = String::new();
-    for capability in CAPABILITIES.iter().filter(|capability| (capability.shown)(moment)) {
+    for name in shown(moment) {
         if !list.is_empty() {
             list.push(' ');
         }
-        list.push_str(capability.name);
-        if capability.name == APPENDLIMIT {
+        list.push_str(name);
+        if name == APPENDLIMIT {
             list.push('=');
             list.push_str(&moment.append_limit.to_string());
         }
@@ -129,11 +136,11 @@ mod tests {
     #[test]
     fn what_is_shown_follows_the_moment() {
         let plain = Moment { logged_in: false, starttls: true, plain_login: false, append_limit: 9 };
-        assert_eq!(list(plain), "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED");
+        assert_eq!(list(plain), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED");
         let secure = Moment { logged_in: false, starttls: false, plain_login: true, append_limit: 9 };
-        assert_eq!(list(secure), "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
+        assert_eq!(list(secure), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
         let inside = list(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
-        assert!(inside.starts_with("IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN"));
+        assert!(inside.starts_with("IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE UTF8=ACCEPT"));
         assert!(inside.contains(" APPENDLIMIT=9 "));
         assert!(!inside.contains("STARTTLS") && !inside.contains("AUTH"));
     }

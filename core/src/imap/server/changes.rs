@@ -94,13 +94,14 @@ impl Mailbox {
             self.view.push(uid);
         }
         let recent_before = self.recent.count();
-        self.recent = self.recent.union(&changes.recent);
+        if self.tells_recent {
+            self.recent = self.recent.union(&changes.recent);
+        }
         if self.view.len() != before {
             tx.write_with(|out| write_message_data(out, self.view.len(), "EXISTS"));
         }
         if self.view.len() != before || self.recent.count() != recent_before {
-            let recent = u32::try_from(self.recent.count()).unwrap_or(u32::MAX);
-            tx.write_with(|out| write_message_data(out, recent, "RECENT"));
+            self.tell_recent(tx);
         }
         for (uid, flags) in changes.flags {
             self.tell_flags(uid, flags, false, tx);

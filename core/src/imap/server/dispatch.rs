@@ -111,7 +111,7 @@ impl Session {
             CommandBody::Check => self.start_noop("Check completed", tx),
             CommandBody::Logout => self.start_logout(tx),
             CommandBody::Id { .. } => self.start_id(tx),
-            CommandBody::Enable { .. } => self.start_enable(tx),
+            CommandBody::Enable { capabilities } => self.start_enable(&capabilities, tx),
             CommandBody::StartTls => self.start_tls(behind, tx),
             CommandBody::Authenticate { mechanism, initial } => {
                 self.start_authenticate(mechanism, initial.as_ref(), tx);

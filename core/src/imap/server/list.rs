@@ -4,12 +4,13 @@
 //! The office gives all mailboxes with their parents; which of them are meant, and what is said of each, is decided
 //! here. The special use is said in every LIST, for clients that know the attribute and not the option.
 
+use super::names::Spelling;
 use super::session::{Session, Then};
 use super::status::write_status;
 use super::{Ask, DELIMITER, Folder, Refusal, Status};
 use crate::imap::command::{AString, INBOX, List, ListReturn, ListSelect, StatusItem};
 use crate::imap::list::ListPattern;
-use crate::imap::response::{self, write_astring};
+use crate::imap::response;
 use crate::maildir::folder::SpecialUse;
 use crate::send_queue::SendQueue;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -25,7 +26,7 @@ pub(super) enum Listing {
 /// LIST-STATUS: the mailboxes whose STATUS is still to be told.
 #[derive(Debug)]
 pub(super) struct ListStatus {
-    /// The first is the one asked for.
+    /// As the client spells them; the first is the one asked for.
     names: VecDeque<Vec<u8>>,
     items: Vec<StatusItem>,
 }
@@ -37,7 +38,10 @@ impl Session {
             tx.push(b"* LIST (\\Noselect) \".\" \"\"\r\n");
             return self.end(response::Status::Ok, None, "List completed", tx);
         }
-        let compile = |pattern: &AString<'_>| ListPattern::new(&list.reference, pattern, DELIMITER);
+        let spelling = self.spelling();
+        let reference = spelling.pattern(&list.reference);
+        let compile =
+            |pattern: &AString<'_>| ListPattern::new(&reference, &spelling.pattern(pattern), DELIMITER);
         let patterns = list.patterns.iter().filter_map(compile).collect();
         let listing = Listing::List { patterns, select: list.select, returns: list.returns };
         self.ask(Then::List(listing), |ticket| Ask::List { ticket });
@@ -48,8 +52,9 @@ impl Session {
             tx.push(b"* LSUB (\\Noselect) \".\" \"\"\r\n");
             return self.end(response::Status::Ok, None, "Lsub completed", tx);
         }
+        let spelling = self.spelling();
         let listing = Listing::Lsub {
-            pattern: ListPattern::new(reference, pattern, DELIMITER),
+            pattern: ListPattern::new(&spelling.pattern(reference), &spelling.pattern(pattern), DELIMITER),
             ends_with_percent: pattern.ends_with(b"%"),
         };
         self.ask(Then::List(listing), |ticket| Ask::List { ticket });
@@ -62,7 +67,7 @@ impl Session {
         tx: &mut SendQueue,
     ) {
         let mut folders = match answer {
-            Ok(folders) => folders,
+            Ok(folders) => self.with_shown_names(folders),
             Err(refusal) => return self.end_refused(&refusal, tx),
         };
         // RFC 9051 §5.1: INBOX is there, whatever the disk says.
@@ -71,7 +76,8 @@ impl Session {
         }
         match listing {
             Listing::List { patterns, select, returns } => {
-                let listed = write_list(&folders, &patterns, select, &returns, tx);
+                let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
+                let listed = write_list(&folders, &patterns, select, &returns, manner, tx);
                 match returns.status.is_empty() {
                     true => self.end(response::Status::Ok, None, "List completed", tx),
                     false => self.ask_list_status(ListStatus { names: listed, items: returns.status }, tx),
@@ -79,7 +85,8 @@ impl Session {
             }
             Listing::Lsub { pattern, ends_with_percent } => {
                 if let Some(pattern) = pattern {
-                    write_lsub(&folders, &pattern, ends_with_percent, tx);
+                    let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
+                    write_lsub(&folders, &pattern, ends_with_percent, manner, tx);
                 }
                 self.end(response::Status::Ok, None, "Lsub completed", tx);
             }
@@ -87,7 +94,7 @@ impl Session {
     }
 
     fn ask_list_status(&mut self, status: ListStatus, tx: &mut SendQueue) {
-        let Some(mailbox) = status.names.front().cloned() else {
+        let Some(mailbox) = status.names.front().map(|shown| self.spelling().of_shown(shown)) else {
             return self.end(response::Status::Ok, None, "List completed", tx);
         };
         let size = status.items.contains(&StatusItem::Size);
@@ -102,11 +109,18 @@ impl Session {
         tx: &mut SendQueue,
     ) {
         if let (Some(name), Ok(found)) = (status.names.pop_front(), answer) {
-            let limit = self.setup.limits.message_bytes_max;
-            tx.write_with(|out| write_status(out, &name, &status.items, &found, limit));
+            let (spelling, limit) = (self.spelling(), self.setup.limits.message_bytes_max);
+            tx.write_with(|out| write_status(out, spelling, &name, &status.items, &found, limit));
         }
         self.ask_list_status(status, tx);
     }
+}
+
+/// How the client wants it.
+#[derive(Clone, Copy)]
+struct Manner {
+    spelling: Spelling,
+    rev2: bool,
 }
 
 fn inbox() -> Folder {
@@ -119,6 +133,7 @@ fn write_list(
     patterns: &[ListPattern],
     select: ListSelect,
     returns: &ListReturn,
+    manner: Manner,
     tx: &mut SendQueue,
 ) -> VecDeque<Vec<u8>> {
     let selected = |folder: &Folder| {
@@ -140,7 +155,9 @@ fn write_list(
             continue;
         }
         let attributes = Attributes {
-            no_select: folder.non_existent,
+            // RFC 5258 §3.4: \NonExistent includes \Noselect, which is said for clients that know only that one. In
+            // IMAP4rev2 there is one of them (RFC 9051 §9, mbx-list-sflag).
+            no_select: folder.non_existent && !manner.rev2,
             non_existent: folder.non_existent,
             has_children: Some(has_children),
             subscribed: folder.subscribed && (select.subscribed || returns.subscribed),
@@ -148,7 +165,7 @@ fn write_list(
         };
         // RFC 5258 §3.5: CHILDINFO names the selection criteria that something below meets.
         let child_info = child_selected.then_some(select);
-        tx.write_with(|out| write_line(out, b"LIST", name, attributes, child_info));
+        tx.write_with(|out| write_line(out, b"LIST", name, attributes, child_info, manner));
         if !folder.non_existent && !returns.status.is_empty() {
             listed.push_back(name.to_vec());
         }
@@ -157,7 +174,13 @@ fn write_list(
 }
 
 /// RFC 3501 §6.3.9: with `%` at the end, a parent that is not subscribed stands for what is below it.
-fn write_lsub(folders: &[Folder], pattern: &ListPattern, ends_with_percent: bool, tx: &mut SendQueue) {
+fn write_lsub(
+    folders: &[Folder],
+    pattern: &ListPattern,
+    ends_with_percent: bool,
+    manner: Manner,
+    tx: &mut SendQueue,
+) {
     let subscribed = || folders.iter().filter(|folder| folder.subscribed);
     let mut names: BTreeSet<(&[u8], bool)> =
         subscribed().map(|folder| (folder.name.as_slice(), false)).collect();
@@ -170,7 +193,7 @@ fn write_lsub(folders: &[Folder], pattern: &ListPattern, ends_with_percent: bool
     for (name, only_parent) in names {
         if pattern.matches(name) {
             let attributes = Attributes { no_select: only_parent, ..Attributes::default() };
-            tx.write_with(|out| write_line(out, b"LSUB", name, attributes, None));
+            tx.write_with(|out| write_line(out, b"LSUB", name, attributes, None, manner));
         }
     }
 }
@@ -200,7 +223,6 @@ impl Attributes {
     fn names(self) -> impl Iterator<Item = &'static str> {
         let children = self.has_children.map(|has| if has { "\\HasChildren" } else { "\\HasNoChildren" });
         [
-            // RFC 5258 §3.4: \NonExistent includes \Noselect, which is said for clients that know only that one.
             self.non_existent.then_some("\\NonExistent"),
             self.no_select.then_some("\\Noselect"),
             children,
@@ -218,6 +240,7 @@ fn write_line(
     name: &[u8],
     attributes: Attributes,
     child_info: Option<ListSelect>,
+    manner: Manner,
 ) {
     out.extend_from_slice(b"* ");
     out.extend_from_slice(word);
@@ -229,7 +252,7 @@ fn write_line(
     out.extend_from_slice(b") \"");
     out.push(DELIMITER);
     out.extend_from_slice(b"\" ");
-    write_astring(out, name);
+    manner.spelling.write(out, name);
     if let Some(select) = child_info {
         let criteria = [(select.subscribed, "\"SUBSCRIBED\""), (select.special_use, "\"SPECIAL-USE\"")];
         out.extend_from_slice(b" (\"CHILDINFO\" (");

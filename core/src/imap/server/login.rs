@@ -1,5 +1,5 @@
 //! Before the login and for anybody: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE (RFC 9051 §6.1, §6.2), and
-//! clients that speak another protocol. ENABLE and NAMESPACE are here too, being as short.
+//! clients that speak another protocol. NAMESPACE is here too, being as short.
 
 use super::session::{Session, State, Then};
 use super::{Ask, reply};
@@ -50,12 +50,6 @@ impl Session {
             out.extend_from_slice(b"\")\r\n");
         });
         self.end(Status::Ok, None, "ID completed", tx);
-    }
-
-    /// RFC 5161: nothing that can be enabled is known yet, and what is not known is passed over.
-    pub(super) fn start_enable(&mut self, tx: &mut SendQueue) {
-        tx.push(b"* ENABLED\r\n");
-        self.end(Status::Ok, None, "Enable completed", tx);
     }
 
     /// RFC 2342: one personal namespace.

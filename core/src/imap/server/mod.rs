@@ -2,7 +2,7 @@
 //!
 //! The session knows the protocol and its own view of the selected mailbox ([`UidMap`]: which sequence number
 //! is which UID). The mailbox itself belongs to the office; the session names messages by UID only and names
-//! mailboxes by their names on the wire (modified UTF-7, `INBOX` in capitals, delimiter [`DELIMITER`]).
+//! mailboxes in modified UTF-7, whatever the client speaks (`INBOX` in capitals, delimiter [`DELIMITER`]).
 //!
 //! What others change arrives in two steps: [`Notice::Changed`] says that there is something,
 //! [`Ask::Changes`] brings it when the protocol allows it to be told. An answer to a question that changed the
@@ -16,11 +16,11 @@
 //! |---|---|
 //! | `session` | states, the pump, the ends of commands, timers |
 //! | `dispatch`, `answers` | from a command, and from an answer, to its group |
-//! | `login`, `capability` | before the login; the one list of capabilities |
+//! | `login`, `capability`, `enable` | before the login; the one table of capabilities, and what is switched on |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
 //! | `append` | messages come in |
-//! | `list`, `status`, `folder` | the tree of mailboxes |
+//! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
 //! | `reply` | what a refusal is on the wire |
 //!
 //! ```
@@ -53,11 +53,13 @@ mod capability;
 mod changes;
 mod copy;
 mod dispatch;
+mod enable;
 mod fetch;
 mod folder;
 mod idle;
 mod list;
 mod login;
+mod names;
 mod reply;
 mod search;
 mod select;

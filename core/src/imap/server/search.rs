@@ -30,7 +30,14 @@ pub(super) enum Found {
 
 impl Session {
     pub(super) fn start_search(&mut self, search: Search, tx: &mut SendQueue) {
-        let searching = Searching { uid: search.uid, returns: search.returns };
+        if self.enabled.utf8 && search.names_charset {
+            // RFC 6855 §3
+            return self.end(Status::Bad, None, "With UTF8=ACCEPT a search is in UTF-8", tx);
+        }
+        // RFC 9051 §6.4.4: without RETURN it is RETURN (ALL).
+        let all = SearchReturn { all: true, ..SearchReturn::default() };
+        let returns = search.returns.or(Some(all).filter(|_| self.enabled.rev2));
+        let searching = Searching { uid: search.uid, returns };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
     }
@@ -41,7 +48,7 @@ impl Session {
         search: Search,
         tx: &mut SendQueue,
     ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
-        let Search { uid, returns, unknown_charset, mut key } = search;
+        let Search { uid, returns, names_charset: _, unknown_charset, mut key } = search;
         self.command.hides_expunges = !uid;
         let mailbox = self.mailbox.as_mut()?;
         let last = mailbox.view.last().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 9051 §6.3.2, §6.3.3, §6.4.1–§6.4.3), and [`Mailbox`]: what the
 //! session knows of the mailbox it has selected.
 
+use super::enable::Enabled;
 use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Selected, SelectionId};
@@ -25,6 +26,8 @@ pub(super) struct Mailbox {
     pub(super) name: Vec<u8>,
     pub(super) view: UidMap,
     pub(super) recent: UidSet,
+    /// The client knows of \Recent.
+    pub(super) tells_recent: bool,
     pub(super) keywords: Arc<Vec<String>>,
     new_keywords: bool,
     pub(super) read_only: bool,
@@ -40,15 +43,22 @@ pub(super) struct Mailbox {
 #[derive(Debug)]
 pub(super) struct Selecting {
     name: Vec<u8>,
+    /// As the client has written it.
+    sent: Vec<u8>,
     read_only: bool,
 }
 
 impl Session {
     /// RFC 9051 §6.3.2: the mailbox selected before is left, whether or not the new one can be selected.
     pub(super) fn start_select(&mut self, mailbox: &MailboxName, read_only: bool, tx: &mut SendQueue) {
+        if self.mailbox.is_some() {
+            // RFC 9051 §7.1: what comes from here on is not about the mailbox before.
+            let text = "The mailbox selected before is closed";
+            tx.write_with(|out| write_untagged(out, Status::Ok, Some(&Code::Closed), text));
+        }
         self.leave_mailbox();
         let Some(name) = self.checked_name(mailbox, tx) else { return };
-        let selecting = Selecting { name: name.clone(), read_only };
+        let selecting = Selecting { name: name.clone(), sent: mailbox.as_sent().to_vec(), read_only };
         self.ask(Then::Select(selecting), |ticket| Ask::Select { ticket, mailbox: name, read_only });
     }
 
@@ -66,11 +76,12 @@ impl Session {
         let (first_unseen, uid_validity, uid_next) =
             (selected.first_unseen, selected.uid_validity, selected.uid_next);
         let guid = selected.guid;
-        let mailbox = Mailbox {
+        let mut mailbox = Mailbox {
             id: selected.selection,
             name: selecting.name,
             view: selected.view,
             recent: selected.recent,
+            tells_recent: true,
             keywords: selected.keywords,
             new_keywords: selected.new_keywords,
             read_only,
@@ -78,11 +89,12 @@ impl Session {
             untold: UidSet::new(),
             saved: UidSet::new(),
         };
+        mailbox.enable(self.enabled);
         mailbox.tell_flag_names(tx);
+        tx.write_with(|out| write_message_data(out, mailbox.view.len(), "EXISTS"));
+        mailbox.tell_recent(tx);
         tx.write_with(|out| {
-            write_message_data(out, mailbox.view.len(), "EXISTS");
-            let recent = u32::try_from(mailbox.recent.count()).unwrap_or(u32::MAX);
-            write_message_data(out, recent, "RECENT");
+            let first_unseen = first_unseen.filter(|_| !self.enabled.rev2);
             if let Some(number) = first_unseen.and_then(|uid| mailbox.view.sequence_of(uid)) {
                 write_untagged(out, Status::Ok, Some(&Code::Unseen(number)), "First unseen");
             }
@@ -92,6 +104,7 @@ impl Session {
                 write_untagged(out, Status::Ok, Some(&Code::MailboxId(guid)), "The mailbox's id");
             }
         });
+        self.tell_name(&selecting.sent, &mailbox.name, true, tx);
         self.mailbox = Some(mailbox);
         let (code, text) = match (read_only, selecting.read_only) {
             (true, true) => (Code::ReadOnly, "Examine completed"),
@@ -172,6 +185,22 @@ impl Session {
 }
 
 impl Mailbox {
+    /// RFC 9051 has no \Recent: no message is.
+    pub(super) fn enable(&mut self, enabled: Enabled) {
+        self.tells_recent = !enabled.rev2;
+        if enabled.rev2 {
+            self.recent = UidSet::new();
+        }
+    }
+
+    /// RECENT (RFC 3501 §7.3.2).
+    pub(super) fn tell_recent(&self, tx: &mut SendQueue) {
+        if self.tells_recent {
+            let recent = u32::try_from(self.recent.count()).unwrap_or(u32::MAX);
+            tx.write_with(|out| write_message_data(out, recent, "RECENT"));
+        }
+    }
+
     /// FLAGS and PERMANENTFLAGS, RFC 9051 §7.3.5, §7.1.
     fn tell_flag_names(&self, tx: &mut SendQueue) {
         let shown = || self.keywords.iter().filter(|word| !word.is_empty());
@@ -272,6 +301,7 @@ mod tests {
             name: Vec::new(),
             view: uids.iter().copied().collect(),
             recent: UidSet::new(),
+            tells_recent: true,
             keywords: Arc::default(),
             new_keywords: true,
             read_only: false,

@@ -20,7 +20,9 @@ use super::append::Message;
 use super::capability::{self, Moment};
 use super::changes::After;
 use super::copy::Copying;
+use super::enable::Enabled;
 use super::fetch::Fetching;
+use super::folder::FolderDone;
 use super::list::{ListStatus, Listing};
 use super::reply::of_refusal;
 use super::search::Searching;
@@ -46,6 +48,7 @@ pub struct Session {
     pub(super) state: State,
     pub(super) command: Running,
     pub(super) account: Option<Arc<Account>>,
+    pub(super) enabled: Enabled,
     pub(super) mailbox: Option<Mailbox>,
     /// SELECTs whose answers may still come, though nobody waits for them any more.
     pub(super) lost_selects: Vec<TicketId>,
@@ -106,8 +109,9 @@ pub(super) enum Then {
     List(Listing),
     ListStatus(ListStatus),
     Status(StatusOf),
-    Create,
-    Folder(&'static str),
+    /// The new mailbox's name: as the client has written it, and as it is stored.
+    Create((Vec<u8>, Vec<u8>)),
+    Folder(FolderDone),
     Append(Box<append::Appending>),
     AppendCommit(append::Committing),
     Replaced,
@@ -131,7 +135,7 @@ impl Then {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
-            | Then::Create
+            | Then::Create(_)
             | Then::Folder(_)
             | Then::Append(_)
             | Then::AppendCommit(_)
@@ -170,6 +174,7 @@ impl Session {
             state: State::Command,
             command: Running::default(),
             account: None,
+            enabled: Enabled::default(),
             mailbox: None,
             lost_selects: Vec::new(),
             failed_logins: 0,
@@ -188,12 +193,21 @@ impl Session {
 
     /// What is offered now, separated by spaces.
     pub(super) fn capabilities(&self) -> String {
-        capability::list(Moment {
+        capability::list(self.moment())
+    }
+
+    /// Whether a capability is offered now.
+    pub(super) fn offers(&self, name: &str) -> bool {
+        capability::shown(self.moment()).any(|shown| shown == name)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
             logged_in: self.account.is_some(),
             starttls: self.setup.starttls && !self.tls,
             plain_login: self.may_send_password(),
             append_limit: self.setup.limits.message_bytes_max,
-        })
+        }
     }
 }
 

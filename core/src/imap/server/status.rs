@@ -1,10 +1,11 @@
 //! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474) and APPENDLIMIT (RFC 7889).
 
+use super::names::Spelling;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Status};
 use crate::imap::command::{MailboxName, StatusItem};
 use crate::imap::objectid::write_mailbox_id;
-use crate::imap::response::{self, write_astring, write_number};
+use crate::imap::response::{self, write_number};
 use crate::send_queue::SendQueue;
 use alloc::vec::Vec;
 
@@ -31,8 +32,10 @@ impl Session {
     ) {
         match answer {
             Ok(status) => {
-                let limit = self.setup.limits.message_bytes_max;
-                tx.write_with(|out| write_status(out, &status_of.name, &status_of.items, &status, limit));
+                let (spelling, limit) = (self.spelling(), self.setup.limits.message_bytes_max);
+                let name = spelling.shown(&status_of.name);
+                let items = &status_of.items;
+                tx.write_with(|out| write_status(out, spelling, &name, items, &status, limit));
                 self.end(response::Status::Ok, None, "Status completed", tx);
             }
             Err(refusal) => self.end_refused(&refusal, tx),
@@ -44,13 +47,14 @@ impl Session {
 /// says, in octets.
 pub(super) fn write_status(
     out: &mut Vec<u8>,
+    spelling: Spelling,
     name: &[u8],
     items: &[StatusItem],
     status: &Status,
     append_limit: u64,
 ) {
     out.extend_from_slice(b"* STATUS ");
-    write_astring(out, name);
+    spelling.write(out, name);
     out.extend_from_slice(b" (");
     let known = |item: &&StatusItem| **item != StatusItem::MailboxId || status.guid.is_some();
     for (index, item) in items.iter().filter(known).enumerate() {

@@ -115,7 +115,14 @@ fn with_capabilities(line: &str) -> String {
 
 fn unescape(text: &str) -> Vec<u8> {
     let text = text.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0");
-    text.replace("\\x16", "\x16").into_bytes()
+    let mut pieces = text.split("\\x");
+    let mut octets = pieces.next().unwrap().as_bytes().to_vec();
+    for piece in pieces {
+        let (octet, rest) = piece.split_at(2);
+        octets.push(u8::from_str_radix(octet, 16).unwrap());
+        octets.extend_from_slice(rest.as_bytes());
+    }
+    octets
 }
 
 /// `key=value` words.

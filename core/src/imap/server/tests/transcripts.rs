@@ -87,6 +87,8 @@ transcripts! {
     long_lines
     loopback
     lost_answers
+    rev2
+    rev2_names
     search
     search_partial
     search_save
@@ -99,4 +101,5 @@ transcripts! {
     thread
     tls_on_the_plain_port
     too_many_errors
+    utf8_accept
 }
