@@ -78,6 +78,11 @@ impl ListPattern {
         places.reached.last() == Some(&true)
     }
 
+    /// What [`ListPattern::matches`] may cost for this name, in places looked at.
+    pub fn cost(&self, name: &[u8]) -> usize {
+        self.elements.len().saturating_mul(name.len())
+    }
+
     /// Reads one octet of the name; false when no place is left.
     fn step(&self, places: &mut Places, octet: u8, any_case: bool) -> bool {
         let (low, high) = (places.low, places.high);

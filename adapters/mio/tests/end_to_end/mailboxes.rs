@@ -195,6 +195,35 @@ fn folders_are_what_other_programs_expect() {
 }
 
 #[test]
+fn no_name_leads_out_of_the_maildir() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut imap = server.imap("bob");
+    let (maildir, outside) = (site.maildir("bob"), site.maildir("bob").parent().unwrap().to_owned());
+    let names = |dir: &std::path::Path| {
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (before, before_outside) = (names(&maildir), names(&outside));
+    let (long, deep) = ("x".repeat(300), vec!["a"; 40].join("."));
+    let bad =
+        ["..", ".", "../ann", "a/../../ann", "a/b", "/etc", ".a", "a..b", "a.", "\u{1}", "&AAE-", "&AAAALg-"];
+    for name in bad.into_iter().chain([long.as_str(), deep.as_str()]) {
+        for command in ["CREATE", "SELECT", "DELETE", "SUBSCRIBE", "RENAME INBOX"] {
+            // CREATE of a name with a delimiter at its end is CREATE of the name.
+            if !(command == "CREATE" && name == "a.") {
+                imap.refused(&format!("{command} \"{name}\""));
+            }
+        }
+        imap.refused(&format!("STATUS \"{name}\" (MESSAGES)"));
+        imap.refused(&format!("APPEND \"{name}\" {{3+}}\r\nx\r\n"));
+        imap.ok("NOOP");
+    }
+    assert_eq!((names(&maildir), names(&outside)), (before, before_outside));
+}
+
+#[test]
 fn copies_and_moves_keep_what_they_carry() {
     let site = Site::new();
     let server = Server::start(&site);

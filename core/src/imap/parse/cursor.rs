@@ -16,6 +16,9 @@ pub(super) struct Expected(pub(super) &'static str);
 
 pub(super) type Parsed<T> = Result<T, Expected>;
 
+/// No client has a longer tag, and each goes back to it in the answer.
+const TAG_BYTES_MAX: usize = 1024;
+
 pub(super) struct Cursor<'a> {
     text: &'a [u8],
     /// The end of `text` that is still to be read.
@@ -93,7 +96,8 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn tag(&mut self) -> Parsed<&'a [u8]> {
-        self.word(Class::ImapTag, "a tag")
+        let tag = self.word(Class::ImapTag, "a tag")?;
+        if tag.len() > TAG_BYTES_MAX { Err(self.back(tag, "a shorter tag")) } else { Ok(tag) }
     }
 
     pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {

@@ -1,13 +1,15 @@
 //! Commands about mailboxes: CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
 
 use super::cursor::{Cursor, Expected, Parsed};
-use crate::imap::command::{CommandBody, List, ListReturn, ListSelect, SpecialUse, StatusItem};
+use crate::imap::command::{AString, CommandBody, List, ListReturn, ListSelect, SpecialUse, StatusItem};
 use crate::wire::keyword::match_keyword;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// How many patterns one LIST may have: each is matched with every mailbox.
 const LIST_PATTERNS_MAX: usize = 64;
+/// How long they may be together with their reference, in octets: more than any name.
+const LIST_PATTERN_BYTES_MAX: usize = 4096;
 
 // RFC 9051 §6.3.4; RFC 6154 §3
 pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
@@ -40,7 +42,14 @@ pub(super) fn lsub<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
     let reference = cursor.astring("a reference name")?;
     cursor.space()?;
-    Ok(CommandBody::Lsub { reference, pattern: cursor.list_pattern()? })
+    let pattern = cursor.list_pattern()?;
+    check_length(&reference, core::slice::from_ref(&pattern))?;
+    Ok(CommandBody::Lsub { reference, pattern })
+}
+
+fn check_length(reference: &[u8], patterns: &[AString<'_>]) -> Parsed<()> {
+    let octets: usize = patterns.iter().map(|pattern| reference.len() + pattern.len()).sum();
+    if octets > LIST_PATTERN_BYTES_MAX { Err(Expected("shorter patterns before this")) } else { Ok(()) }
 }
 
 pub(super) fn status<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
@@ -69,6 +78,7 @@ pub(super) fn list<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     } else {
         list.patterns = vec![cursor.list_pattern()?];
     }
+    check_length(&list.reference, &list.patterns)?;
     if !cursor.at_end() {
         cursor.space()?;
         let word = cursor.name();

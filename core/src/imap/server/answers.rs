@@ -100,6 +100,7 @@ impl Session {
             State::Command
             | State::Sasl
             | State::Fetch(_)
+            | State::List(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake

@@ -58,6 +58,7 @@ impl Session {
             other @ (State::Command
             | State::Sasl
             | State::Waiting(_)
+            | State::List(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake

@@ -41,6 +41,7 @@ pub(super) fn handle_changed(session: &mut Session, tx: &mut SendQueue) {
         State::Command
         | State::Sasl
         | State::Fetch(_)
+        | State::List(_)
         | State::Message(_)
         | State::Waiting(_)
         | State::Handshake

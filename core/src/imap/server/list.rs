@@ -2,19 +2,26 @@
 //! (RFC 3348) and LIST-STATUS (RFC 5819).
 //!
 //! The office gives all mailboxes with their parents; which of them are meant, and what is said of each, is decided
-//! here. The special use is said in every LIST, for clients that know the attribute and not the option.
+//! here, some names at a time: patterns can be made to cost much. The special use is said in every LIST, for clients
+//! that know the attribute and not the option.
 
 use super::names::Spelling;
-use super::session::{Session, Then};
+use super::session::{Session, State, Then};
 use super::status::write_status;
 use super::{Ask, DELIMITER, Folder, Refusal, Status};
 use crate::imap::command::{AString, INBOX, List, ListReturn, ListSelect, StatusItem};
 use crate::imap::list::ListPattern;
 use crate::imap::response;
+use crate::machine::StepOf;
 use crate::maildir::folder::SpecialUse;
 use crate::send_queue::SendQueue;
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
+
+/// What one step may cost, in places of a pattern compared with octets of a name: less than a millisecond.
+const STEP_COST: usize = 1 << 18;
+/// What a name costs besides.
+const LINE_COST: usize = 256;
 
 /// LIST or LSUB while its answer is on its way.
 #[derive(Debug)]
@@ -74,23 +81,54 @@ impl Session {
         if !folders.iter().any(|folder| folder.name == INBOX) {
             folders.insert(0, inbox());
         }
-        match listing {
-            Listing::List { patterns, select, returns } => {
-                let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
-                let listed = write_list(&folders, &patterns, select, &returns, manner, tx);
-                match returns.status.is_empty() {
-                    true => self.end(response::Status::Ok, None, "List completed", tx),
-                    false => self.ask_list_status(ListStatus { names: listed, items: returns.status }, tx),
+        let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
+        let lister = match listing {
+            Listing::List { patterns, select, returns } => Lister {
+                word: b"LIST",
+                lines: list_lines(&folders, select, &returns, manner).into_iter(),
+                patterns,
+                manner,
+                status: ListStatus { names: VecDeque::new(), items: returns.status },
+                done: "List completed",
+            },
+            Listing::Lsub { pattern, ends_with_percent } => Lister {
+                word: b"LSUB",
+                lines: lsub_lines(&folders, ends_with_percent).into_iter(),
+                patterns: pattern.into_iter().collect(),
+                manner,
+                status: ListStatus { names: VecDeque::new(), items: Vec::new() },
+                done: "Lsub completed",
+            },
+        };
+        self.state = State::List(lister);
+    }
+
+    /// Compares some names with the patterns, and writes the lines of those that are meant.
+    pub(super) fn resume_list(&mut self, tx: &mut SendQueue) -> Option<StepOf<'static, Session>> {
+        let State::List(lister) = &mut self.state else { return None };
+        let mut spent = 0;
+        while spent < STEP_COST
+            && let Some(line) = lister.lines.next()
+        {
+            spent +=
+                LINE_COST + lister.patterns.iter().map(|pattern| pattern.cost(&line.name)).sum::<usize>();
+            if lister.patterns.iter().any(|pattern| pattern.matches(&line.name)) {
+                tx.write_with(|out| line.write(out, lister.word, lister.manner));
+                if line.selectable && !lister.status.items.is_empty() {
+                    lister.status.names.push_back(line.name);
                 }
-            }
-            Listing::Lsub { pattern, ends_with_percent } => {
-                if let Some(pattern) = pattern {
-                    let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
-                    write_lsub(&folders, &pattern, ends_with_percent, manner, tx);
-                }
-                self.end(response::Status::Ok, None, "Lsub completed", tx);
             }
         }
+        if lister.lines.len() == 0 {
+            let done = lister.done;
+            let items = core::mem::take(&mut lister.status.items);
+            let names = core::mem::take(&mut lister.status.names);
+            match items.is_empty() {
+                true => self.end(response::Status::Ok, None, done, tx),
+                false => self.ask_list_status(ListStatus { names, items }, tx),
+            }
+        }
+        self.step(0)
     }
 
     fn ask_list_status(&mut self, status: ListStatus, tx: &mut SendQueue) {
@@ -117,25 +155,41 @@ impl Session {
 }
 
 /// How the client wants it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Manner {
     spelling: Spelling,
     rev2: bool,
+}
+
+/// LIST and LSUB while their lines are written.
+#[derive(Debug)]
+pub(super) struct Lister {
+    word: &'static [u8],
+    /// What is selected, whether or not a pattern means it.
+    lines: vec::IntoIter<Line>,
+    patterns: Vec<ListPattern>,
+    manner: Manner,
+    status: ListStatus,
+    done: &'static str,
+}
+
+/// A line of the answer, if a pattern means it.
+#[derive(Debug)]
+struct Line {
+    name: Vec<u8>,
+    attributes: Attributes,
+    /// RFC 5258 §3.5: CHILDINFO names the selection criteria that something below meets.
+    child_info: Option<ListSelect>,
+    /// It has a STATUS.
+    selectable: bool,
 }
 
 fn inbox() -> Folder {
     Folder { name: INBOX.to_vec(), non_existent: false, subscribed: false, special_use: None }
 }
 
-/// Writes the LIST lines; returns the names of those that can be selected.
-fn write_list(
-    folders: &[Folder],
-    patterns: &[ListPattern],
-    select: ListSelect,
-    returns: &ListReturn,
-    manner: Manner,
-    tx: &mut SendQueue,
-) -> VecDeque<Vec<u8>> {
+/// The lines of LIST.
+fn list_lines(folders: &[Folder], select: ListSelect, returns: &ListReturn, manner: Manner) -> Vec<Line> {
     let selected = |folder: &Folder| {
         (!select.subscribed || folder.subscribed) && (!select.special_use || folder.special_use.is_some())
     };
@@ -144,16 +198,12 @@ fn write_list(
         true => ancestors(folders.iter().filter(|folder| selected(folder))),
         false => BTreeSet::new(),
     };
-    let mut listed = VecDeque::new();
-    for folder in folders {
+    let line = |folder: &Folder| {
         let name = folder.name.as_slice();
         let has_children = parents.contains(name);
         let exists = !folder.non_existent || has_children || (select.subscribed && folder.subscribed);
         let child_selected = above_selected.contains(name);
         let meant = (exists && selected(folder)) || child_selected;
-        if !meant || !patterns.iter().any(|pattern| pattern.matches(name)) {
-            continue;
-        }
         let attributes = Attributes {
             // RFC 5258 §3.4: \NonExistent includes \Noselect, which is said for clients that know only that one. In
             // IMAP4rev2 there is one of them (RFC 9051 §9, mbx-list-sflag).
@@ -163,24 +213,19 @@ fn write_list(
             subscribed: folder.subscribed && (select.subscribed || returns.subscribed),
             special_use: folder.special_use,
         };
-        // RFC 5258 §3.5: CHILDINFO names the selection criteria that something below meets.
-        let child_info = child_selected.then_some(select);
-        tx.write_with(|out| write_line(out, b"LIST", name, attributes, child_info, manner));
-        if !folder.non_existent && !returns.status.is_empty() {
-            listed.push_back(name.to_vec());
-        }
-    }
-    listed
+        meant.then(|| Line {
+            name: name.to_vec(),
+            attributes,
+            child_info: child_selected.then_some(select),
+            selectable: !folder.non_existent,
+        })
+    };
+    folders.iter().filter_map(line).collect()
 }
 
-/// RFC 3501 §6.3.9: with `%` at the end, a parent that is not subscribed stands for what is below it.
-fn write_lsub(
-    folders: &[Folder],
-    pattern: &ListPattern,
-    ends_with_percent: bool,
-    manner: Manner,
-    tx: &mut SendQueue,
-) {
+/// The lines of LSUB. RFC 3501 §6.3.9: with `%` at the end of the pattern, a parent that is not subscribed stands for
+/// what is below it.
+fn lsub_lines(folders: &[Folder], ends_with_percent: bool) -> Vec<Line> {
     let subscribed = || folders.iter().filter(|folder| folder.subscribed);
     let mut names: BTreeSet<(&[u8], bool)> =
         subscribed().map(|folder| (folder.name.as_slice(), false)).collect();
@@ -190,12 +235,13 @@ fn write_lsub(
             parents.into_iter().filter(|parent| !names.contains(&(*parent, false))).collect();
         names.extend(only_parents.into_iter().map(|parent| (parent, true)));
     }
-    for (name, only_parent) in names {
-        if pattern.matches(name) {
-            let attributes = Attributes { no_select: only_parent, ..Attributes::default() };
-            tx.write_with(|out| write_line(out, b"LSUB", name, attributes, None, manner));
-        }
-    }
+    let line = |(name, only_parent): (&[u8], bool)| Line {
+        name: name.to_vec(),
+        attributes: Attributes { no_select: only_parent, ..Attributes::default() },
+        child_info: None,
+        selectable: false,
+    };
+    names.into_iter().map(line).collect()
 }
 
 /// Every name above one of these: `a` and `a.b` for `a.b.c`.
@@ -210,7 +256,7 @@ fn ancestors<'f>(folders: impl Iterator<Item = &'f Folder>) -> BTreeSet<&'f [u8]
     above
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Attributes {
     no_select: bool,
     non_existent: bool,
@@ -234,33 +280,28 @@ impl Attributes {
     }
 }
 
-fn write_line(
-    out: &mut Vec<u8>,
-    word: &[u8],
-    name: &[u8],
-    attributes: Attributes,
-    child_info: Option<ListSelect>,
-    manner: Manner,
-) {
-    out.extend_from_slice(b"* ");
-    out.extend_from_slice(word);
-    out.extend_from_slice(b" (");
-    for (index, attribute) in attributes.names().enumerate() {
-        out.extend_from_slice(if index > 0 { b" " } else { b"" });
-        out.extend_from_slice(attribute.as_bytes());
-    }
-    out.extend_from_slice(b") \"");
-    out.push(DELIMITER);
-    out.extend_from_slice(b"\" ");
-    manner.spelling.write(out, name);
-    if let Some(select) = child_info {
-        let criteria = [(select.subscribed, "\"SUBSCRIBED\""), (select.special_use, "\"SPECIAL-USE\"")];
-        out.extend_from_slice(b" (\"CHILDINFO\" (");
-        for (index, (_, name)) in criteria.iter().filter(|(on, _)| *on).enumerate() {
+impl Line {
+    fn write(&self, out: &mut Vec<u8>, word: &[u8], manner: Manner) {
+        out.extend_from_slice(b"* ");
+        out.extend_from_slice(word);
+        out.extend_from_slice(b" (");
+        for (index, attribute) in self.attributes.names().enumerate() {
             out.extend_from_slice(if index > 0 { b" " } else { b"" });
-            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(attribute.as_bytes());
         }
-        out.extend_from_slice(b"))");
+        out.extend_from_slice(b") \"");
+        out.push(DELIMITER);
+        out.extend_from_slice(b"\" ");
+        manner.spelling.write(out, &self.name);
+        if let Some(select) = self.child_info {
+            let criteria = [(select.subscribed, "\"SUBSCRIBED\""), (select.special_use, "\"SPECIAL-USE\"")];
+            out.extend_from_slice(b" (\"CHILDINFO\" (");
+            for (index, (_, name)) in criteria.iter().filter(|(on, _)| *on).enumerate() {
+                out.extend_from_slice(if index > 0 { b" " } else { b"" });
+                out.extend_from_slice(name.as_bytes());
+            }
+            out.extend_from_slice(b"))");
+        }
+        out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
 }

@@ -23,7 +23,7 @@ use super::copy::Copying;
 use super::enable::Enabled;
 use super::fetch::Fetching;
 use super::folder::FolderDone;
-use super::list::{ListStatus, Listing};
+use super::list::{ListStatus, Lister, Listing};
 use super::reply::of_refusal;
 use super::search::Searching;
 use super::select::{Mailbox, Selecting};
@@ -80,6 +80,8 @@ pub(super) enum State {
     Waiting(Waiting),
     /// FETCH goes on when the send queue has room.
     Fetch(Fetching),
+    /// LIST goes on when the send queue has room.
+    List(Lister),
     /// The message of an APPEND is coming.
     Message(Message),
     /// IDLE: changes are told as they come, until DONE.
@@ -244,6 +246,7 @@ impl Machine for Session {
             State::Command
             | State::Sasl
             | State::Fetch(_)
+            | State::List(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake => Some((self.idle_until, TimerKind::Idle)),
@@ -270,6 +273,7 @@ impl Session {
             State::Message(_) => append::pump_message(self, rx, tx),
             State::Idle => idle::pump(self, rx, tx),
             State::Fetch(_) => self.resume_fetch(),
+            State::List(_) => self.resume_list(tx),
             State::Waiting(_) => None,
             State::Handshake => login::pump_handshake(self, rx),
             State::Closed => (!rx.is_empty()).then(|| Step::consumed(rx.len())),
@@ -453,7 +457,12 @@ impl Session {
                 };
                 self.push_cancel(id);
             }
-            State::Command | State::Sasl | State::Fetch(_) | State::Idle | State::Handshake => {}
+            State::Command
+            | State::Sasl
+            | State::Fetch(_)
+            | State::List(_)
+            | State::Idle
+            | State::Handshake => {}
         }
         self.leave_mailbox();
         self.actions.push_back(Action::Close(reason));
@@ -479,12 +488,18 @@ impl Session {
             State::Command
             | State::Sasl
             | State::Fetch(_)
+            | State::List(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake
                 if self.now.instant < self.idle_until => {}
             State::Handshake => self.close(CloseReason::IdleTimeout),
-            State::Command | State::Sasl | State::Fetch(_) | State::Message(_) | State::Idle => {
+            State::Command
+            | State::Sasl
+            | State::Fetch(_)
+            | State::List(_)
+            | State::Message(_)
+            | State::Idle => {
                 if self.account.is_some() && tx.pending() != self.unsent {
                     // It is still reading what it asked for.
                     self.keep_alive();
@@ -515,7 +530,7 @@ impl Session {
     fn handle_ending(&mut self, why: &'static str, tx: &mut SendQueue) {
         self.ending = Some(why);
         match &self.state {
-            State::Closed | State::Fetch(_) => {}
+            State::Closed | State::Fetch(_) | State::List(_) => {}
             State::Waiting(Waiting { then: Then::Changes(After::Idle), .. })
             | State::Command
             | State::Sasl
