@@ -78,6 +78,7 @@ impl World {
             starttls: !tls,
             tls: tls.then(TlsInfo::default),
             plaintext_login: true,
+            masks: Arc::default(),
             limits,
         };
         let now = Now { instant: Instant::from_micros(0), ..Now::default() };

@@ -205,7 +205,8 @@ impl std::error::Error for Errors {}
 /// The candidate a person most likely meant by `word`, if one is near enough.
 pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase();
-    let near = candidates.into_iter().map(|candidate| (distance(&word, candidate), candidate));
+    let near =
+        candidates.into_iter().map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate));
     let (distance, candidate) = near.min_by_key(|&(distance, _)| distance)?;
     (distance <= (candidate.len().max(word.len()) / 3).max(1)).then_some(candidate)
 }

@@ -120,7 +120,9 @@ impl Front {
                 Session::Smtp(Box::new(smtp::server::Session::new(setup, now, &mut tx)))
             }
             None => {
-                let setup = imap::server::Setup { hostname, peer, starttls, tls, plaintext_login, limits };
+                let masks = self.site.imap_masks.clone();
+                let setup =
+                    imap::server::Setup { hostname, peer, starttls, tls, plaintext_login, masks, limits };
                 Session::Imap(Box::new(imap::server::Session::new(setup, now, &mut tx)))
             }
         };

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::imap::server::Mask;
 use crate::limits::Limits;
 
 use super::aliases::{Name, Target};
@@ -29,6 +30,8 @@ pub struct SiteParts {
     pub login_without_tls: LoginWithoutTls,
     /// What port 25 does with bare LF.
     pub bare_newline: BareNewline,
+    /// Which IMAP capabilities are hidden from whom.
+    pub imap_masks: Arc<[Mask]>,
 }
 
 impl SiteParts {
@@ -42,6 +45,7 @@ impl SiteParts {
             limits: Limits::default(),
             login_without_tls: LoginWithoutTls::default(),
             bare_newline: BareNewline::default(),
+            imap_masks: Arc::default(),
         }
     }
 }
@@ -122,6 +126,7 @@ impl Site {
             limits: parts.limits,
             login_without_tls: parts.login_without_tls,
             bare_newline: parts.bare_newline,
+            imap_masks: parts.imap_masks,
         };
         if site.domains.is_empty() {
             errors.push(SiteError::NoDomain);

@@ -25,6 +25,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::imap::server::Mask;
 use crate::limits::Limits;
 
 pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user};
@@ -93,6 +94,8 @@ pub struct Site {
     pub login_without_tls: LoginWithoutTls,
     /// What port 25 does with bare LF.
     pub bare_newline: BareNewline,
+    /// Which IMAP capabilities are hidden from whom.
+    pub imap_masks: Arc<[Mask]>,
 }
 
 /// Where an alias leads, its name already looked up.

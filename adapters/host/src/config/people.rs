@@ -62,6 +62,7 @@ pub(super) fn build_site_from(
         limits: settings.limits,
         login_without_tls: settings.login_without_tls,
         bare_newline: settings.bare_newline,
+        imap_masks: settings.imap_masks.clone(),
     };
     let names: Vec<String> = parts.accounts.iter().map(|account| lossy(&account.address)).collect();
     let context = Context { settings, path: aliases_path, text: &aliases_text, names: &names };

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use postier_core::imap::server::{Mask, capability_names};
 use postier_core::limits::Limits;
 use postier_core::server::Service;
 use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError};
@@ -13,7 +15,7 @@ use toml::de::DeTable;
 
 use super::table::{Located, Source, Table};
 use crate::files::ReadFiles;
-use crate::report::{Errors, Problem};
+use crate::report::{Errors, Problem, did_you_mean};
 
 /// Every key there is, with its section.
 const KEYS: &[(&str, &str)] = &[
@@ -41,6 +43,7 @@ const KEYS: &[(&str, &str)] = &[
     ("limits", "imap_idle_seconds"),
     ("limits", "login_seconds"),
     ("inbound", "bare_newline"),
+    ("imap", "hide"),
     ("log", "level"),
     ("log", "format"),
 ];
@@ -76,6 +79,8 @@ pub struct Settings {
     pub login_without_tls: LoginWithoutTls,
     /// `[inbound] bare_newline`
     pub bare_newline: BareNewline,
+    /// `[imap] hide`
+    pub imap_masks: Arc<[Mask]>,
     /// `[limits]`
     pub limits: Limits,
     /// `[listen]`
@@ -247,14 +252,26 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let inbound = root.section("inbound");
     let bare_newline = [("accept", BareNewline::Accept), ("refuse", BareNewline::Refuse)];
     let bare_newline = inbound.choice("bare_newline", &bare_newline).unwrap_or_default();
+    let imap = root.section("imap");
+    let imap_masks = imap_masks(source, &imap);
     let (listen_section, limits_section, log_section) =
         (root.section("listen"), root.section("limits"), root.section("log"));
     let listen = listen(source, &listen_section);
     let limits = limits(&limits_section);
     let log = log(&log_section);
-    for section in
-        [tls, accounts, mail, aliases, login, inbound, listen_section, limits_section, log_section, root]
-    {
+    for section in [
+        tls,
+        accounts,
+        mail,
+        aliases,
+        login,
+        inbound,
+        imap,
+        listen_section,
+        limits_section,
+        log_section,
+        root,
+    ] {
         section.finish(KEYS);
     }
 
@@ -273,6 +290,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         aliases: aliases_file,
         login_without_tls,
         bare_newline,
+        imap_masks,
         limits,
         listen,
         log,
@@ -343,6 +361,40 @@ fn layout(source: &Source<'_>, maildir: &Located<PathBuf>) -> Option<MaildirTemp
     let problem = source.error(title, maildir.span.clone(), "");
     source.report(problem.advise("the variables are `{user}` and `{domain}`: \"/var/mail/{domain}/{user}\""));
     None
+}
+
+/// `[imap] hide`: a client's name (or `*` for all), a colon, and what is hidden from it.
+fn imap_masks(source: &Source<'_>, section: &Table<'_, '_>) -> Arc<[Mask]> {
+    const EXAMPLE: &str = "hide = [\"iPhone Mail: IMAP4rev2 SORT\"]";
+    let mut masks = Vec::new();
+    for Located { value, span } in section.strings("hide").unwrap_or_default() {
+        let Some((client, names)) = value.rsplit_once(':') else {
+            let title = format!("\"{value}\" does not say from which client what is hidden");
+            source.report(
+                source.error(title, span, "").advise(format!("write `{EXAMPLE}`, `*` for all clients")),
+            );
+            continue;
+        };
+        for name in names.split_whitespace() {
+            let known = |known: &str| known.eq_ignore_ascii_case(name) && known != "IMAP4rev1";
+            if !capability_names().any(known) {
+                let problem =
+                    source.error(format!("\"{name}\" is nothing that can be hidden"), span.clone(), "");
+                let close = did_you_mean(name, capability_names());
+                source.report(problem.advise(match close {
+                    Some(close) if !close.eq_ignore_ascii_case(name) => format!("did you mean {close}?"),
+                    Some(_) | None => {
+                        "the names are those of the answer to CAPABILITY; IMAP4rev1 is always there".into()
+                    }
+                }));
+            }
+        }
+        masks.push(Mask {
+            client: Some(client.trim().to_owned()).filter(|client| client != "*"),
+            capabilities: names.split_whitespace().map(str::to_owned).collect(),
+        });
+    }
+    masks.into()
 }
 
 fn listen(source: &Source<'_>, section: &Table<'_, '_>) -> Listen {

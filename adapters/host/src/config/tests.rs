@@ -144,6 +144,8 @@ imap_idle_seconds = 1801
 login_seconds = 61
 [inbound]
 bare_newline = "refuse"
+[imap]
+hide = ["iPhone Mail: IMAP4rev2 SORT", "*: esort"]
 [log]
 level = "debug"
 format = "json"
@@ -165,6 +167,12 @@ format = "json"
     assert_eq!(settings.login_without_tls, postier_core::site::LoginWithoutTls::Loopback);
     assert_eq!(settings.bare_newline, postier_core::site::BareNewline::Refuse);
     assert_eq!(settings.log, LogSettings { level: LogLevel::Debug, format: LogFormat::Json });
+    let masks: Vec<_> = settings
+        .imap_masks
+        .iter()
+        .map(|mask| (mask.client.as_deref(), mask.capabilities.join(" ")))
+        .collect();
+    assert_eq!(masks, [(Some("iPhone Mail"), "IMAP4rev2 SORT".into()), (None, "esort".into())]);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! Only what works whole is in the table. The greeting, the answer to a login and CAPABILITY itself all show the
 //! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
 
+use super::session::Session;
+use crate::imap::command::AString;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 /// What of a session's state decides what is shown.
 #[derive(Clone, Copy, Debug)]
@@ -95,15 +98,54 @@ fn after_login(moment: Moment) -> bool {
     moment.logged_in
 }
 
+/// Capabilities that are kept from a client, for the quirk of the day.
+///
+/// What is hidden is not shown and cannot be enabled; who uses it all the same is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// The `name` the client gives itself by ID (RFC 2971), in any case; everybody if `None`.
+    pub client: Option<String>,
+    /// What is hidden, as the table has it.
+    pub capabilities: Vec<String>,
+}
+
+/// The names of all capabilities there may be, for whoever makes a [`Mask`].
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CAPABILITIES.iter().map(|capability| capability.name)
+}
+
+impl Session {
+    /// Takes what the client says of itself by ID: its name decides what is hidden from it.
+    pub(super) fn take_client_name(&mut self, fields: &[(AString<'_>, Option<AString<'_>>)]) {
+        let name = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"name"));
+        let name =
+            name.and_then(|(_, value)| value.as_deref()).and_then(|name| core::str::from_utf8(name).ok());
+        let is_known =
+            |mask: &&Mask| mask.client.as_deref().zip(name).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+        // Only a name that somebody has written down is kept.
+        self.client = self.setup.masks.iter().find(is_known).and_then(|mask| mask.client.clone());
+    }
+
+    /// Whether a capability is hidden from this client.
+    pub(super) fn hides(&self, name: &str) -> bool {
+        let is_meant = |mask: &&Mask| match &mask.client {
+            None => true,
+            Some(client) => self.client.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(client)),
+        };
+        let mut hidden = self.setup.masks.iter().filter(is_meant).flat_map(|mask| &mask.capabilities);
+        hidden.any(|hidden| hidden.eq_ignore_ascii_case(name))
+    }
+}
+
 /// The capabilities of the moment.
 pub(super) fn shown(moment: Moment) -> impl Iterator<Item = &'static str> {
     CAPABILITIES.iter().filter(move |capability| (capability.shown)(moment)).map(|capability| capability.name)
 }
 
-/// The same, separated by spaces.
-pub(super) fn list(moment: Moment) -> String {
+/// The same but for what is hidden, separated by spaces.
+pub(super) fn list(moment: Moment, is_hidden: impl Fn(&str) -> bool) -> String {
     let mut list = String::new();
-    for name in shown(moment) {
+    for name in shown(moment).filter(|name| !is_hidden(name)) {
         if !list.is_empty() {
             list.push(' ');
         }
@@ -135,11 +177,15 @@ mod tests {
 
     #[test]
     fn what_is_shown_follows_the_moment() {
+        let shown = |moment| list(moment, |_| false);
         let plain = Moment { logged_in: false, starttls: true, plain_login: false, append_limit: 9 };
-        assert_eq!(list(plain), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED");
+        assert_eq!(
+            shown(plain),
+            "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED"
+        );
         let secure = Moment { logged_in: false, starttls: false, plain_login: true, append_limit: 9 };
-        assert_eq!(list(secure), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
-        let inside = list(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
+        assert_eq!(shown(secure), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
+        let inside = shown(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
         assert!(inside.starts_with("IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE UTF8=ACCEPT"));
         assert!(inside.contains(" APPENDLIMIT=9 "));
         assert!(!inside.contains("STARTTLS") && !inside.contains("AUTH"));

@@ -110,7 +110,7 @@ impl Session {
             CommandBody::Noop => self.start_noop("Noop completed", tx),
             CommandBody::Check => self.start_noop("Check completed", tx),
             CommandBody::Logout => self.start_logout(tx),
-            CommandBody::Id { .. } => self.start_id(tx),
+            CommandBody::Id { fields } => self.start_id(&fields, tx),
             CommandBody::Enable { capabilities } => self.start_enable(&capabilities, tx),
             CommandBody::StartTls => self.start_tls(behind, tx),
             CommandBody::Authenticate { mechanism, initial } => {

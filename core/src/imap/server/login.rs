@@ -5,7 +5,7 @@ use super::session::{Session, State, Then};
 use super::{Ask, reply};
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
-use crate::imap::command::Secret;
+use crate::imap::command::{AString, Secret};
 use crate::imap::response::{Code, Status, write_continuation, write_tagged};
 use crate::imap::scanner::{CommandScanner, Scan};
 use crate::machine::{CloseReason, StepOf, TlsInfo};
@@ -42,7 +42,8 @@ impl Session {
     }
 
     /// RFC 2971
-    pub(super) fn start_id(&mut self, tx: &mut SendQueue) {
+    pub(super) fn start_id(&mut self, fields: &[(AString<'_>, Option<AString<'_>>)], tx: &mut SendQueue) {
+        self.take_client_name(fields);
         const VERSION: &str = env!("CARGO_PKG_VERSION");
         tx.write_with(|out| {
             out.extend_from_slice(b"* ID (\"name\" \"postier\" \"version\" \"");

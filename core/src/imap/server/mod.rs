@@ -35,6 +35,7 @@
 //!     starttls: false,
 //!     tls: Some(TlsInfo::default()),
 //!     plaintext_login: false,
+//!     masks: Default::default(),
 //!     limits: Limits::default(),
 //! };
 //! let mut tx = SendQueue::default();
@@ -71,6 +72,7 @@ mod store;
 mod tests;
 
 pub use append::MessageHead;
+pub use capability::{Mask, names as capability_names};
 pub use session::Session;
 
 use alloc::string::String;
@@ -110,6 +112,8 @@ pub struct Setup {
     pub tls: Option<TlsInfo>,
     /// Login is allowed without TLS (`[login] without_tls = "loopback"` and the client is there).
     pub plaintext_login: bool,
+    /// What is hidden from whom.
+    pub masks: Arc<[Mask]>,
     /// Bounds.
     pub limits: Limits,
 }

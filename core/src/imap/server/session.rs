@@ -49,6 +49,8 @@ pub struct Session {
     pub(super) command: Running,
     pub(super) account: Option<Arc<Account>>,
     pub(super) enabled: Enabled,
+    /// What the client calls itself, if something is hidden from one of that name.
+    pub(super) client: Option<String>,
     pub(super) mailbox: Option<Mailbox>,
     /// SELECTs whose answers may still come, though nobody waits for them any more.
     pub(super) lost_selects: Vec<TicketId>,
@@ -177,6 +179,7 @@ impl Session {
             command: Running::default(),
             account: None,
             enabled: Enabled::default(),
+            client: None,
             mailbox: None,
             lost_selects: Vec::new(),
             failed_logins: 0,
@@ -195,12 +198,12 @@ impl Session {
 
     /// What is offered now, separated by spaces.
     pub(super) fn capabilities(&self) -> String {
-        capability::list(self.moment())
+        capability::list(self.moment(), |name| self.hides(name))
     }
 
     /// Whether a capability is offered now.
     pub(super) fn offers(&self, name: &str) -> bool {
-        capability::shown(self.moment()).any(|shown| shown == name)
+        !self.hides(name) && capability::shown(self.moment()).any(|shown| shown == name)
     }
 
     fn moment(&self) -> Moment {

@@ -43,6 +43,7 @@ pub(super) fn setup() -> Setup {
         starttls: true,
         tls: Some(TlsInfo::default()),
         plaintext_login: false,
+        masks: Default::default(),
         limits: Limits::default(),
     }
 }

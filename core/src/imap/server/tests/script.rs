@@ -5,14 +5,14 @@
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
 //! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
 //! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: whole`
-//! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
+//! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: masks` (something is hidden from iPhone Mail, and ESORT from all), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
 
 use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Mask, Notice, Refusal, Selected,
     SelectionId, Status, Stored,
 };
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
@@ -33,6 +33,14 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
             "loopback" => (options.tls, options.plaintext_login) = (None, true),
             "whole" | "logged in" => {}
             "short commands" => options.limits.imap_command_bytes_max = 64,
+            "masks" => {
+                let mask = |client: Option<&str>, names: &[&str]| Mask {
+                    client: client.map(Into::into),
+                    capabilities: names.iter().map(|name| (*name).into()).collect(),
+                };
+                let phone = mask(Some("iPhone Mail"), &["IMAP4rev2", "SORT", "IDLE"]);
+                options.masks = [phone, mask(None, &["esort"])].into();
+            }
             "three errors" => options.limits.errors_max = 3,
             other => assert!(other.starts_with("selected "), "{name}: setup {other}"),
         }
@@ -106,10 +114,13 @@ fn with_capabilities(line: &str) -> String {
         "without TLS" => (false, true, false),
         "on loopback" => (false, true, true),
         "with TLS" => (false, false, true),
-        "logged in" => (true, false, true),
+        "logged in" | "logged in, hidden" => (true, false, true),
         other => panic!("{other}"),
     };
-    let list = capability::list(Moment { logged_in, starttls, plain_login, append_limit: 36_700_160 });
+    let hidden: &[&str] =
+        if moment.ends_with("hidden") { &["IMAP4rev2", "SORT", "IDLE", "ESORT"] } else { &[] };
+    let now = Moment { logged_in, starttls, plain_login, append_limit: 36_700_160 };
+    let list = capability::list(now, |name| hidden.contains(&name));
     alloc::format!("{before}CAPABILITY {list}{after}")
 }
 

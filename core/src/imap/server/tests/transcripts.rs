@@ -63,6 +63,7 @@ transcripts! {
     changes
     client_ios_changedsince
     client_ios_idle
+    client_ios_hidden
     client_ios_list
     client_k9
     client_macos
