@@ -1,5 +1,5 @@
 //! The words of a grammar, in any ASCII case: a [`Keyword`] is a whole word as one number, so that two are
-//! compared at once, and [`match_keyword!`] finds a word among many without comparing it with each.
+//! compared at once, and `match_keyword!` finds a word among many without comparing it with each.
 //!
 //! What it will not do: words longer than [`KEYWORD_BYTES_MAX`] octets. A peer's longer word equals no keyword
 //! of ours; a longer one of ours does not compile where it is a constant.
