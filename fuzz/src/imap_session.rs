@@ -350,9 +350,10 @@ impl World {
             Ask::Thread { ticket, within, algorithm, .. } => {
                 let mut threader = Threader::new(algorithm);
                 for uid in within.iter() {
-                    let id = |uid: u32| format!("{uid}@x").into_bytes();
+                    let id = |number: u64| format!("{number}@x").into_bytes();
                     let references = (0..self.draw(3)).map(|_| id(self.draw(9))).collect();
-                    threader.push(ThreadMessage { uid, id: Some(id(uid)), references, ..ThreadMessage::default() });
+                    let id = Some(id(uid.into()));
+                    threader.push(ThreadMessage { uid, id, references, ..ThreadMessage::default() });
                 }
                 Answer::Thread(ticket.answer(self.or_refused(threader.finish())))
             }
