@@ -19,6 +19,7 @@ mod mailboxes;
 mod neighbours;
 mod operation;
 mod races;
+mod sorting;
 mod storm;
 mod submission;
 mod trial;
