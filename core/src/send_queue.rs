@@ -21,6 +21,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::disk::Handle;
+use crate::wire::deflate::Deflater;
 use crate::wire::outgoing::{Transform, Transformer};
 
 /// How much of a file is asked for at once, in octets.
@@ -70,6 +71,8 @@ pub enum Transmit<'q> {
 enum Segment {
     Bytes(Vec<u8>),
     Range(RangeProgress),
+    /// What follows is packed.
+    Deflate,
 }
 
 #[derive(Debug)]
@@ -93,6 +96,16 @@ pub struct SendQueue {
     high_water: u64,
     released: Vec<Handle>,
     mismatches: u32,
+    packing: Option<Packing>,
+}
+
+/// Octets on their way out are packed.
+#[derive(Debug, Default)]
+struct Packing {
+    deflater: Deflater,
+    packed: Vec<u8>,
+    /// Octets of `packed` that are sent already.
+    sent: usize,
 }
 
 impl Default for SendQueue {
@@ -114,6 +127,7 @@ impl SendQueue {
             high_water,
             released: Vec::new(),
             mismatches: 0,
+            packing: None,
         }
     }
 
@@ -145,6 +159,11 @@ impl SendQueue {
         self.segments.push_back(Segment::Range(progress));
     }
 
+    /// What is added from now on is packed by DEFLATE (RFC 1951), and flushed whenever nothing more waits.
+    pub fn push_deflate(&mut self) {
+        self.segments.push_back(Segment::Deflate);
+    }
+
     /// Octets that wait to be sent, file ranges included.
     pub fn pending(&self) -> u64 {
         self.pending
@@ -157,7 +176,8 @@ impl SendQueue {
 
     /// Nothing waits to be sent.
     pub fn is_empty(&self) -> bool {
-        self.pending == 0
+        let held_back = self.packing.as_ref().is_some_and(|packing| packing.deflater.is_dirty());
+        self.pending == 0 && !held_back
     }
 
     /// At or above this, a machine returns `None` instead of producing more.
@@ -173,7 +193,11 @@ impl SendQueue {
     /// What to do next; `None` when empty. Asking again without acting gives the same.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         self.drop_finished();
+        if self.packing.is_some() {
+            return self.poll_packed();
+        }
         match self.segments.front()? {
+            Segment::Deflate => None,
             Segment::Bytes(bytes) => Some(Transmit::Bytes(bytes.get(self.sent..).unwrap_or_default())),
             Segment::Range(_) if self.sent < self.ready.len() => {
                 Some(Transmit::Bytes(self.ready.get(self.sent..).unwrap_or_default()))
@@ -186,8 +210,48 @@ impl SendQueue {
         }
     }
 
+    /// Packs until there is something to send.
+    fn poll_packed(&mut self) -> Option<Transmit<'_>> {
+        loop {
+            self.drop_finished();
+            let packing = self.packing.as_mut()?;
+            if packing.sent < packing.packed.len() {
+                break;
+            }
+            (packing.sent, packing.packed) = (0, Vec::new());
+            let plain = match self.segments.front() {
+                Some(Segment::Bytes(bytes)) => bytes.get(self.sent..).unwrap_or_default(),
+                Some(Segment::Range(_)) if self.sent < self.ready.len() => {
+                    self.ready.get(self.sent..).unwrap_or_default()
+                }
+                Some(Segment::Range(progress)) => {
+                    let (file, offset) = (progress.range.file, progress.offset);
+                    return Some(Transmit::Read { file, offset, len: READ_BYTES_MAX });
+                }
+                Some(Segment::Deflate) | None if packing.deflater.is_dirty() => {
+                    packing.deflater.flush(&mut packing.packed);
+                    self.pending = self.pending.saturating_add(packing.packed.len() as u64);
+                    continue;
+                }
+                Some(Segment::Deflate) | None => return None,
+            };
+            let plain = plain.get(..READ_BYTES_MAX).unwrap_or(plain);
+            packing.deflater.feed(plain, &mut packing.packed);
+            self.sent = self.sent.saturating_add(plain.len());
+            self.pending = self.pending.saturating_sub(plain.len() as u64);
+            self.pending = self.pending.saturating_add(packing.packed.len() as u64);
+        }
+        let packing = self.packing.as_ref()?;
+        Some(Transmit::Bytes(packing.packed.get(packing.sent..).unwrap_or_default()))
+    }
+
     /// `count` octets of what [`Transmit::Bytes`] lent are sent.
     pub fn handle_sent(&mut self, count: usize) {
+        if let Some(packing) = &mut self.packing {
+            packing.sent = packing.sent.saturating_add(count);
+            self.pending = self.pending.saturating_sub(count as u64);
+            return;
+        }
         self.sent = self.sent.saturating_add(count);
         self.pending = self.pending.saturating_sub(count as u64);
         self.drop_finished();
@@ -244,6 +308,9 @@ impl SendQueue {
         }
         (self.sent, self.pending, self.unread) = (0, 0, 0);
         self.ready = Vec::new();
+        if let Some(packing) = &mut self.packing {
+            *packing = Packing::default();
+        }
     }
 
     fn drop_finished(&mut self) {
@@ -251,6 +318,10 @@ impl SendQueue {
             let finished = match front {
                 Segment::Bytes(bytes) => self.sent >= bytes.len(),
                 Segment::Range(progress) => progress.range.emit == 0 && self.sent >= self.ready.len(),
+                Segment::Deflate => {
+                    self.packing.get_or_insert_default();
+                    true
+                }
             };
             if !finished {
                 return;
@@ -345,6 +416,30 @@ mod tests {
         let mut tx = SendQueue::default();
         tx.push_range(FileRange::text(Handle(1), 0, 0, 5));
         assert_eq!(drain(&mut tx, b"\0a\0\0b", 100, 100), b"\x80a\x80\x80b");
+    }
+
+    #[test]
+    fn what_follows_the_mark_is_packed_and_flushed_when_there_is_no_more() {
+        let file = b"Subject: x\n\nhello\n";
+        for piece in [1, 3, 1000] {
+            let mut tx = SendQueue::default();
+            tx.push(b"a OK\r\n");
+            tx.push_deflate();
+            assert_eq!(drain(&mut tx, file, piece, 7), b"a OK\r\n");
+            let mut inflater = crate::wire::deflate::Inflater::new();
+            let mut plain = Vec::new();
+            for turn in 0..3 {
+                tx.push(b"* 1 FETCH (BODY[] {21}\r\n");
+                tx.push_range(FileRange::text(Handle(1), 0, 0, 21));
+                tx.push(b")\r\n");
+                assert!(!tx.is_empty());
+                let packed = drain(&mut tx, file, piece, 7);
+                assert!(tx.is_empty(), "turn {turn}: {}", tx.pending());
+                assert_eq!(inflater.feed(&packed, &mut plain, 1000), Ok(packed.len()));
+                assert!(plain.ends_with(b"hello\r\n)\r\n"), "turn {turn}");
+            }
+            assert_eq!(plain.len(), 3 * (24 + 21 + 3));
+        }
     }
 
     #[test]

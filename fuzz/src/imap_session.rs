@@ -18,6 +18,7 @@ use postier_core::limits::Limits;
 use postier_core::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
 use postier_core::send_queue::{SendQueue, Transmit};
 use postier_core::site::{Account, Secret};
+use postier_core::wire::deflate::Inflater;
 
 use crate::assert_split_invariant;
 
@@ -58,6 +59,8 @@ struct World {
     /// The UIDs in the mailbox, and the next.
     there: BTreeSet<u32>,
     next: u32,
+    /// COMPRESS is on.
+    inflater: Option<Inflater>,
     /// A message is coming that is neither committed nor cancelled.
     open: bool,
 }
@@ -95,6 +98,7 @@ impl World {
             messages: None,
             there: BTreeSet::new(),
             next: 1,
+            inflater: None,
             open: false,
         }
     }
@@ -141,7 +145,16 @@ impl World {
     fn send(&mut self) {
         while let Some(Transmit::Bytes(bytes)) = self.tx.poll_transmit() {
             assert!(!self.outcome.closed);
-            self.outcome.sent.extend_from_slice(bytes);
+            match &mut self.inflater {
+                None => self.outcome.sent.extend_from_slice(bytes),
+                Some(inflater) => {
+                    let unpacked = inflater.feed(bytes, &mut self.outcome.sent, usize::MAX);
+                    assert_eq!(unpacked, Ok(bytes.len()), "what is sent can be unpacked");
+                }
+            }
+            if self.inflater.is_none() && self.outcome.sent.ends_with(b"DEFLATE active\r\n") {
+                self.inflater = Some(Inflater::new());
+            }
             let count = bytes.len();
             self.tx.handle_sent(count);
         }
@@ -202,6 +215,9 @@ impl World {
     }
 
     fn answer(&mut self, ask: Ask) {
+        if let Ask::Unauthenticate = ask {
+            return;
+        }
         if let Ask::Unselect { .. } = ask {
             self.messages = None;
             return;
@@ -251,7 +267,7 @@ impl World {
 
     fn verdict(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Unselect { .. } => unreachable!("it has no answer"),
+            Ask::Unauthenticate | Ask::Unselect { .. } => unreachable!("it has no answer"),
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.draw(8) {
                 0 => AuthVerdict::Denied,
                 1 => AuthVerdict::Temporary,

@@ -73,6 +73,13 @@ pub enum CommandBody<'a> {
         /// The password.
         password: Secret<'a>,
     },
+    /// COMPRESS, RFC 4978.
+    Compress {
+        /// The mechanism, as the client spelt it.
+        mechanism: &'a [u8],
+    },
+    /// UNAUTHENTICATE, RFC 8437.
+    Unauthenticate,
     /// ENABLE, RFC 9051 §6.3.1.
     Enable {
         /// The capabilities named, at least one.

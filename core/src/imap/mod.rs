@@ -8,8 +8,8 @@
 //!
 //! The grammar is RFC 9051 with what RFC 3501 has besides, and the extensions ID, NAMESPACE, ENABLE, SASL-IR,
 //! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, MULTIAPPEND, CATENATE, BINARY, REPLACE, PREVIEW, SAVEDATE, OBJECTID,
-//! ESEARCH, SEARCHRES, PARTIAL, WITHIN, SORT, SORT=DISPLAY, ESORT, THREAD, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE and
-//! CREATE-SPECIAL-USE.
+//! ESEARCH, SEARCHRES, PARTIAL, WITHIN, SORT, SORT=DISPLAY, ESORT, THREAD, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE,
+//! CREATE-SPECIAL-USE, COMPRESS and UNAUTHENTICATE.
 //! A new command is a row in the parser's table of verbs and a variant of
 //! [`CommandBody`](command::CommandBody); whoever must know it then does not compile.
 //!

@@ -71,6 +71,8 @@ pub enum Code<'a> {
     Capability(&'a str),
     /// The client did something foolish.
     ClientBug,
+    /// Everything is compressed already (RFC 4978 §3).
+    CompressionActive,
     /// The mailbox selected before is not any more (RFC 7162 §3.2.11).
     Closed,
     /// Only the administrator can help.
@@ -153,6 +155,7 @@ impl Code<'_> {
             Code::Capability(_) => "CAPABILITY",
             Code::ClientBug => "CLIENTBUG",
             Code::Closed => "CLOSED",
+            Code::CompressionActive => "COMPRESSIONACTIVE",
             Code::ContactAdmin => "CONTACTADMIN",
             Code::CopyUid(..) => "COPYUID",
             Code::Corruption => "CORRUPTION",
@@ -239,6 +242,7 @@ impl Code<'_> {
             | Code::Cannot
             | Code::ClientBug
             | Code::Closed
+            | Code::CompressionActive
             | Code::ContactAdmin
             | Code::Corruption
             | Code::Expired

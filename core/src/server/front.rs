@@ -220,8 +220,8 @@ impl Front {
             let unsent = usize::try_from(c.tx.buffered()).unwrap_or(usize::MAX);
             let envelope = match &c.session {
                 Session::Smtp(session) => session.buffered(),
-                // It leaves a command with the receiver until the command is whole.
-                Session::Imap(_) => 0,
+                // It leaves a command with the receiver until the command is whole, but for what came compressed.
+                Session::Imap(session) => session.unpacked(),
             };
             unsent.saturating_add(envelope).saturating_add(c.desk.buffered())
         })
@@ -398,6 +398,9 @@ impl Connection {
     }
 }
 
+/// Steps of one session before others have their turn.
+const STEPS_MAX: usize = 512;
+
 /// Pumps octets through a session until it is idle; says how many are consumed.
 fn pump<M: Client>(
     session: &mut M,
@@ -408,7 +411,15 @@ fn pump<M: Client>(
     closing: &mut bool,
 ) -> usize {
     let mut consumed = 0;
-    while !*closing && clerk.has_room() {
+    for turn in 0.. {
+        if *closing || !clerk.has_room() {
+            break;
+        }
+        if turn == STEPS_MAX {
+            // Others have their turn; few octets may mean very much when they are compressed.
+            clerk.go_on_later();
+            break;
+        }
         let rest = rx.get(consumed..).unwrap_or_default();
         let Some(step) = session.handle_input(now, Input::Bytes(rest), tx) else { break };
         consumed += step.consumed;

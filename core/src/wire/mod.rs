@@ -11,12 +11,14 @@
 //! | [`base64`] | strict for SASL, lenient for bodies | RFC 4648 §4, RFC 2045 §6.8 |
 //! | [`quoted_printable`] | lenient, for bodies | RFC 2045 §6.7 |
 //! | [`mutf7`] | mailbox names | RFC 3501 §5.1.3 |
+//! | [`deflate`] | packed both ways, for COMPRESS | RFC 1951, RFC 4978 |
 //! | [`outgoing`] | what a stored file becomes on its way out | RFC 9051 §4.3, RFC 3516 |
 //! | [`xtext`] | ENVID and ORCPT | RFC 3461 §4 |
 //! | [`token`] | which octet may stand in an atom, a token … | |
 //! | [`keyword`] | the words of a grammar, in any case | |
 
 pub mod base64;
+pub mod deflate;
 pub mod dot;
 pub mod eol;
 pub mod keyword;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use postier_core::wire::deflate::{Deflater, Inflater};
+
 use crate::harness::{Imap, Server, Site, eventually, mail_in};
 
 fn literal(text: &str) -> String {
@@ -111,5 +113,40 @@ fn binary_goes_in_and_comes_out() {
     assert!(selected.iter().any(|line| line.contains(&format!("[MAILBOXID ({mailbox})]"))), "{selected:?}");
     assert!(imap.one("FETCH 1 EMAILID", "1 FETCH").contains(&id));
     imap.ok("LOGOUT");
+    server.stop();
+}
+
+#[test]
+fn everything_is_packed_after_compress() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut imap = server.imap("ann");
+    imap.ok("SELECT INBOX");
+    imap.ok("COMPRESS DEFLATE");
+    let (mut deflater, mut inflater) = (Deflater::new(), Inflater::new());
+    let mut heard = String::new();
+    // Its files are read on their way out, and more than one step of unpacking comes in.
+    let text = "All work and no play makes Jack a dull boy.\r\n".repeat(8000);
+    let message = format!("Subject: packed\r\n\r\n{text}");
+    let append = format!("a APPEND INBOX {}\r\n", literal(&message));
+    for (command, end) in
+        [(&*append, "a OK "), ("b NOOP\r\n", "b OK "), ("c FETCH 1 BODY.PEEK[]\r\n", "c OK ")]
+    {
+        let mut packed = Vec::new();
+        deflater.feed(command.as_bytes(), &mut packed);
+        deflater.flush(&mut packed);
+        imap.wire().write(&packed);
+        heard.clear();
+        while !(heard.contains(&format!("\r\n{end}")) || heard.starts_with(end)) || !heard.ends_with("\r\n") {
+            let mut plain = Vec::new();
+            let octet = imap.wire().octets(1).expect("an octet");
+            inflater.feed(&octet, &mut plain, 100_000).unwrap();
+            while inflater.may_have_more() {
+                inflater.feed(b"", &mut plain, 100_000).unwrap();
+            }
+            heard.push_str(core::str::from_utf8(&plain).unwrap());
+        }
+    }
+    assert!(heard.contains(&message), "{} octets", heard.len());
     server.stop();
 }

@@ -80,6 +80,10 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "CAPABILITY" => |_| Ok(CommandBody::Capability),
         "CHECK" => |_| Ok(CommandBody::Check),
         "CLOSE" => |_| Ok(CommandBody::Close),
+        "COMPRESS" => |cursor| {
+            cursor.space()?;
+            Ok(CommandBody::Compress { mechanism: cursor.atom("a compression mechanism")? })
+        },
         "COPY" => |cursor| copy(cursor, false),
         "CREATE" => mailbox::create,
         "DELETE" => |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? }),
@@ -109,6 +113,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
         "THREAD" => |cursor| sort::thread(cursor, false),
         "UID" => uid_command,
+        "UNAUTHENTICATE" => |_| Ok(CommandBody::Unauthenticate),
         "UNSELECT" => |_| Ok(CommandBody::Unselect),
         "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
     )

@@ -98,7 +98,7 @@ impl Session {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Waiting(waiting) => Some((verdict, waiting.then)),
             State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
             | State::Message(_)

@@ -58,6 +58,12 @@ const CAPABILITIES: &[Capability] = &[
         &["before_login"],
     ),
     row("AUTH=PLAIN", "RFC 4616", |moment| !moment.logged_in && moment.plain_login, &["authenticate"]),
+    row(
+        "AUTH=LOGIN",
+        "draft-murchison-sasl-login",
+        |moment| !moment.logged_in && moment.plain_login,
+        &["authenticate_login"],
+    ),
     row("UTF8=ACCEPT", "RFC 6855", after_login, &["utf8_accept", "append_kinds", "client_thunderbird"]),
     row("NAMESPACE", "RFC 2342", after_login, &["client_ios_list"]),
     row("CHILDREN", "RFC 3348", after_login, &["list"]),
@@ -87,6 +93,8 @@ const CAPABILITIES: &[Capability] = &[
     row("PREVIEW", "RFC 8970", after_login, &["fetch_more"]),
     row("SAVEDATE", "RFC 8514", after_login, &["fetch_more"]),
     row("OBJECTID", "RFC 8474", after_login, &["objectid", "fetch_more"]),
+    row("COMPRESS=DEFLATE", "RFC 4978", after_login, &["compress"]),
+    row("UNAUTHENTICATE", "RFC 8437", after_login, &["unauthenticate"]),
     row("INPROGRESS", "RFC 9585", after_login, &["in_progress"]),
 ];
 
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn every_capability_is_there_once_with_its_rfc_and_what_earns_it() {
         for (index, Capability { name, rfc, transcripts, .. }) in CAPABILITIES.iter().enumerate() {
-            assert!(rfc.starts_with("RFC "), "{name}");
+            assert!(rfc.starts_with("RFC ") || rfc.starts_with("draft-"), "{name}");
             assert!(CAPABILITIES.iter().skip(index + 1).all(|other| other.name != *name), "{name}");
             assert!(!transcripts.is_empty(), "{name}");
             for transcript in *transcripts {
@@ -184,10 +192,13 @@ mod tests {
             "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED"
         );
         let secure = Moment { logged_in: false, starttls: false, plain_login: true, append_limit: 9 };
-        assert_eq!(shown(secure), "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN");
+        assert_eq!(
+            shown(secure),
+            "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN"
+        );
         let inside = shown(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
         assert!(inside.starts_with("IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE UTF8=ACCEPT"));
         assert!(inside.contains(" APPENDLIMIT=9 "));
-        assert!(!inside.contains("STARTTLS") && !inside.contains("AUTH"));
+        assert!(!inside.contains("STARTTLS") && !inside.contains(" AUTH="));
     }
 }

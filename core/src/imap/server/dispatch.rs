@@ -26,6 +26,8 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
             Stage::BeforeLogin
         }
         CommandBody::Enable { .. }
+        | CommandBody::Compress { .. }
+        | CommandBody::Unauthenticate
         | CommandBody::Select { .. }
         | CommandBody::Examine { .. }
         | CommandBody::Create { .. }
@@ -113,6 +115,8 @@ impl Session {
             CommandBody::Id { fields } => self.start_id(&fields, tx),
             CommandBody::Enable { capabilities } => self.start_enable(&capabilities, tx),
             CommandBody::StartTls => self.start_tls(behind, tx),
+            CommandBody::Compress { mechanism } => self.start_compress(mechanism, tx),
+            CommandBody::Unauthenticate => self.start_unauthenticate(tx),
             CommandBody::Authenticate { mechanism, initial } => {
                 self.start_authenticate(mechanism, initial.as_ref(), tx);
             }

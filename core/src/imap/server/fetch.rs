@@ -56,7 +56,7 @@ impl Session {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Fetch(fetching) => self.ask_page(fetching),
             other @ (State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Waiting(_)
             | State::List(_)
             | State::Message(_)

@@ -39,7 +39,7 @@ pub(super) fn handle_changed(session: &mut Session, tx: &mut SendQueue) {
         State::Idle => go_on(session, tx),
         // It is told at the end of the command in progress, or of the next one.
         State::Command
-        | State::Sasl
+        | State::Sasl(_)
         | State::Fetch(_)
         | State::List(_)
         | State::Message(_)

@@ -1,23 +1,19 @@
-//! Before the login and for anybody: CAPABILITY, ID, STARTTLS, LOGIN, AUTHENTICATE (RFC 9051 §6.1, §6.2), and
+//! Before the login and for anybody: CAPABILITY, ID, STARTTLS, LOGIN, UNAUTHENTICATE (RFC 9051 §6.1, §6.2), and
 //! clients that speak another protocol. NAMESPACE is here too, being as short.
 
+use super::enable::Enabled;
 use super::session::{Session, State, Then};
 use super::{Ask, reply};
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
 use crate::imap::command::{AString, Secret};
-use crate::imap::response::{Code, Status, write_continuation, write_tagged};
-use crate::imap::scanner::{CommandScanner, Scan};
+use crate::imap::response::{Code, Status, write_tagged};
+use crate::imap::scanner::CommandScanner;
 use crate::machine::{CloseReason, StepOf, TlsInfo};
 use crate::send_queue::SendQueue;
-use crate::wire::base64;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Octets of a SASL response, decoded; RFC 4616 §2 allows three times 255 and two.
-const RESPONSE_BYTES_MAX: usize = 4096;
-/// The same in base64 with its line end.
-const RESPONSE_LINE_BYTES_MAX: usize = RESPONSE_BYTES_MAX / 3 * 4 + 8;
 /// Characters of a login name that go into an event.
 const LOGIN_CHARS_MAX: usize = 64;
 
@@ -97,7 +93,7 @@ impl Session {
         self.tls || self.setup.plaintext_login
     }
 
-    fn refuse_password_in_clear(&mut self, tx: &mut SendQueue) {
+    pub(super) fn refuse_password_in_clear(&mut self, tx: &mut SendQueue) {
         self.end(Status::No, Some(&Code::PrivacyRequired), "Use TLS before you send a password", tx);
     }
 
@@ -111,46 +107,17 @@ impl Session {
         self.check_credentials(Credentials { authorization: Vec::new(), login, password }, tx);
     }
 
-    /// RFC 9051 §6.2.2, with the initial response of RFC 4959.
-    pub(super) fn start_authenticate(
-        &mut self,
-        mechanism: &[u8],
-        initial: Option<&Secret<'_>>,
-        tx: &mut SendQueue,
-    ) {
-        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            return self.end(Status::No, Some(&Code::Cannot), "Only the mechanism PLAIN is known", tx);
-        }
-        if !self.may_send_password() {
-            return self.refuse_password_in_clear(tx);
-        }
-        match initial {
-            // RFC 4959 §3: `=` stands for a response without octets.
-            Some(Secret(response)) if **response == *b"=" => self.handle_response(b"", tx),
-            Some(Secret(response)) => self.handle_response(response, tx),
-            None => {
-                tx.write_with(|out| write_continuation(out, ""));
-                self.state = State::Sasl;
-            }
-        }
+    /// RFC 8437: as before the login, but for TLS and compression.
+    pub(super) fn start_unauthenticate(&mut self, tx: &mut SendQueue) {
+        self.leave_mailbox();
+        self.push_ask(Ask::Unauthenticate);
+        self.account = None;
+        self.enabled = Enabled::default();
+        self.await_login();
+        self.end(Status::Ok, None, "You are logged out", tx);
     }
 
-    /// The client's response in base64, without its line end.
-    fn handle_response(&mut self, response: &[u8], tx: &mut SendQueue) {
-        self.state = State::Command;
-        if response == b"*" {
-            return self.end(Status::Bad, None, "Authentication cancelled", tx);
-        }
-        let Ok(message) = base64::decode(response, RESPONSE_BYTES_MAX) else {
-            return self.end(Status::Bad, None, "The response is not base64", tx);
-        };
-        match Credentials::from_plain(&message) {
-            Some(credentials) => self.check_credentials(credentials, tx),
-            None => self.end(Status::Bad, None, "The response is not one of PLAIN", tx),
-        }
-    }
-
-    fn check_credentials(&mut self, credentials: Credentials, tx: &mut SendQueue) {
+    pub(super) fn check_credentials(&mut self, credentials: Credentials, tx: &mut SendQueue) {
         let Credentials { authorization, login, password } = &credentials;
         // RFC 4616 §2: nobody acts for somebody else here.
         if !authorization.is_empty() && !authorization.eq_ignore_ascii_case(login) {
@@ -197,27 +164,6 @@ fn shown_login(login: &[u8]) -> String {
     let shown = String::from_utf8_lossy(login);
     let printable = |c: char| if c.is_control() { '?' } else { c };
     shown.chars().take(LOGIN_CHARS_MAX).map(printable).collect()
-}
-
-/// AUTHENTICATE: the line of the response.
-pub(super) fn pump_response(
-    session: &mut Session,
-    rx: &[u8],
-    tx: &mut SendQueue,
-) -> Option<StepOf<'static, Session>> {
-    match session.scanner.scan_line(rx, RESPONSE_LINE_BYTES_MAX) {
-        Scan::Complete { len } => {
-            let line = rx.get(..len).unwrap_or_default();
-            session.handle_response(line.trim_ascii(), tx);
-            session.step(len)
-        }
-        Scan::Refused { len, .. } => {
-            session.end(Status::Bad, Some(&Code::Limit), "The response is too long", tx);
-            session.step(len)
-        }
-        Scan::Skipped { len } => session.step(len),
-        Scan::Incomplete | Scan::Continue | Scan::Append { .. } => session.starve(),
-    }
 }
 
 /// Between STARTTLS and the handshake no octet can come that is not the handshake's.

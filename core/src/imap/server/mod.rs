@@ -16,7 +16,8 @@
 //! |---|---|
 //! | `session` | states, the pump, the ends of commands, timers |
 //! | `dispatch`, `answers` | from a command, and from an answer, to its group |
-//! | `login`, `capability`, `enable` | before the login; the one table of capabilities, and what is switched on |
+//! | `login`, `sasl`, `capability`, `enable` | before the login; the one table of capabilities, and what is switched on |
+//! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
 //! | `append` | messages come in |
@@ -52,6 +53,7 @@ mod answers;
 mod append;
 mod capability;
 mod changes;
+mod compress;
 mod copy;
 mod dispatch;
 mod enable;
@@ -62,6 +64,7 @@ mod list;
 mod login;
 mod names;
 mod reply;
+mod sasl;
 mod search;
 mod select;
 mod session;
@@ -132,6 +135,8 @@ pub enum Ask {
         /// Who, and the password.
         credentials: Credentials,
     },
+    /// UNAUTHENTICATE: what follows is about no account, until the next login; there is no answer.
+    Unauthenticate,
     /// SELECT, EXAMINE.
     Select {
         /// To answer with.

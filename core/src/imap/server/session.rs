@@ -19,18 +19,20 @@ use alloc::vec::Vec;
 use super::append::Message;
 use super::capability::{self, Moment};
 use super::changes::After;
+use super::compress::Unpacking;
 use super::copy::Copying;
 use super::enable::Enabled;
 use super::fetch::Fetching;
 use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
 use super::reply::of_refusal;
+use super::sasl::Sasl;
 use super::search::Searching;
 use super::select::{Mailbox, Selecting};
 use super::sort::Threading;
 use super::status::StatusOf;
 use super::store::Storing;
-use super::{Answer, Ask, Notice, Refusal, Setup, append, idle, login};
+use super::{Answer, Ask, Notice, Refusal, Setup, append, idle, login, sasl};
 use crate::event::Event;
 use crate::imap::command::tag_of;
 use crate::imap::response::{Code, Status, write_continuation, write_tagged, write_untagged};
@@ -62,6 +64,12 @@ pub struct Session {
     ending: Option<&'static str>,
     /// The client will send nothing more.
     eof: bool,
+    /// COMPRESS is on.
+    pub(super) compressed: bool,
+    /// What has come packed and is unpacked; not there while a step is made of it.
+    pub(super) unpacking: Option<Unpacking>,
+    /// There are octets to be unpacked yet.
+    pub(super) more_to_unpack: bool,
     tickets: TicketSource,
     /// What is to be done, in order, before anything else is looked at.
     actions: VecDeque<Action<'static, Ask, Event>>,
@@ -77,7 +85,7 @@ pub(super) enum State {
     /// Between commands, or in the middle of one that has not come whole.
     Command,
     /// AUTHENTICATE waits for the client's response.
-    Sasl,
+    Sasl(Sasl),
     /// An ask is out.
     Waiting(Waiting),
     /// FETCH goes on when the send queue has room.
@@ -186,6 +194,9 @@ impl Session {
             errors: 0,
             ending: None,
             eof: false,
+            compressed: false,
+            unpacking: None,
+            more_to_unpack: false,
             tickets: TicketSource::default(),
             actions: VecDeque::new(),
             now,
@@ -247,7 +258,7 @@ impl Machine for Session {
             State::Waiting(waiting) => Some((waiting.until.min(waiting.progress), TimerKind::Answer)),
             State::Closed => None,
             State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
             | State::Message(_)
@@ -264,6 +275,13 @@ impl Machine for Session {
 /// The pump.
 impl Session {
     fn pump<'i>(&mut self, rx: &'i [u8], tx: &mut SendQueue) -> Option<StepOf<'i, Self>> {
+        match self.unpacking {
+            Some(_) if !matches!(self.state, State::Closed) => self.pump_packed(rx, tx),
+            Some(_) | None => self.pump_plain(rx, tx),
+        }
+    }
+
+    pub(super) fn pump_plain<'i>(&mut self, rx: &'i [u8], tx: &mut SendQueue) -> Option<StepOf<'i, Self>> {
         if let Some(action) = self.actions.pop_front() {
             return Some(Step { consumed: 0, action: Some(action) });
         }
@@ -272,7 +290,7 @@ impl Session {
         }
         match self.state {
             State::Command => self.pump_command(rx, tx),
-            State::Sasl => login::pump_response(self, rx, tx),
+            State::Sasl(_) => sasl::pump_response(self, rx, tx),
             State::Message(_) => append::pump_message(self, rx, tx),
             State::Idle => idle::pump(self, rx, tx),
             State::Fetch(_) => self.resume_fetch(),
@@ -330,7 +348,7 @@ impl Session {
 
     /// Nothing more can be done with what has come. After the end of the input that is the end.
     pub(super) fn starve(&mut self) -> Option<StepOf<'static, Self>> {
-        if !self.eof {
+        if !self.eof || self.more_to_unpack {
             return None;
         }
         self.close(CloseReason::PeerClosed);
@@ -461,7 +479,7 @@ impl Session {
                 self.push_cancel(id);
             }
             State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
             | State::Idle
@@ -483,13 +501,18 @@ impl Session {
         }
     }
 
+    /// Nobody is logged in: the login has its own limit.
+    pub(super) fn await_login(&mut self) {
+        self.idle_until = self.now.instant.plus(self.setup.limits.imap_login);
+    }
+
     fn handle_timeout(&mut self, tx: &mut SendQueue) {
         match &self.state {
             State::Closed => {}
             State::Waiting(waiting) if waiting.until <= self.now.instant => self.handle_lost_answer(tx),
             State::Waiting(_) => self.tell_progress(tx),
             State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
             | State::Message(_)
@@ -498,7 +521,7 @@ impl Session {
                 if self.now.instant < self.idle_until => {}
             State::Handshake => self.close(CloseReason::IdleTimeout),
             State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
             | State::Message(_)
@@ -536,7 +559,7 @@ impl Session {
             State::Closed | State::Fetch(_) | State::List(_) => {}
             State::Waiting(Waiting { then: Then::Changes(After::Idle), .. })
             | State::Command
-            | State::Sasl
+            | State::Sasl(_)
             | State::Message(_)
             | State::Idle => self.bye(why, CloseReason::Shutdown, tx),
             State::Waiting(_) => {}

@@ -249,6 +249,11 @@ pub(super) trait Client: Machine<Event = Event> {
 }
 
 impl Clerk<'_> {
+    /// There is more to do, but not now.
+    pub(super) fn go_on_later(&mut self) {
+        self.out.push(FrontAction::Pump(self.desk.caller.conn));
+    }
+
     /// False: the body has to wait for room.
     pub(super) fn has_room(&self) -> bool {
         self.desk.has_room()
@@ -320,6 +325,10 @@ impl Client for imap::server::Session {
                 if let Ask::Authenticate { ticket, credentials } = ask {
                     desk.authenticate(ticket, credentials, site, out);
                 }
+                return None;
+            }
+            Ask::Unauthenticate => {
+                desk.login = LoginState::Nobody;
                 return None;
             }
             Ask::Append { ticket, head, .. } => {

@@ -33,8 +33,8 @@ impl Office {
         let root = Root::new(&account.maildir);
         let key = |name: &[u8]| folder(name).map(|folder| MailboxKey { root: root.clone(), folder });
         match ask {
-            // The front sends logins on their own way.
-            Ask::Authenticate { .. } => {}
+            // The front sends logins on their own way, and keeps the end of one to itself.
+            Ask::Authenticate { .. } | Ask::Unauthenticate => {}
             Ask::Select { ticket, mailbox, read_only: examine } => match key(&mailbox) {
                 Ok(key) => {
                     let then = AfterSync::Select { caller, ticket, examine };

@@ -14,6 +14,7 @@ use crate::imap::sort::SortCriterion;
 use crate::limits::Limits;
 use crate::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
 use crate::send_queue::{SendQueue, Transmit};
+use crate::wire::deflate::{Deflater, Inflater};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -34,6 +35,8 @@ pub(super) struct Bench {
     now: Now,
     line: Vec<u8>,
     body: Vec<u8>,
+    /// COMPRESS is on: what the client packs and unpacks with.
+    packing: Option<(Deflater, Inflater)>,
 }
 
 pub(super) fn setup() -> Setup {
@@ -54,14 +57,21 @@ impl Bench {
         let mut tx = SendQueue::new(setup.limits.tx_high_water_bytes);
         let session = Session::new(setup, now, &mut tx);
         let (log, asked, rx) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bench = Bench { session, tx, log, asked, closed: false, rx, now, line: vec![], body: vec![] };
+        let (line, body, packing) = (vec![], vec![], None);
+        let mut bench = Bench { session, tx, log, asked, closed: false, rx, now, line, body, packing };
         bench.drain();
         bench
     }
 
     /// Octets from the client, in pieces of these lengths over and over.
     pub(super) fn bytes(&mut self, octets: &[u8], pieces: &mut impl FnMut() -> usize) {
-        let mut rest = octets;
+        let mut packed = octets.to_vec();
+        if let Some((deflater, _)) = &mut self.packing {
+            packed.clear();
+            deflater.feed(octets, &mut packed);
+            deflater.flush(&mut packed);
+        }
+        let mut rest = &packed[..];
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(pieces().clamp(1, rest.len()));
             self.rx.extend_from_slice(piece);
@@ -76,6 +86,12 @@ impl Bench {
 
     pub(super) fn notice(&mut self, notice: Notice) {
         self.input(Input::Notice(notice));
+    }
+
+    /// Octets as they are, though everything is packed.
+    pub(super) fn raw(&mut self, octets: &[u8]) {
+        self.rx.extend_from_slice(octets);
+        self.pump();
     }
 
     pub(super) fn eof(&mut self) {
@@ -126,7 +142,16 @@ impl Bench {
             match self.tx.poll_transmit() {
                 None => break,
                 Some(Transmit::Bytes(bytes)) => {
-                    self.line.extend_from_slice(bytes);
+                    match &mut self.packing {
+                        None => self.line.extend_from_slice(bytes),
+                        Some((_, inflater)) => {
+                            let unpacked = inflater.feed(bytes, &mut self.line, usize::MAX);
+                            assert_eq!(unpacked, Ok(bytes.len()));
+                        }
+                    }
+                    if self.packing.is_none() && self.line.ends_with(b"DEFLATE active\r\n") {
+                        self.packing = Some(Default::default());
+                    }
                     let count = bytes.len();
                     self.tx.handle_sent(count);
                 }
@@ -162,7 +187,7 @@ impl Bench {
         match action {
             Action::Ask(ask) => {
                 self.log.push(format!("Q: {}", show(&ask)).trim_end().to_string());
-                if !matches!(ask, Ask::Unselect { .. }) {
+                if !matches!(ask, Ask::Unselect { .. } | Ask::Unauthenticate) {
                     self.asked.push(ask);
                 }
             }
@@ -187,6 +212,7 @@ fn show(ask: &Ask) -> String {
         Ask::Select { mailbox, read_only, .. } => {
             format!("{} {}", if *read_only { "examine" } else { "select" }, text(mailbox))
         }
+        Ask::Unauthenticate => "unauthenticate".into(),
         Ask::Unselect { selection } => format!("unselect {}", selection.0),
         Ask::Changes { selection, rescan, .. } => {
             format!("changes {}{}", selection.0, if *rescan { " rescan" } else { "" })

@@ -76,7 +76,7 @@ impl Draw {
 
     fn answer(&mut self, ask: Ask) -> Option<Answer> {
         Some(match ask {
-            Ask::Unselect { .. } => return None,
+            Ask::Unselect { .. } | Ask::Unauthenticate => return None,
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.below(4) {
                 0 => AuthVerdict::Denied,
                 1 => AuthVerdict::Temporary,

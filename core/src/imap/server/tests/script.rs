@@ -1,7 +1,8 @@
 //! Transcripts: text files that anybody who knows IMAP can read.
 //!
 //! `C:` a line from the client (CRLF is added), `C+` octets with escapes, `A:` the answer to the last question,
-//! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side. Everything
+//! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side,
+//! `RAW>` octets that are not packed though they should be. Everything
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
 //! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
 //! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: whole`
@@ -54,7 +55,8 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
     for line in lines.filter(|line| !line.starts_with("setup: ")).chain(["END>"]) {
         let client = line.strip_prefix("C: ").map(|text| [text.as_bytes(), b"\r\n"].concat());
         let client = client.or_else(|| line.strip_prefix("C+ ").map(unescape));
-        let steers = ["A: ", "N: ", "W: ", "TLS>", "EOF>", "END>"].iter().any(|key| line.starts_with(key));
+        let steers =
+            ["A: ", "N: ", "W: ", "TLS>", "EOF>", "RAW>", "END>"].iter().any(|key| line.starts_with(key));
         if (client.is_some() && !expected.is_empty()) || steers {
             if !said.is_empty() {
                 let said: Vec<u8> = core::mem::take(&mut said);
@@ -101,6 +103,7 @@ fn steer(bench: &mut Bench, line: &str) {
         "W:" => bench.wait(text.parse().unwrap()),
         "TLS" => bench.tls(),
         "EOF" => bench.eof(),
+        "RAW" => bench.raw(&[0xff; 20]),
         _ => {}
     }
 }
@@ -237,7 +240,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Sort(ticket.answer(or_refused(text, sorted)))
         }
         Ask::Thread { ticket, .. } => Answer::Thread(ticket.answer(or_refused(text, || threads(text)))),
-        Ask::Unselect { .. } => panic!("UNSELECT has no answer"),
+        Ask::Unauthenticate | Ask::Unselect { .. } => panic!("UNSELECT has no answer"),
     }
 }
 

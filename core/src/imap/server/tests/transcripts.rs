@@ -59,6 +59,10 @@ transcripts! {
     objectid
     binary
     fetch_more
+    authenticate_login
+    unauthenticate
+    compress
+    compress_broken
     before_login
     changes
     client_ios_changedsince
