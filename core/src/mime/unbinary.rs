@@ -113,7 +113,6 @@ impl Unbinary {
     }
 
     fn header_piece(&mut self, piece: &[u8], whole_line: bool, out: &mut Vec<u8>) {
-        let starts_line = self.held.last().is_none_or(|octet| *octet == b'\n');
         self.held.extend_from_slice(piece);
         // A CR that came alone is the beginning of this empty line.
         let line = self.held.strip_suffix(b"\n").map(|text| text.strip_suffix(b"\r").unwrap_or(text));
@@ -123,10 +122,18 @@ impl Unbinary {
         } else if self.held.len() > HEADER_BYTES_MAX {
             out.append(&mut self.held);
             self.state = State::Raw;
-        } else if whole_line && starts_line && self.held.starts_with(b"--") && self.boundary().is_some() {
+        } else if whole_line
+            && self.held.starts_with(b"--")
+            && self.is_one_line()
+            && self.boundary().is_some()
+        {
             // A part without a header and without the empty line.
             self.take_line(out);
         }
+    }
+
+    fn is_one_line(&self) -> bool {
+        memchr(b'\n', &self.held).is_some_and(|lf| lf + 1 == self.held.len())
     }
 
     /// The header is whole: it decides what the body is.
@@ -310,6 +317,12 @@ mod tests {
              intro\r\n--a b\r\nContent-Transfer-Encoding: base64\r\nX: y\r\n\r\naGUAbGxvDQp3bwpybGQNCg==\r\n--a b\r\n\r\nplain\r\n\
              --a b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\nContent-Transfer-Encoding: base64\r\n\r\nDQ==\r\n--a b--\r\nend\r\n"
         );
+    }
+
+    #[test]
+    fn a_boundary_right_after_a_boundary_is_none_of_a_header() {
+        let message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b--\r\nContent-Transfer-Encoding: binary\r\n";
+        assert_eq!(text(message).as_bytes(), message);
     }
 
     #[test]
