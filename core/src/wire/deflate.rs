@@ -116,7 +116,7 @@ impl Inflater {
         }
     }
 
-    /// Appends at most `room` octets of what `packed` holds (and at most [`PIECE_BYTES`]); says how many octets of
+    /// Appends at most `room` octets of what `packed` holds (and at most `PIECE_BYTES`); says how many octets of
     /// `packed` are done with.
     ///
     /// # Errors
