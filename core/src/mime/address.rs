@@ -227,7 +227,8 @@ impl List {
         match token {
             Token::Space(comment) => {
                 self.apart = true;
-                if let Some(comment) = comment {
+                // Only a comment after the address is a name (RFC 5322 §3.4).
+                if let Some(comment) = comment.filter(|_| !self.phrase.is_empty()) {
                     self.comment.clear();
                     push_unescaped(&mut self.comment, comment);
                 }
@@ -263,7 +264,12 @@ impl List {
                 self.angle = Angle::Inside;
             }
             (b'>', Angle::Inside, _) => self.angle = Angle::After,
-            (b',', Angle::Inside, Place::Route) => self.address.route.push(b','),
+            (b',', Angle::Inside, Place::Route) => {
+                // RFC 5322 §4.4: nothing may stand between two commas.
+                if !self.address.route.ends_with(b",") {
+                    self.address.route.push(b',');
+                }
+            }
             (b':', Angle::Inside, Place::Route) => {
                 self.place = Place::Local;
                 while self.address.route.ends_with(b",") {
@@ -429,7 +435,7 @@ mod tests {
                 "Mary Smith|@node.test|mary|example.net, ||jdoe|test.example",
             ),
             ("John Doe <jdoe@machine(comment).  example>", "John Doe||jdoe|machine.example"),
-            ("<@a,,@b:c@d>", "|@a,,@b|c|d"),
+            ("<@a,,@b:c@d>", "|@a,@b|c|d"),
         ];
         for (value, expected) in cases {
             assert_eq!(show(value), expected, "{value}");
@@ -448,6 +454,7 @@ mod tests {
             ("((((Joe \" <joe@x.test>", "Joe||joe|x.test"),
             ("jdoe@x.test foo. bar, a@b", "||jdoe|x.test, ||a|b"),
             ("Joe Public", "Joe Public|||"),
+            ("(Joe) a@b, (x) Ann (y)", "||a|b, y||Ann|"),
             ("Joe Public (x), Joe (x)", "Joe Public|||, x||Joe|"),
             ("joe", "||joe|"),
             ("<>", "|||"),

@@ -1,9 +1,11 @@
 //! The `Content-` fields of one part (RFC 2045, RFC 2183, RFC 1864, RFC 3282, RFC 2557), as BODYSTRUCTURE wants them.
-//! The first field of a name counts. Values are unfolded and undecoded.
+//! The first field of a name counts, but the last `Content-Disposition`, as Dovecot has it. Values are unfolded and
+//! undecoded.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::header::unfold;
 use super::param::{self, Parameterized};
 
 /// Most languages kept of a `Content-Language`.
@@ -34,16 +36,15 @@ pub struct Content {
 }
 
 impl Content {
-    /// Takes one field, its value unfolded, if it is one of ours; returns about how many bytes of memory it costs.
+    /// Takes one field, its value as written, if it is one of ours; returns about how many bytes of memory it costs.
     pub(super) fn take_field(&mut self, name: &[u8], value: &[u8]) -> usize {
         let Some((prefix, name)) = name.split_at_checked(8) else { return 0 };
         if !prefix.eq_ignore_ascii_case(b"content-") {
             return 0;
         }
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
-        let keep = |slot: &mut Option<Vec<u8>>| slot.get_or_insert_with(|| value.to_vec()).len();
-        let parse = |slot: &mut Option<Parameterized>| {
-            *slot = slot.take().or_else(|| param::parse(value));
+        let keep = |slot: &mut Option<Vec<u8>>| slot.get_or_insert_with(|| unfold(value).into_owned()).len();
+        let cost = |slot: &Option<Parameterized>| {
             let pieces = slot.as_ref().map_or(0, |field| 2 * field.params.len());
             value.len() + pieces * PIECE_BYTES
         };
@@ -51,15 +52,14 @@ impl Content {
             Some(b'i') if is(b"id") => keep(&mut self.id),
             Some(b'm') if is(b"md5") => keep(&mut self.md5),
             Some(b't') if is(b"type") => {
-                let cost = parse(&mut self.content_type);
-                self.content_type.take_if(|field| field.value.is_empty() || field.value.starts_with(b"/"));
-                cost
+                if self.content_type.is_none() {
+                    let named = |field: &Parameterized| token_bytes(&field.value) > 0;
+                    self.content_type = param::parse(value).filter(named);
+                }
+                cost(&self.content_type)
             }
             Some(b't') if is(b"transfer-encoding") => {
-                if self.encoding.is_none() {
-                    let token = param::parse(value).map(|field| field.value);
-                    self.encoding = token.filter(|token| !token.is_empty());
-                }
+                self.encoding = self.encoding.take().or_else(|| param::one_word(value));
                 value.len()
             }
             Some(b'l') if is(b"language") && self.language.is_empty() => {
@@ -73,16 +73,21 @@ impl Content {
             }
             Some(b'l') if is(b"location") => keep(&mut self.location),
             Some(b'd') if is(b"description") => keep(&mut self.description),
-            Some(b'd') if is(b"disposition") => parse(&mut self.disposition),
+            Some(b'd') if is(b"disposition") => {
+                self.disposition = param::parse(value).or_else(|| self.disposition.take());
+                cost(&self.disposition)
+            }
             _ => 0,
         }
     }
 
-    /// Type and subtype as written; the subtype is empty when there is none. `None` without a `Content-Type`.
+    /// Type and subtype as written, each up to what cannot be in a token; the subtype is empty when there is none. `None`
+    /// without a `Content-Type`.
     pub fn media_type(&self) -> Option<(&[u8], &[u8])> {
         let value = &self.content_type.as_ref()?.value[..];
-        let slash = value.iter().position(|&byte| byte == b'/').unwrap_or(value.len());
-        Some((value.get(..slash)?, value.get(slash + 1..).unwrap_or_default()))
+        let (main, rest) = value.split_at_checked(token_bytes(value))?;
+        let subtype = rest.strip_prefix(b"/").unwrap_or_default();
+        Some((main, subtype.get(..token_bytes(subtype))?))
     }
 
     /// Whether the type is `wanted` (lower case).
@@ -119,6 +124,12 @@ impl Content {
             Transfer::Unknown
         }
     }
+}
+
+/// Length of the token (RFC 2045 §5.1) at the start of `value`; other programs' 8-bit octets count as its own.
+fn token_bytes(value: &[u8]) -> usize {
+    let special = |byte: &u8| *byte <= b' ' || *byte == 0x7f || b"()<>@,;:\\\"/[]?=".contains(byte);
+    value.iter().position(special).unwrap_or(value.len())
 }
 
 /// How a body is encoded for transport (RFC 2045 §6).

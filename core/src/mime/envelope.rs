@@ -167,11 +167,12 @@ fn present(value: &[u8]) -> Option<&[u8]> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Writes text meant for people: runs of white space are one space, control characters are spaces, none at the ends.
+/// Writes text meant for people: runs of white space are one space, none is at the ends. What cannot be printed counts as
+/// white space, but for DEL, which Dovecot shows.
 fn write_human(out: &mut Vec<u8>, text: Option<&[u8]>) {
     let Some(text) = text else { return write_nstring(out, None) };
-    let blank = |byte: u8| byte == b' ' || byte.is_ascii_control();
-    let clean = !text.iter().any(u8::is_ascii_control)
+    let blank = |byte: u8| byte <= b' ';
+    let clean = !text.iter().any(|&byte| byte < b' ')
         && !text.windows(2).any(|pair| pair == b"  ")
         && !text.starts_with(b" ")
         && !text.ends_with(b" ");
@@ -232,8 +233,8 @@ mod tests {
             )
         );
         assert_eq!(
-            write("Subject: a\nSubject:  \"caf\u{e9}\"\n \t\tb\x00\n".as_bytes()),
-            "(NIL {9}\r\n\"caf\u{e9}\" b NIL NIL NIL NIL NIL NIL NIL NIL)"
+            write("Subject: a\nSubject:  \"caf\u{e9}\"\n \t\tb\x00\rc\x7f\n".as_bytes()),
+            "(NIL {12}\r\n\"caf\u{e9}\" b c\x7f NIL NIL NIL NIL NIL NIL NIL NIL)"
         );
     }
 

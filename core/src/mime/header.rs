@@ -66,6 +66,13 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+impl Fields<'_> {
+    /// Whether the next thing is the empty line that ends the header.
+    pub(super) fn at_end_line(&self) -> bool {
+        self.block.get(self.at..).is_some_and(is_empty_line)
+    }
+}
+
 /// The first field called `name` (any case) of a header block.
 pub fn find<'a>(block: &'a [u8], name: &[u8]) -> Option<Field<'a>> {
     fields(block).find(|field| field.is(name))
@@ -85,21 +92,32 @@ pub fn header_bytes(message: &[u8]) -> usize {
     at
 }
 
-/// A value without its folding (RFC 5322 §2.2.3) and without white space at its ends. CR and LF go, whatever they
-/// stand beside; the tab that begins a continuation line becomes a space, as Dovecot has it.
+/// A value without its folding (RFC 5322 §2.2.3) and without white space at its ends, for people: the tab that begins a
+/// continuation line becomes a space, as Dovecot has it, and so does a CR that is no part of a line end.
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    unfolded(value, b' ')
+}
+
+/// The same for programs: all white space stays what it was.
+pub(super) fn unfold_exactly(value: &[u8]) -> Cow<'_, [u8]> {
+    unfolded(value, b'\t')
+}
+
+fn unfolded(value: &[u8], tab: u8) -> Cow<'_, [u8]> {
     let value = value.trim_ascii();
     if !value.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return Cow::Borrowed(value);
     }
     let mut out = Vec::with_capacity(value.len());
     let mut after_line_end = false;
-    for &byte in value {
+    let mut octets = value.iter().copied().peekable();
+    while let Some(byte) = octets.next() {
         match byte {
-            b'\r' => {}
+            b'\r' if octets.peek() == Some(&b'\n') => {}
             b'\n' => after_line_end = true,
+            b'\r' => out.push(b' '),
             b'\t' if after_line_end => {
-                out.push(b' ');
+                out.push(tab);
                 after_line_end = false;
             }
             _ => {
@@ -166,6 +184,8 @@ mod tests {
         assert_eq!(find(BLOCK, b""), None);
         assert_eq!(&BLOCK[header_bytes(BLOCK)..], b"body: no\n");
         assert_eq!(&*unfold(b" a\r\n\tb\n  c \r\n"), b"a b  c");
+        assert_eq!(&*unfold(b"a\rb\r\r\n\tc\t\n"), b"a b  c");
+        assert_eq!(&*unfold_exactly(b"a\rb\r\n\tc\n d"), b"a b\tc d");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::encoded_word::{self, hex_pair};
-use super::{charset, header::unfold};
+use super::{charset, header::unfold_exactly};
 
 /// Most parameters read from one field.
 pub const PARAMS_MAX: usize = 256;
@@ -40,13 +40,13 @@ impl Parameterized {
 
 /// Reads a field's value. `None` when there is nothing in it; `value` is empty when there are parameters only.
 pub fn parse(value: &[u8]) -> Option<Parameterized> {
-    let value = unfold(value);
+    let value = unfold_exactly(value);
     let mut cursor = Cursor { rest: &value };
-    let head = cursor.word(b";");
+    let (head, _) = cursor.word(b";=");
     let mut params = Vec::new();
     let mut starred = false;
     while cursor.skip_past(b';') && params.len() < PARAMS_MAX {
-        let name = cursor.word(b";=");
+        let (name, _) = cursor.word(b";=");
         if name.is_empty() || cursor.rest.first() != Some(&b'=') {
             continue;
         }
@@ -56,6 +56,13 @@ pub fn parse(value: &[u8]) -> Option<Parameterized> {
     }
     let params = if starred { join_continuations(params) } else { params };
     (!head.is_empty() || !params.is_empty()).then_some(Parameterized { value: head, params })
+}
+
+/// The one word that the value of a field is; `None` when there is none, or more.
+pub(super) fn one_word(value: &[u8]) -> Option<Vec<u8>> {
+    let value = unfold_exactly(value);
+    let (word, alone) = Cursor { rest: &value }.word(b";");
+    (alone && !word.is_empty()).then_some(word)
 }
 
 /// The text of parameter `name` in UTF-8: RFC 2231's extended form when there is one, else the plain value, with
@@ -147,29 +154,42 @@ impl Cursor<'_> {
         }
     }
 
-    /// The first word before one of `stops`, without comments; white space may stand around its slash.
-    fn word(&mut self, stops: &[u8]) -> Vec<u8> {
+    /// The first word before one of `stops`, without comments and quotes, and whether it is the only one; white space
+    /// may stand around its slash.
+    fn word(&mut self, stops: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
-        let mut apart = false;
+        let (mut apart, mut alone) = (false, true);
         while let Some(&byte) = self.rest.first()
             && !stops.contains(&byte)
         {
             self.bump();
             match byte {
                 b'(' => self.skip_comment(),
-                b' ' | b'\t' => apart = !out.is_empty() && !out.ends_with(b"/"),
+                b'"' if out.is_empty() => {
+                    self.quoted(&mut out);
+                    apart = true;
+                }
+                b' ' | b'\t' => apart |= !out.is_empty() && !out.ends_with(b"/"),
                 b'/' => {
                     out.push(byte);
                     apart = false;
                 }
-                _ if apart => {}
+                _ if apart => alone = false,
                 _ => out.push(byte),
             }
         }
-        out
+        (out, alone)
     }
 
-    /// A parameter's value: quoted, or everything up to `;` or a comment, inner spaces too (`filename=my file.txt`).
+    /// Whether white space and what looks like another parameter follow (`x=1 y=2`, its `;` forgotten).
+    fn at_param(&self) -> bool {
+        let rest = self.rest.trim_ascii_start();
+        let name = rest.iter().position(|&byte| !(byte.is_ascii_alphanumeric() || b"-_*".contains(&byte)));
+        rest.len() < self.rest.len() && name.is_some_and(|end| end > 0 && rest.get(end) == Some(&b'='))
+    }
+
+    /// A parameter's value: quoted, or everything up to `;`, a comment or what looks like another parameter, inner
+    /// spaces too (`filename=my file.txt`).
     fn value(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while let Some(&byte) = self.rest.first() {
@@ -185,6 +205,7 @@ impl Cursor<'_> {
                     self.skip_comment();
                 }
                 b';' | b'(' => break,
+                b' ' | b'\t' if !out.ends_with(b" ") && !out.ends_with(b"\t") && self.at_param() => break,
                 _ => {
                     out.push(byte);
                     self.bump();
@@ -196,15 +217,16 @@ impl Cursor<'_> {
     }
 }
 
-/// A piece of a continued parameter.
+/// A piece of a continued parameter, or one that is whole in its extended form (`name*`).
 struct Piece {
     base: Vec<u8>,
-    number: u32,
+    /// `None` for a whole one.
+    number: Option<u32>,
     extended: bool,
     param: Param,
 }
 
-/// RFC 2231 §3 and §4.1: `name*0`, `name*1*`, … become one parameter.
+/// RFC 2231 §3 and §4.1: `name*0`, `name*1*`, … become one parameter. In Dovecot's order: the plain ones first.
 fn join_continuations(params: Vec<Param>) -> Vec<Param> {
     let (mut out, mut pieces) = (Vec::new(), Vec::new());
     for param in params {
@@ -216,10 +238,10 @@ fn join_continuations(params: Vec<Param>) -> Vec<Param> {
         }
     }
     pieces.sort_by(|a, b| (&a.base, a.number).cmp(&(&b.base, b.number)));
-    for group in pieces.chunk_by(|a, b| a.base == b.base) {
-        let whole = group.iter().zip(0..).all(|(piece, number)| piece.number == number);
+    for group in pieces.chunk_by(|a, b| a.base == b.base && a.number.is_some() == b.number.is_some()) {
+        let complete = group.iter().zip(0..).all(|(piece, number)| piece.number == Some(number));
         match group.first() {
-            Some(first) if whole => out.push(join(first, group)),
+            Some(first) if complete => out.push(join(first, group)),
             _ => out.extend(group.iter().map(|piece| piece.param.clone())),
         }
     }
@@ -258,14 +280,16 @@ fn push_percent(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// `filename*1*` is (`filename`, 1, true).
-fn split_continuation(name: &[u8]) -> Option<(&[u8], u32, bool)> {
+/// `filename*1*` is (`filename`, 1, true), `filename*` is (`filename`, none, true).
+fn split_continuation(name: &[u8]) -> Option<(&[u8], Option<u32>, bool)> {
     let (name, extended) = name.strip_suffix(b"*").map_or((name, false), |name| (name, true));
-    let star = name.iter().rposition(|&byte| byte == b'*')?;
+    let Some(star) = name.iter().rposition(|&byte| byte == b'*') else {
+        return (extended && !name.is_empty()).then_some((name, None, true));
+    };
     let (base, digits) = (name.get(..star)?, name.get(star + 1..)?);
     let ok = !base.is_empty() && matches!(digits.len(), 1..=4) && digits.iter().all(u8::is_ascii_digit);
     let number = || digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-    ok.then(|| (base, number(), extended))
+    ok.then(|| (base, Some(number()), extended))
 }
 
 #[cfg(test)]
@@ -294,6 +318,10 @@ mod tests {
             ("(c(d\\)) ;) text (e);a=\"b", "text|a=b"),
             ("; a=b", "|a=b"),
             ("text plain; a b=c", "text|a=c"),
+            ("\"attachment\" x; a=b", "attachment|a=b"),
+            ("filename=x; a=b", "filename|a=b"),
+            ("a; b=c\n\td=\"e\"; f=my file; g=h i =j", "a|b=c|f=my file|g=h i =j"),
+            ("a; b=\"c\n\td\"; e*=f; g=h; E*0=i", "a|b=c\td|g=h|e*=f|E=i"),
             ("", "none"),
             (
                 "message/external-body; URL*0=\"ftp://\";\r\n URL*1=\"cs.utk.edu\"; access-type=URL",
@@ -304,10 +332,24 @@ mod tests {
                 title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't it!\"",
                 "application/x-stuff|title*=us-ascii'en'This%20is%20even%20more%20%2A%2A%2Afun%2A%2A%2A%20isn%27t%20it!",
             ),
-            ("a/b; t*1=x; T*0=y; u*1=z; v*=utf-8''w; s*1*=q; s*0=p", "a/b|v*=utf-8''w|s*=''pq|T=yx|u*1=z"),
+            ("a/b; t*1=x; T*0=y; u*1=z; v*=utf-8''w; s*1*=q; s*0=p", "a/b|s*=''pq|T=yx|u*1=z|v*=utf-8''w"),
         ];
         for (value, expected) in cases {
             assert_eq!(show(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn one_word_or_none() {
+        let word = |value: &str| one_word(value.as_bytes()).map(|word| String::from_utf8(word).unwrap());
+        for (value, expected) in [
+            (" (c) base64 (x)", Some("base64")),
+            ("\"base64\"; x=y", Some("base64")),
+            ("8 bit", None),
+            ("\"8bit\" x", None),
+            ("", None),
+        ] {
+            assert_eq!(word(value).as_deref(), expected, "{value}");
         }
     }
 

@@ -136,7 +136,7 @@ impl Structure {
 
     /// Where `BODY[numbers.piece]` is. `None` when there is no such part, or it has no such piece.
     pub fn section(&self, numbers: &[u32], piece: Piece) -> Option<Span> {
-        let part = self.part(numbers)?;
+        let Some(part) = self.part(numbers) else { return self.shown_part(numbers, piece) };
         if numbers.is_empty() {
             return match piece {
                 Piece::Full => Some(Span { start: part.header.start, end: part.body.end }),
@@ -152,6 +152,18 @@ impl Structure {
             Piece::Header => inside().map(|message| message.header),
             Piece::Text => inside().map(|message| message.body),
         }
+    }
+
+    /// The empty part 1 that BODYSTRUCTURE shows in a multipart without parts.
+    fn shown_part(&self, numbers: &[u32], piece: Piece) -> Option<Span> {
+        let (&1, outside) = numbers.split_last()? else { return None };
+        let mut parent = self.part(outside)?;
+        if !outside.is_empty() && parent.kind == Kind::Message {
+            parent = self.parts.get(parent.first_child?)?;
+        }
+        let shown = parent.kind == Kind::Multipart && parent.first_child.is_none();
+        let end = parent.body.end;
+        (shown && matches!(piece, Piece::Full | Piece::Mime)).then_some(Span { start: end, end })
     }
 
     fn part_index(&self, numbers: &[u32]) -> Option<usize> {

@@ -224,12 +224,21 @@ impl StructureParser {
         }
     }
 
-    /// Closes all parts but the `keep` outermost at `end`, or later where the line end before a boundary is the empty
-    /// line of a header inside.
+    /// Closes all parts but the `keep` outermost at `end`. Where that is within the empty line after a header, the line
+    /// end belongs to the boundary, and the header has no empty line (RFC 2046 §5.1.1: the grammar of body-part).
     fn close_down_to(&mut self, keep: usize, mut end: Position) {
         for open in self.open.drain(keep.min(self.open.len())..).rev() {
+            let parent = self.parts.get(open.part).and_then(|part| self.parts.get(part.parent?));
+            let outside = parent.map_or(Position::default(), |parent| parent.header.start);
             if let Some(part) = self.parts.get_mut(open.part) {
-                end = later(end, part.body.start);
+                if part.envelope.is_some() && end.offset < part.header.start.offset {
+                    // A message inside, of which not one line has come: it begins where the header outside ends.
+                    part.header.start = later(end, outside);
+                }
+                if end.offset < part.body.start.offset {
+                    end = later(end, part.header.start);
+                    (part.header.end, part.body.start) = (end, end);
+                }
                 part.body.end = end;
             }
         }
@@ -266,7 +275,7 @@ impl StructureParser {
     fn take_header_line(&mut self, text: &[u8]) {
         if !matches!(text.first(), Some(b' ' | b'\t')) {
             self.end_field();
-        } else if !self.field.is_empty() {
+        } else if (1..FIELD_BYTES_MAX).contains(&self.field.len()) {
             self.field.push(b'\n');
         }
         let room = FIELD_BYTES_MAX.saturating_sub(self.field.len());
@@ -292,13 +301,12 @@ impl StructureParser {
         if !is_content && envelope.is_none() {
             return;
         }
-        let value = unfold(value);
         if self.kept_bytes.saturating_add(value.len()) > KEPT_BYTES_MAX {
             return;
         }
         self.kept_bytes += match envelope {
-            Some(envelope) => envelope.take_field(name, &value),
-            None => part.content.take_field(name, &value),
+            Some(envelope) => envelope.take_field(name, &unfold(value)),
+            None => part.content.take_field(name, value),
         };
     }
 

@@ -262,6 +262,60 @@ fn broken_multiparts() {
     }
 }
 
+/// RFC 2046 §5.1.1: the line end before a boundary is the boundary's, even if a header wants it for its empty line.
+#[test]
+fn a_header_right_before_a_boundary_has_no_empty_line() {
+    for (part, header, body_bytes) in [
+        ("X: y\n\nz", "X: y\n\n", 1),
+        ("X: y\n\n", "X: y\n\n", 0),
+        ("X: y\n", "X: y\n", 0),
+        ("X: y", "X: y", 0),
+        ("", "", 0),
+        ("\n", "\n", 0),
+        ("Content-Type: message/rfc822\n", "Content-Type: message/rfc822\n", 0),
+        ("Content-Type: message/rfc822\n\nS: x", "Content-Type: message/rfc822\n\n", 4),
+        ("Content-Type: multipart/x; boundary=c\n", "Content-Type: multipart/x; boundary=c\n", 0),
+    ] {
+        let message = format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{part}\n--b--\n");
+        let structure = parse(message.as_bytes());
+        let mime = structure.section(&[1], Piece::Mime).unwrap();
+        let full = structure.section(&[1], Piece::Full).unwrap();
+        let seen = String::from_utf8_lossy(mime.of(message.as_bytes())).into_owned();
+        assert_eq!((&*seen, full.crlf_bytes()), (header, body_bytes), "{part:?}");
+        assert_eq!(mime.end, full.start, "{part:?}");
+    }
+    // A message is never before the part it is in.
+    let digest = parse(b"Content-Type: multipart/digest; boundary=b\n\n--b\n--b\n");
+    assert_eq!(digest.parts()[2].header.start, digest.parts()[1].header.start);
+}
+
+/// What BODYSTRUCTURE shows can be fetched.
+#[test]
+fn a_multipart_without_parts_has_an_empty_part_1() {
+    let empty = "Content-Type: multipart/x; boundary=c\n\n";
+    for (message, numbers) in [
+        (format!("{empty}x\n"), &[1][..]),
+        (format!("Content-Type: multipart/y; boundary=b\n\n--b\n{empty}\n--b--\n"), &[1, 1]),
+        (
+            format!("Content-Type: multipart/y; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n{empty}"),
+            &[1, 1],
+        ),
+    ] {
+        let structure = parse(message.as_bytes());
+        for (piece, bytes) in
+            [(Piece::Full, Some(0)), (Piece::Mime, Some(0)), (Piece::Header, None), (Piece::Text, None)]
+        {
+            let span = structure.section(numbers, piece);
+            assert_eq!(span.map(|span| span.crlf_bytes()), bytes, "{message:?} {piece:?}");
+        }
+        let (mut second, mut below) = (numbers.to_vec(), numbers.to_vec());
+        *second.last_mut().unwrap() = 2;
+        below.push(1);
+        assert_eq!(structure.section(&second, Piece::Full), None);
+        assert_eq!(structure.section(&below, Piece::Full), None);
+    }
+}
+
 #[test]
 fn nesting_has_a_limit() {
     let mut message = String::new();
@@ -318,6 +372,9 @@ fn header_values_have_a_limit() {
         parser.feed(&[b'd'; 4000]);
         assert!(parser.field.capacity() + parser.line.kept.capacity() <= 5 * FIELD_BYTES_MAX);
     }
+    // Line ends of a folded one count, too.
+    parser.feed(&b"\n ".repeat(10 * FIELD_BYTES_MAX));
+    assert!(parser.field.len() <= FIELD_BYTES_MAX);
     parser.feed(b"\n\n");
     parser.feed(&vec![b'x'; 10 * FIELD_BYTES_MAX]);
     assert!(parser.line.kept.len() <= BODY_LINE_BYTES_MAX);

@@ -15,9 +15,9 @@ use crate::wire::{base64, quoted_printable};
 /// Bytes of a body decoded in one go; bounds the memory of a [`TextDecoder`].
 const CHUNK_BYTES: usize = 8 * 1024;
 
-/// Appends the fields of `block` whose name `wanted` likes, as they stand but with CRLF line ends, and the empty line.
-/// Lines that are no field are asked for with an empty name. A bare CR becomes a space, a NUL `\x80`: neither may be
-/// sent (RFC 9051 §4.3).
+/// Appends the fields of `block` whose name `wanted` likes, as they stand but with CRLF line ends, and the empty line if the
+/// header has one (RFC 9051 §6.4.5.1). Lines that are no field are asked for with an empty name. A NUL becomes `\x80`: it may
+/// not be sent (RFC 9051 §4.3).
 ///
 /// ```
 /// use postier_core::mime::text::write_header;
@@ -26,7 +26,8 @@ const CHUNK_BYTES: usize = 8 * 1024;
 /// assert_eq!(out, b"B: 2\r\n\t3\r\n\r\n");
 /// ```
 pub fn write_header(out: &mut Vec<u8>, block: &[u8], mut wanted: impl FnMut(&[u8]) -> bool) {
-    for field in fields(block) {
+    let mut fields = fields(block);
+    for field in fields.by_ref() {
         if !wanted(field.name) {
             continue;
         }
@@ -34,15 +35,13 @@ pub fn write_header(out: &mut Vec<u8>, block: &[u8], mut wanted: impl FnMut(&[u8
         let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
         for line in raw.split(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            out.extend(line.iter().map(|&byte| match byte {
-                b'\r' => b' ',
-                0 => 0x80,
-                _ => byte,
-            }));
+            out.extend(line.iter().map(|&byte| if byte == 0 { 0x80 } else { byte }));
             out.extend_from_slice(b"\r\n");
         }
     }
-    out.extend_from_slice(b"\r\n");
+    if fields.at_end_line() {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Gives the text of `part` in UTF-8, piece by piece, from `file`, the whole message as stored.
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn header_filter() {
-        let block = b"From x\nTo: a\r\n b\r\nSubject: c\rd\x00\nCC: e";
+        let block = b"From x\nTo: a\r\n b\r\nSubject: c\rd\x00\nCC: e\n\r\n";
         let filter = |not: bool, names: &[&[u8]]| {
             let mut out = Vec::new();
             write_header(&mut out, block, |name| names.iter().any(|n| n.eq_ignore_ascii_case(name)) != not);
@@ -170,7 +169,10 @@ mod tests {
         };
         assert_eq!(filter(false, &[b"to", b"cc"]), b"To: a\r\n b\r\nCC: e\r\n\r\n");
         assert_eq!(filter(false, &[b"nope"]), b"\r\n");
-        assert_eq!(filter(true, &[b"TO", b"cc"]), b"From x\r\nSubject: c d\x80\r\n\r\n");
+        assert_eq!(filter(true, &[b"TO", b"cc"]), b"From x\r\nSubject: c\rd\x80\r\n\r\n");
+        let mut out = Vec::new();
+        write_header(&mut out, b"To: a\nCc: b", |name| name == b"Cc");
+        assert_eq!(out, b"Cc: b\r\n", "no empty line where the message has none");
     }
 
     #[test]

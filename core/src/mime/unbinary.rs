@@ -18,7 +18,7 @@
 //! ```
 
 use super::content::Content;
-use super::header::{fields, unfold};
+use super::header::fields;
 use super::param;
 use super::structure_parser::{BOUNDARY_BYTES_MAX, DEPTH_MAX};
 use crate::wire::base64;
@@ -141,7 +141,7 @@ impl Unbinary {
         let header = core::mem::take(&mut self.held);
         let mut content = Content::default();
         for field in fields(&header) {
-            content.take_field(field.name, &unfold(field.value));
+            content.take_field(field.name, field.value);
         }
         let binary = content.encoding.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(b"binary"));
         let boundary = content.content_type.as_ref().filter(|_| content.is_type(b"multipart"));
@@ -221,10 +221,8 @@ fn write_header(header: &[u8], encoding: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     for field in fields(header) {
         let named = field.name.eq_ignore_ascii_case(b"content-transfer-encoding");
-        let is_binary = || {
-            param::parse(&unfold(field.value))
-                .is_some_and(|token| token.value.eq_ignore_ascii_case(b"binary"))
-        };
+        let is_binary =
+            || param::one_word(field.value).is_some_and(|word| word.eq_ignore_ascii_case(b"binary"));
         if !named || !is_binary() {
             continue;
         }
