@@ -190,7 +190,8 @@ async fn look_into_parts(
             let place = if part.envelope.is_some() { Where::Body } else { Where::Header };
             needles.look_into_fields(&header, place, facts);
         }
-        if part.kind == Kind::Leaf && part.content.is_text() {
+        // What is in a message/delivery-status and its like is text, too.
+        if part.kind == Kind::Leaf && (part.content.is_text() || part.content.is_type(b"message")) {
             look_into_text(reader, source, part, needles, facts).await?;
         }
     }

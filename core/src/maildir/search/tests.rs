@@ -14,7 +14,7 @@ use std::format;
 const DAY: i64 = 1_795_478_400;
 
 const ONE: &[u8] = b"From: =?utf-8?q?J=C3=BCrgen?= <j@x.test>\nTo: a@y.test,\n b@y.test\nCc: c@y.test\n\
-    Subject: =?utf-8?b?R3LDvMOfZQ==?=\n from here\nDate: Tue, 24 Nov 2026 23:30:00 -0500\nX-Empty:\n\n\
+    Subject: =?utf-8?b?R3LDvMOfZQ==?=\n from \t here\nDate: Tue, 24 Nov 2026 23:30:00 -0500\nX-Empty:\n\n\
     Plain body, two\nlines\n";
 
 const TWO: &[u8] = b"From: Kim <k@x.test>\nDate: Wed, 1 Jan 2025 00:10:00 +0900\nBcc: secret@z.test\n\
@@ -22,6 +22,7 @@ const TWO: &[u8] = b"From: Kim <k@x.test>\nDate: Wed, 1 Jan 2025 00:10:00 +0900\
     Content-Type: text/plain; charset=koi8-r\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n--b\n\
     Content-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\
     Content-Description: The Label\n\n<b>Caf=E9 long=\nline</b>\n--b\nContent-Type: image/gif\n\nGIF89a\n--b\n\
+    Content-Type: message/delivery-status\n\nAction: failed\n--b\n\
     Content-Type: message/rfc822\n\nSubject: =?us-ascii?q?nested_mail?=\n\ninside\n--b--\n";
 
 /// Three messages; the second and third lie on the disk without sizes in their names.
@@ -67,6 +68,9 @@ fn every_key() {
     for (text, expected) in [
         ("ALL", &[10, 20, 30][..]),
         ("UID 15:*", &[20, 30]),
+        ("SUBJECT \"from here\"", &[10]),
+        ("BODY \"action: failed\"", &[20]),
+        ("BODY GIF89a", &[]),
         ("10,30", &[10, 30]),
         ("$", &[10, 30]),
         ("NOT UID $", &[20]),

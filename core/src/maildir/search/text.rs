@@ -65,7 +65,7 @@ impl<'t> Needles<'t> {
 
     /// Looks into the header of the message. What is looked for in fields is known afterwards.
     pub(super) fn look_into_header(&self, header: &[u8], facts: &mut Facts) {
-        let mut folded = Vec::new();
+        let (mut folded, mut shown) = (Vec::new(), Vec::new());
         for field in fields(header) {
             folded.clear();
             let named = |text: &Text| matches!(&text.place, Where::Field(name) if field.is(name));
@@ -76,8 +76,11 @@ impl<'t> Needles<'t> {
                 }
                 if folded.is_empty() {
                     fold(&encoded_word::decode(field.value), &mut folded);
+                    one_space_for_many(&folded, &mut shown);
                 }
-                if text.folded.is_empty() || finder.find(&folded).is_some() {
+                if text.folded.is_empty()
+                    || [&folded, &shown].iter().any(|in_this| finder.find(in_this).is_some())
+                {
                     *found = Some(true);
                 }
             }
@@ -146,6 +149,16 @@ impl Window<'_> {
         self.needles.look_into(&self.folded, &place, facts);
         let kept = self.needles.longest.saturating_sub(1);
         self.folded.drain(..self.folded.len().saturating_sub(kept));
+    }
+}
+
+/// White space as ENVELOPE shows it, which is what SUBJECT and FROM ask about (RFC 9051 §6.4.4). Empty if that is no other.
+fn one_space_for_many(text: &[u8], shown: &mut Vec<u8>) {
+    shown.clear();
+    let blank = |octet: &u8| *octet <= b' ';
+    if text.windows(2).any(|pair| pair.iter().all(blank)) || text.iter().any(|octet| *octet < b' ') {
+        shown.extend(text.iter().map(|octet| if blank(octet) { b' ' } else { *octet }));
+        shown.dedup_by(|next, before| *next == b' ' && *before == b' ');
     }
 }
 
