@@ -16,6 +16,7 @@ mod harness;
 mod ledger;
 mod load;
 mod mailboxes;
+mod mime;
 mod neighbours;
 mod operation;
 mod races;
