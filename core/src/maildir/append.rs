@@ -36,6 +36,7 @@ use super::folder::FolderName;
 use super::keyword_file;
 use super::known::Known;
 use super::list_file;
+use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
 use super::name::FileName;
@@ -172,11 +173,13 @@ async fn commit(
     let records: Vec<(u32, &[u8])> =
         arrivals.iter().map(|arrival| (arrival.message.uid, arrival.message.base())).collect();
     list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut shown = 0;
     if let Err(error) = move_in(scope, place, &arrivals, &mut shown).await {
         take_out(scope, place, arrivals.iter().take(shown).map(|arrival| &arrival.message)).await;
         return Err(error);
     }
+    own.end(&scope.disk.clone(), place.mailbox, &mut state).await;
     receive(&mut state, &mut changes, arrivals.into_iter().map(|arrival| arrival.message));
     Ok(Appended { state, changes, uids })
 }

@@ -37,7 +37,7 @@ use super::folder::FolderName;
 use super::keyword_file;
 use super::known::Known;
 use super::list_file;
-use super::listing::Listing;
+use super::listing::{Listing, OwnChange};
 use super::mailbox::{Change, MailboxState, Message};
 use super::name::{FileName, push_sizes};
 use super::place::Place;
@@ -143,6 +143,7 @@ async fn copy_into(
     }
     let records: Vec<(u32, &[u8])> = copies.iter().map(|copy| (copy.uid, copy.base())).collect();
     list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut there = Vec::with_capacity(copies.len());
     let linked = link_all(scope, context, from, source, place, &copies, &mut there).await;
     let made = || there.iter().filter_map(|index: &usize| copies.get(*index));
@@ -154,6 +155,7 @@ async fn copy_into(
         take_out(scope, place, made()).await;
         return Err(error);
     }
+    own.end(&scope.disk.clone(), place.mailbox, &mut state).await;
     let pair = |index: &usize| Some((source.messages.get(*index)?.uid, copies.get(*index)?.uid));
     let pairs: Vec<(u32, u32)> = there.iter().filter_map(pair).collect();
     let (mut asked, mut copied) = (UidSet::new(), UidSet::new());

@@ -33,6 +33,7 @@ use super::flags::{LOOKS_MAX, existing, look_for_files};
 use super::folder::FolderName;
 use super::known::Known;
 use super::list_file;
+use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
 use super::place::Place;
 use super::scope::Scope;
@@ -147,6 +148,7 @@ async fn unlink_all(
     uids: &UidSet,
 ) -> Result<UidSet, StoreError> {
     let disk = scope.disk.clone();
+    let own = OwnChange::begin(&disk, place.mailbox).await;
     let (mut elsewhere, mut gone) = (UidSet::new(), Vec::new());
     for (count, uid) in uids.iter().enumerate() {
         if count % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
@@ -162,10 +164,12 @@ async fn unlink_all(
     }
     sync_dirs(scope, place, gone.iter().filter_map(|uid| state.messages.find(*uid))).await?;
     if !gone.is_empty() {
+        own.end(&disk, place.mailbox, state).await;
         state.highest_modseq = state.highest_modseq.saturating_add(1);
     }
+    let modseq = state.highest_modseq;
     for uid in gone {
-        state.messages.remove(uid);
+        state.expunge(uid, modseq);
         changes.push(Change::Expunged(uid));
     }
     Ok(elsewhere)

@@ -28,7 +28,7 @@
 //! let state = MailboxState::default(); // what the last operation returned
 //! let uids = SequenceSet::parse(b"1:3").unwrap().resolve(u32::MAX);
 //! let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: vec![] };
-//! let request = FlagRequest { uids, action: StoreAction::Add, flags, patient: true };
+//! let request = FlagRequest { uids, action: StoreAction::Add, flags, patient: true, unchanged_since: None };
 //! let mut task = Task::new(|disk| store_flags(disk, context, root, FolderName::inbox(), state, request));
 //! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
@@ -38,6 +38,7 @@ use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
 use super::keyword_file;
 use super::known::Known;
+use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
 use super::place::Place;
@@ -64,6 +65,8 @@ pub struct Flagged {
     pub changes: Vec<Change>,
     /// Messages that were asked for and are not changed: they are gone, or could not be found.
     pub missing: UidSet,
+    /// Messages that have changed since [`FlagRequest::unchanged_since`]: they stay as they are.
+    pub modified: UidSet,
 }
 
 /// Changes the flags of messages. Keywords for which no letter is left are passed over; flags that mean
@@ -105,6 +108,8 @@ pub struct FlagRequest {
     pub flags: FlagList<'static>,
     /// Wait for the lock if somebody else has it. `\Seen` that a FETCH sets is not waited for.
     pub patient: bool,
+    /// Only messages that have not changed since this mod-sequence (RFC 7162 §3.1.3).
+    pub unchanged_since: Option<u64>,
 }
 
 async fn store(
@@ -125,19 +130,34 @@ async fn store(
         StoreAction::Remove => keyword_file::known(&state, &request.flags.keywords),
     };
     let wanted = Wanted { action: request.action, flags: request.flags.system.union(keywords) };
-    let present = existing(&state, &request.uids);
+    let mut modified = UidSet::new();
+    let present = request.unmodified(&state, existing(&state, &request.uids), &mut modified);
     let mut elsewhere = rename_all(scope, place, &mut state, &mut changes, &present, wanted).await?;
     for _ in 0..LOOKS_MAX {
         if elsewhere.is_empty() {
             break;
         }
         look_for_files(scope, context, place, &mut state, &mut changes).await?;
-        let found = existing(&state, &elsewhere);
+        let found = request.unmodified(&state, existing(&state, &elsewhere), &mut modified);
         elsewhere = rename_all(scope, place, &mut state, &mut changes, &found, wanted).await?;
     }
     changes.dedup();
     let missing = request.uids.difference(&existing(&state, &request.uids)).union(&elsewhere);
-    Ok(Flagged { state, changes, missing })
+    Ok(Flagged { state, changes, missing, modified })
+}
+
+impl FlagRequest {
+    /// Those of these messages that have not changed; the others are added to `modified`.
+    fn unmodified(&self, state: &MailboxState, uids: UidSet, modified: &mut UidSet) -> UidSet {
+        let Some(modseq) = self.unchanged_since else { return uids };
+        let (mut same, mut other) = (UidSet::new(), UidSet::new());
+        for message in uids.ranges().iter().flat_map(|range| state.messages.range(range.first, range.last)) {
+            let set = if state.has_changed_since(message, modseq) { &mut other } else { &mut same };
+            set.push(message.uid);
+        }
+        *modified = modified.union(&other);
+        same
+    }
 }
 
 /// Files were not where they should be: learns where they are now. What is not found stays in the state, unless
@@ -194,6 +214,7 @@ async fn rename_all(
 ) -> Result<UidSet, StoreError> {
     let disk = scope.disk.clone();
     let cur = place.cur_dir(scope).await?;
+    let own = OwnChange::begin(&disk, place.mailbox).await;
     let (mut elsewhere, mut changed) = (UidSet::new(), Vec::new());
     let renamed = rename_each(scope, place, state, uids, wanted, &mut elsewhere, &mut changed).await;
     let result = match renamed {
@@ -205,6 +226,7 @@ async fn rename_all(
         return Err(error);
     }
     if !changed.is_empty() {
+        own.end(&disk, place.mailbox, state).await;
         state.highest_modseq = state.highest_modseq.saturating_add(1);
     }
     for now in changed {

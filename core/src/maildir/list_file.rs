@@ -79,10 +79,20 @@ pub(super) async fn rewrite(
         Err(Errno::NotFound) => Vec::new(),
         Err(errno) => return Err(errno).at(LIST_NAME),
     };
-    let content = render(state, added, Uidlist::parse(&old).ok().as_ref());
+    let limit = state.next_modseq_limit();
+    let after_added = added.last().map_or(1, |(uid, _)| uid.saturating_add(1));
+    let mut header = Header {
+        uidvalidity: state.uid_validity,
+        next_uid: state.uid_next.max(after_added),
+        guid: Some(state.guid),
+        others: state.uidlist_others.clone(),
+    };
+    header.set_modseq_limit(limit);
+    let content = render(state, &header, added, Uidlist::parse(&old).ok().as_ref());
     scope.replace_file(mailbox, LIST_TEMPORARY, LIST_NAME, content).await?;
     disk.sync_dir(mailbox).await.at(LIST_NAME)?;
     take_stamp(&disk, mailbox, state).await?;
+    (state.modseq_limit, state.uidlist_others) = (limit, header.others);
     state.uidlist_records = u32::try_from(state.messages.len() + added.len()).unwrap_or(u32::MAX);
     state.uidlist_wants_rewrite = false;
     Ok(())
@@ -94,14 +104,12 @@ async fn take_stamp(disk: &Disk, mailbox: Handle, state: &mut MailboxState) -> R
     Ok(())
 }
 
-fn render(state: &MailboxState, added: &[(u32, &[u8])], old: Option<&Uidlist<'_>>) -> Vec<u8> {
-    let after_added = added.last().map_or(1, |(uid, _)| uid.saturating_add(1));
-    let header = Header {
-        uidvalidity: state.uid_validity,
-        next_uid: state.uid_next.max(after_added),
-        guid: Some(state.guid),
-        others: state.uidlist_others.clone(),
-    };
+fn render(
+    state: &MailboxState,
+    header: &Header,
+    added: &[(u32, &[u8])],
+    old: Option<&Uidlist<'_>>,
+) -> Vec<u8> {
     let mut content = Vec::with_capacity((state.messages.len() + added.len()) * 64 + 128);
     header.push(&mut content);
     let same = old.filter(|old| old.header.uidvalidity == state.uid_validity);

@@ -5,7 +5,7 @@
 //! proves nothing unless the listing is [`Listing::stable`].
 
 use super::context::{At, StoreContext, StoreError, wall_ns};
-use super::mailbox::Stamp;
+use super::mailbox::{MailboxState, Stamp};
 use super::name::FileName;
 use crate::disk::{Disk, Handle, Kind, Name};
 use alloc::boxed::Box;
@@ -18,6 +18,15 @@ const COARSE_TICK_NS: i64 = 2_100_000_000;
 /// A directory whose time was younger than this when it was scanned may have changed since without showing
 /// it.
 pub(super) const YOUNG_NS: i64 = 2_000_000_000;
+
+/// A time so far ahead is from before the clock was set back: what changes now gets another one.
+const FUTURE_NS: i64 = 600_000_000_000;
+
+/// Whether a directory time is so old, at a time of the same clock, that a change after that would show in it.
+pub(super) fn is_old(now_ns: i64, mtime_ns: i64, age_ns: i64) -> bool {
+    let age = now_ns.saturating_sub(mtime_ns);
+    age >= age_ns || age < -FUTURE_NS
+}
 
 /// A message file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +56,33 @@ impl DirStamps {
         let cur = disk.stat(mailbox, b"cur").await.at(b"cur")?;
         let new = disk.stat(mailbox, b"new").await.at(b"new")?;
         Ok(DirStamps { cur: Stamp::of(&cur), new: Stamp::of(&new) })
+    }
+}
+
+/// An operation of ours that changes the directories of a mailbox, so that the next look need not scan them for it.
+#[derive(Debug)]
+pub(super) struct OwnChange {
+    before: Option<DirStamps>,
+}
+
+impl OwnChange {
+    /// Before the first change.
+    pub(super) async fn begin(disk: &Disk, mailbox: Handle) -> OwnChange {
+        OwnChange { before: DirStamps::look(disk, mailbox).await.ok() }
+    }
+
+    /// After the last one: a directory that was as known before is as known again. If another program has changed it
+    /// meanwhile, the scan that is due when its time is old enough shows it.
+    pub(super) async fn end(self, disk: &Disk, mailbox: Handle, state: &mut MailboxState) {
+        let Some(before) = self.before else { return };
+        let Ok(after) = DirStamps::look(disk, mailbox).await else { return };
+        if before.cur == state.cur_stamp {
+            state.cur_stamp = after.cur;
+        }
+        if before.new == state.new_stamp {
+            state.new_stamp = after.new;
+        }
+        state.own_change_at_ns = wall_ns(disk.now().await.wall);
     }
 }
 
@@ -84,7 +120,7 @@ impl Listing {
         let unchanged = DirStamps::look(disk, mailbox).await? == stamps;
         let old = |stamp: Stamp| {
             let tick = if stamp.mtime_ns % 1_000_000_000 == 0 { COARSE_TICK_NS } else { TICK_NS };
-            scanned_at_ns.saturating_sub(stamp.mtime_ns) >= tick
+            is_old(scanned_at_ns, stamp.mtime_ns, tick)
         };
         let stable = unchanged && old(stamps.new) && (!with_cur || old(stamps.cur));
         let (entries, doubles) = collect(in_cur, in_new);

@@ -21,6 +21,9 @@ use alloc::vec::Vec;
 
 use crate::disk::{Kind, Stat};
 use crate::imap::flag::FlagSet;
+use crate::imap::sequence::{NumberRange, UidSet};
+use crate::maildir::history::History;
+use crate::maildir::listing::{YOUNG_NS, is_old};
 use crate::maildir::name::FileName;
 
 /// Messages per chunk: a change copies one chunk, a snapshot copies one pointer per chunk.
@@ -163,10 +166,91 @@ impl Messages {
         self.len = self.chunks.iter().map(|chunk| chunk.len()).sum();
     }
 
+    /// Whether these are the same chunks: cheap, and true only if nothing differs.
+    pub(super) fn is_same(&self, other: &Messages) -> bool {
+        let chunks = || self.chunks.iter().zip(&other.chunks);
+        self.chunks.len() == other.chunks.len() && chunks().all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// How these differ from those `before`: UIDs that are gone, and messages that are new or other. Chunks that
+    /// both have in common cost nothing.
+    pub(super) fn difference<'m>(
+        &'m self,
+        before: &Messages,
+        gone: &mut UidSet,
+        changed: &mut Vec<&'m Message>,
+    ) {
+        let (mut new, mut old) = (Cursor::new(&self.chunks), Cursor::new(&before.chunks));
+        loop {
+            if let (Some(a), Some(b)) = (new.whole_chunk(), old.whole_chunk())
+                && Arc::ptr_eq(a, b)
+            {
+                new.pass_chunk();
+                old.pass_chunk();
+                continue;
+            }
+            match (new.message(), old.message()) {
+                (None, None) => return,
+                (Some(a), Some(b)) if a.uid == b.uid => {
+                    if a != b {
+                        changed.push(a);
+                    }
+                    new.pass();
+                    old.pass();
+                }
+                (Some(a), Some(b)) if b.uid < a.uid => {
+                    gone.push(b.uid);
+                    old.pass();
+                }
+                (Some(a), _) => {
+                    changed.push(a);
+                    new.pass();
+                }
+                (None, Some(b)) => {
+                    gone.push(b.uid);
+                    old.pass();
+                }
+            }
+        }
+    }
+
     fn locate(&self, uid: u32) -> Option<(usize, usize)> {
         let at = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|m| m.uid < uid));
         let index = self.chunks.get(at)?.binary_search_by_key(&uid, |m| m.uid).ok()?;
         Some((at, index))
+    }
+}
+
+/// A place among messages.
+struct Cursor<'m> {
+    chunks: &'m [Arc<Vec<Message>>],
+    index: usize,
+}
+
+impl<'m> Cursor<'m> {
+    fn new(chunks: &'m [Arc<Vec<Message>>]) -> Cursor<'m> {
+        Cursor { chunks, index: 0 }
+    }
+
+    /// The chunk that begins here.
+    fn whole_chunk(&self) -> Option<&'m Arc<Vec<Message>>> {
+        self.chunks.first().filter(|_| self.index == 0)
+    }
+
+    fn message(&self) -> Option<&'m Message> {
+        self.chunks.first()?.get(self.index)
+    }
+
+    fn pass_chunk(&mut self) {
+        self.chunks = self.chunks.get(1..).unwrap_or_default();
+        self.index = 0;
+    }
+
+    fn pass(&mut self) {
+        self.index += 1;
+        if self.chunks.first().is_some_and(|chunk| self.index >= chunk.len()) {
+            self.pass_chunk();
+        }
     }
 }
 
@@ -202,8 +286,12 @@ pub struct MailboxState {
     pub guid: [u8; 16],
     /// Other fields of the first line of `dovecot-uidlist` (key, value), kept as they are.
     pub uidlist_others: Vec<(u8, Vec<u8>)>,
-    /// The highest mod-sequence handed out.
+    /// The highest mod-sequence handed out; [`MailboxState::shown_modseq`] is the one to tell.
     pub highest_modseq: u64,
+    /// Mod-sequences below this may be told: `dovecot-uidlist` says so, durably, and after a crash all begin above.
+    pub modseq_limit: u64,
+    /// What is gone, and of which time nothing is known.
+    pub history: Arc<History>,
     /// Names of keywords a to z, by index. A letter without a name that can be told to a client is empty
     /// here, and no message has its flag: such letters stay in the file names and are otherwise passed over.
     pub keywords: Arc<Vec<String>>,
@@ -224,6 +312,12 @@ pub struct MailboxState {
     /// When the directories were last scanned (wall clock, ns): one whose time was younger than 2 s at that
     /// moment may have changed since without showing it.
     pub scanned_at_ns: i64,
+    /// When an operation of ours changed the directories as the stamps have them (wall clock, ns; 0: not since
+    /// they were scanned). Until they can be scanned for good there is no need to look for what we did ourselves.
+    pub own_change_at_ns: i64,
+    /// It is what the index file says and has not been compared with the directories yet, nor is it known whether a
+    /// client was told of later changes.
+    pub unverified: bool,
     /// True if the directories cannot be written: SELECT answers READ-ONLY.
     pub read_only: bool,
     /// Something waits for the lock, which somebody else has: messages without a UID, or some whose file was not
@@ -236,7 +330,67 @@ impl MailboxState {
     pub fn durable_guid(&self) -> Option<[u8; 16]> {
         Some(self.guid).filter(|guid| !self.uidlist_wants_rewrite && *guid != [0; 16])
     }
+
+    /// HIGHESTMODSEQ (RFC 7162 §3.1.2.1); `None` while no mod-sequence can be told (NOMODSEQ), because the reservation
+    /// that survives a crash could not be written: the mailbox is read-only, or another program has its lock.
+    pub fn shown_modseq(&self) -> Option<u64> {
+        (self.highest_modseq < self.modseq_limit).then_some(self.highest_modseq)
+    }
+
+    /// Whether a message has changed since `modseq`, as far as is known: CHANGEDSINCE (RFC 7162 §3.1.4.1), and
+    /// UNCHANGEDSINCE the other way round (§3.1.3). When in doubt it has.
+    pub fn has_changed_since(&self, message: &Message, modseq: u64) -> bool {
+        message.modseq > modseq || !self.history.knows(modseq)
+    }
+
+    /// Those of these UIDs that have gone since `modseq`: VANISHED (EARLIER) (RFC 7162 §3.2.6). Where the past is not
+    /// known, all of them that do not exist.
+    pub fn vanished_since(&self, modseq: u64, asked: &UidSet) -> UidSet {
+        if let Some(gone) = self.history.expunged_since(modseq) {
+            return gone.intersect(asked);
+        }
+        let mut given = UidSet::new();
+        if let Some(last) = self.uid_next.checked_sub(1).filter(|last| *last > 0) {
+            given.push_range(NumberRange { first: 1, last });
+        }
+        let mut present = UidSet::new();
+        self.messages.iter().for_each(|message| present.push(message.uid));
+        asked.intersect(&given).difference(&present)
+    }
+
+    /// Takes a message out that is gone for good; false if there is none.
+    pub(super) fn expunge(&mut self, uid: u32, modseq: u64) -> bool {
+        let there = self.messages.remove(uid).is_some();
+        if there {
+            Arc::make_mut(&mut self.history).expunge(modseq, uid);
+        }
+        there
+    }
+
+    /// Whether so few of the mod-sequences that may be told are left that others have to be reserved.
+    pub(super) fn wants_modseqs(&self) -> bool {
+        self.highest_modseq.saturating_add(MODSEQS_LEFT_MIN) > self.modseq_limit
+    }
+
+    /// Up to where they are to be reserved then.
+    pub(super) fn next_modseq_limit(&self) -> u64 {
+        match self.wants_modseqs() {
+            true => self.highest_modseq.saturating_add(MODSEQS_RESERVED),
+            false => self.modseq_limit,
+        }
+    }
+
+    /// Whether a change that the directories do not show any more by their times would have been seen.
+    pub(crate) fn trusts_scan(&self) -> bool {
+        let old = |stamp: Stamp| is_old(self.scanned_at_ns, stamp.mtime_ns, YOUNG_NS);
+        self.own_change_at_ns == 0 && old(self.cur_stamp) && old(self.new_stamp)
+    }
 }
+
+/// So many mod-sequences are reserved at once. In a browser's number there is room for a million reservations.
+const MODSEQS_RESERVED: u64 = 1 << 32;
+/// When fewer are left, others are reserved.
+const MODSEQS_LEFT_MIN: u64 = 1 << 20;
 
 /// One entry of a mailbox's change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,10 @@ pub(crate) struct MemDisk {
     handles: BTreeMap<u64, usize>,
     next_handle: u64,
     micros: u64,
+    /// How often the power went.
+    pub(crate) lives: u32,
+    /// The wall clock is so many seconds behind.
+    pub(crate) clock_behind: i64,
     /// Operations carried out, not counting closing and asking for facts.
     pub(crate) ops: usize,
     /// This operation fails.
@@ -82,6 +86,8 @@ impl MemDisk {
             handles: BTreeMap::new(),
             next_handle: 1,
             micros: 0,
+            lives: 0,
+            clock_behind: 0,
             ops: 0,
             fail_at: None,
             crash_at: None,
@@ -118,7 +124,7 @@ impl MemDisk {
 
     pub(crate) fn now(&self) -> Now {
         let wall = WallTime {
-            secs: 1_700_000_000 + (self.micros / 1_000_000) as i64,
+            secs: 1_700_000_000 + (self.micros / 1_000_000) as i64 - self.clock_behind,
             micros: (self.micros % 1_000_000) as u32,
         };
         Now { instant: Instant::from_micros(self.micros), wall }
@@ -146,6 +152,7 @@ impl MemDisk {
             inode.mtime_ns = inode.durable_mtime_ns;
         }
         self.handles.clear();
+        self.lives += 1;
         (self.fail_at, self.crash_at, self.before) = (None, None, None);
         self.handed_out = Some(0);
         self.advance(10_000_000);

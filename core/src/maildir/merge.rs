@@ -5,6 +5,7 @@
 //! UID and messages without a file are reported ([`Merge::unknown`], [`Merge::missing`]), for the lock is
 //! needed to act on them.
 
+use super::history::History;
 use super::keywords::{Keywords, is_keyword};
 use super::listing::Listing;
 use super::mailbox::{Change, MailboxState, Message, Stamp};
@@ -50,11 +51,18 @@ pub(super) struct Merge {
     pub(super) doubled: bool,
     /// There is no usable uidlist: UIDVALIDITY is to be chosen.
     pub(super) creates: bool,
+    /// The mod-sequence of all that is found out in this look.
+    pub(super) modseq: u64,
 }
 
 impl Merge {
     /// Whether what is left to do needs the lock.
     pub(super) fn wants_lock(&self) -> bool {
+        self.has_messages_waiting() || self.state.wants_modseqs()
+    }
+
+    /// Whether something is to be done for messages' sake that needs the lock.
+    pub(super) fn has_messages_waiting(&self) -> bool {
         self.creates || self.doubled || !self.unknown.is_empty() || !self.missing.is_empty()
     }
 }
@@ -91,17 +99,7 @@ pub(super) fn merge(
     let list =
         if previous.is_some_and(|previous| goes_back(previous, list)) { &ListSeen::Unusable } else { list };
     let known = previous.filter(|previous| continues(previous, list));
-    let mut merge = Merge::default();
-    match known {
-        Some(previous) => {
-            merge.state = previous.clone();
-            merge.state.highest_modseq = previous.highest_modseq.saturating_add(1);
-        }
-        None => {
-            let before = previous.map_or(0, |previous| previous.highest_modseq.saturating_add(1));
-            merge.state.highest_modseq = first_modseq.max(before);
-        }
-    }
+    let mut merge = begin(previous, known, list, first_modseq);
     merge.doubled = !listing.doubles.is_empty();
     take_header(&mut merge, list);
     take_keywords(&mut merge, keywords);
@@ -109,7 +107,7 @@ pub(super) fn merge(
     let appended = take_records(&mut merge, list, known, listing, &mut claimed);
     let superseded = take_files(&mut merge, listing, &mut claimed);
     for uid in superseded {
-        merge.state.messages.remove(uid);
+        merge.state.expunge(uid, merge.modseq);
         merge.changes.push(Change::Expunged(uid));
     }
     for message in appended {
@@ -120,11 +118,50 @@ pub(super) fn merge(
     }
     merge.unknown = (0..listing.entries.len()).filter(|index| claimed.get(*index) == Some(&false)).collect();
     match known {
-        Some(previous) if merge.changes.is_empty() => merge.state.highest_modseq = previous.highest_modseq,
+        Some(previous) if merge.changes.is_empty() && !previous.unverified => {
+            merge.state.highest_modseq = previous.highest_modseq;
+        }
         Some(_) => {}
         // Of a mailbox that is new to us nothing has changed; of one that is another now, everything.
         None => merge.changes = previous.map(|_| Change::Reset).into_iter().collect(),
     }
+    merge
+}
+
+/// The state that the look goes on from, and the mod-sequence of what it finds.
+fn begin(
+    previous: Option<&MailboxState>,
+    known: Option<&MailboxState>,
+    list: &ListSeen<'_>,
+    first_modseq: u64,
+) -> Merge {
+    let after = previous.map_or(0, |previous| previous.highest_modseq.saturating_add(1));
+    let reserved = match list {
+        ListSeen::Unchanged => previous.map_or(0, |previous| previous.modseq_limit),
+        ListSeen::Read(list, _) => list.header.modseq_limit(),
+        ListSeen::Unusable => 0,
+    };
+    // Above all that an earlier process can have told.
+    let start = first_modseq.max(after).max(reserved);
+    let mut merge = Merge::default();
+    match known {
+        Some(known) if known.unverified => {
+            merge.state = known.clone();
+            let start = start.max(known.modseq_limit);
+            Arc::make_mut(&mut merge.state.history).lose(known.highest_modseq, start);
+            merge.modseq = start;
+        }
+        Some(known) => {
+            merge.state = known.clone();
+            merge.modseq = after;
+        }
+        None => {
+            merge.state.history = Arc::new(History::starting_at(start));
+            merge.modseq = start;
+        }
+    }
+    merge.state.modseq_limit = reserved;
+    merge.state.highest_modseq = merge.modseq;
     merge
 }
 
@@ -197,7 +234,7 @@ fn take_records(
             continue;
         };
         *claimed = true;
-        let modseq = merge.state.highest_modseq;
+        let modseq = merge.modseq;
         let mut message = Message::new(record.uid, entry.file.clone(), entry.in_new, named, modseq);
         message.size = record.size();
         message.wire_size = record.virtual_size();
@@ -211,7 +248,7 @@ fn take_records(
 /// messages whose file is another's now: a later record has the same name.
 fn take_files(merge: &mut Merge, listing: &Listing, claimed: &mut [bool]) -> Vec<u32> {
     let named = named_flags(&merge.state.keywords);
-    let modseq = merge.state.highest_modseq;
+    let modseq = merge.modseq;
     let (mut moved, mut superseded) = (Vec::new(), Vec::new());
     for message in merge.state.messages.iter() {
         let found = listing.find(message.base());

@@ -12,6 +12,7 @@
 //! | `.Archive.2024/` | [`folder`] | a mailbox that is not INBOX |
 //! | `subscriptions` | [`subscriptions`] | what LSUB answers |
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
+//! | `postier.index` | [`index_file`] | what was known when the mailbox was last looked at: disposable |
 //!
 //! What is done with these files is told as coroutines of single file operations ([`crate::disk`]), each in a
 //! module that begins with the states on disk and the moves between them:
@@ -24,9 +25,44 @@
 //! | [`flags`], [`expunge`] | other flags; messages gone for good |
 //! | [`folders`], [`account`] | the tree of mailboxes; a new user's |
 //! | [`fetch`], [`search`] | reading messages |
-//! | [`mailbox`], [`known`], [`context`] | what is known of a mailbox; what all operations share |
+//! | [`mailbox`], [`history`], [`known`], [`context`] | what is known of a mailbox and its past; what all operations share |
 //!
-//! Three rules hold for all of them. Nothing is told before it is durable. One operation at a time changes a
+//! # Every state on disk
+//!
+//! Of a message. A crash leaves one of these and nothing else, whatever the file system does with what was not synced:
+//!
+//! | state | what is there | how it comes about, and goes |
+//! |---|---|---|
+//! | staged | `tmp/<name>` | delivery, APPEND and a COPY that cannot link make it; debris after a crash, removed when it is 36 h old |
+//! | visible | `new/<base>` or `cur/<base>:2,…`, no record | a delivery's rename, ours or anybody's; the next look that has the lock gives it a record |
+//! | announced | a record, no file | APPEND and COPY write the record first; after a crash, and after every expunge, it stays and means nothing: its UID is never given again |
+//! | there | a file and a record | the record is durable before any client is told the UID |
+//! | twice | one file under two names, or two files under one base name | a move that a crash cut short, or another program; under the lock the second name goes, or the second file gets a name of its own |
+//! | elsewhere | a record, and a file with other flags or in the other directory | STORE, the move from `new/` to `cur/`, or another program, by one rename: the old name or the new one, never neither |
+//! | gone | neither file nor record | the record goes when the list is written anew |
+//!
+//! Of a mailbox:
+//!
+//! | state | what is there | how it comes about, and goes |
+//! |---|---|---|
+//! | none | no directory, or one without `cur/` | CREATE makes `.X` with its parts, then the list; INBOX is completed whenever it is opened |
+//! | unnumbered | no `dovecot-uidlist`, or one that breaks the rules | the next operation writes one, with a UIDVALIDITY never used before |
+//! | numbered | `dovecot-uidlist` | appended to, or written as `dovecot-uidlist.tmp`, synced and renamed over |
+//! | torn | half a record or zeros at its end | a crash in the middle of an append; written anew before the next |
+//! | locked | `dovecot-uidlist.lock` | whoever gives UIDs, renames or removes in `cur/`; one that a crash left is [stale](lock) |
+//! | with new letters | `dovecot-keywords` | written as `dovecot-keywords.lock`, renamed over, durable before a file name has the letter |
+//! | leaving | `..DOVECOT-TRASHED` | DELETE renames, then removes; whatever is left there nobody sees, and the next DELETE removes it |
+//! | remembered | `postier.index` | written when the mailbox has been at rest for some seconds; torn, old or absent, it costs a look |
+//!
+//! # Mod-sequences
+//!
+//! They begin at the time of the mailbox's first opening in seconds times 2^20, above the small counters of Dovecot, and grow
+//! by one with each operation that changes something. What may be told is reserved durably before: the header of
+//! `dovecot-uidlist` has a key `M` of ours, which Dovecot keeps, and all that were told are below its value. So
+//! neither a clock that goes back nor a lost index lowers them: a process that cannot prove to know the last one
+//! goes on from the reservation, and makes another ([`mailbox::MailboxState::shown_modseq`], [`history`]).
+//!
+//! Three rules hold for all operations. Nothing is told before it is durable. One operation at a time changes a
 //! mailbox in this process, and holds its uidlist lock against other programs. What other programs do without
 //! the lock is expected at every step: a file that is not where it was is looked for once more before it is
 //! gone.
@@ -51,6 +87,11 @@ pub mod fetch;
 pub mod flags;
 pub mod folder;
 pub mod folders;
+pub mod history;
+mod index;
+pub mod index_file;
+#[cfg(test)]
+mod index_tests;
 mod keyword_file;
 pub mod keywords;
 pub mod known;
@@ -63,6 +104,8 @@ pub(crate) mod memdisk;
 mod merge;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod modseq_tests;
 pub mod name;
 mod place;
 mod reader;

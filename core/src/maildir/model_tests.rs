@@ -192,7 +192,7 @@ impl World {
 
     fn look(&mut self, process: usize, select: bool) {
         let (context, previous) = (self.context.clone(), self.states[process].clone());
-        let mode = SyncMode { move_new: select };
+        let mode = SyncMode { move_new: select, saved_modseq: None };
         let done = self
             .disk
             .run(Vec::new(), move |disk| sync(disk, context, root(), FolderName::inbox(), previous, mode));
@@ -256,7 +256,7 @@ impl World {
         let flags = FlagList { system, keywords: keywords.into_iter().collect() };
         let action = if add { StoreAction::Add } else { StoreAction::Replace };
         let context = self.context.clone();
-        let request = FlagRequest { uids, action, flags, patient: true };
+        let request = FlagRequest { uids, action, flags, patient: true, unchanged_since: None };
         let done = self.disk.run(Vec::new(), move |disk| {
             store_flags(disk, context, root(), FolderName::inbox(), previous, request)
         });

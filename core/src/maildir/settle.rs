@@ -13,11 +13,11 @@
 //! not wait for that. UIDs are durable in `dovecot-uidlist` before anybody sees them. Without the lock
 //! (somebody else has it, or nothing can be written) what has UIDs is shown and the rest waits.
 
-use super::context::{At, StoreContext, StoreError, StoreErrorKind};
+use super::context::{At, StoreContext, StoreError, StoreErrorKind, wall_ns};
 use super::keywords::Keywords;
 use super::known::Known;
 use super::list_file::{self, LIST_BYTES_MAX, LIST_NAME};
-use super::listing::{DirStamps, Listing, YOUNG_NS, undouble};
+use super::listing::{DirStamps, Listing, YOUNG_NS, is_old, undouble};
 use super::mailbox::{Change, MailboxState, Message, Stamp};
 use super::merge::{KeywordsSeen, ListSeen, Merge, merge, named_flags};
 use super::name::FileName;
@@ -100,7 +100,8 @@ pub(super) async fn settle(
 ) -> Result<Settled, StoreError> {
     let disk = scope.disk.clone();
     let Some(mut look) = look_if_changed(scope, place, previous).await? else {
-        return Ok(Settled { state: previous.cloned().unwrap_or_default(), changes: Vec::new() });
+        let state = MailboxState { unverified: false, ..previous.cloned().unwrap_or_default() };
+        return Ok(Settled { state, changes: Vec::new() });
     };
     let mut merge = look.merge(previous);
     let mut proofs = 0;
@@ -108,7 +109,7 @@ pub(super) async fn settle(
         if place.lock.is_none() && merge.wants_lock() {
             let wait = if merge.creates { wait.max(context.lock_wait) } else { wait };
             if let Err(error) = place.lock(&disk, context, wait).await {
-                return without_lock(merge, error);
+                return without_lock(merge, &look.listing, error);
             }
             if merge.doubled {
                 let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
@@ -162,7 +163,12 @@ pub(super) async fn begin_write(
         && list_stamp(&disk, place.mailbox).await? == state.uidlist_stamp
         && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == state.keywords_stamp
     {
-        return Ok(Settled { state: state.clone(), changes: Vec::new() });
+        let mut state = state.clone();
+        if state.wants_modseqs() {
+            // Where that fails no mod-sequence is told, and the operation may succeed all the same.
+            let _ = list_file::rewrite(scope, place.mailbox, &mut state, &[]).await;
+        }
+        return Ok(Settled { state, changes: Vec::new() });
     }
     settle(scope, context, place, previous.as_ref(), wait, Absences::Proven).await
 }
@@ -178,8 +184,12 @@ async fn look_if_changed(
     let same_files = list_stamp(&disk, place.mailbox).await? == known.uidlist_stamp
         && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == known.keywords_stamp;
     let stamps = DirStamps::look(&disk, place.mailbox).await?;
+    let now_ns = wall_ns(disk.now().await.wall);
+    // Our own change is no reason to look; that nobody else made one in the same moment is seen to later.
+    let is_own = (0..YOUNG_NS).contains(&now_ns.saturating_sub(known.own_change_at_ns));
     let unchanged = |now: Stamp, then: Stamp| {
-        now == then && known.scanned_at_ns.saturating_sub(then.mtime_ns) >= YOUNG_NS
+        let rests = known.own_change_at_ns == 0 && is_old(known.scanned_at_ns, then.mtime_ns, YOUNG_NS);
+        now == then && (is_own || rests)
     };
     let same_cur = unchanged(stamps.cur, known.cur_stamp);
     if same_files && same_cur && unchanged(stamps.new, known.new_stamp) {
@@ -290,11 +300,15 @@ pub(super) async fn read_keywords(disk: &Disk, mailbox: Handle) -> Result<(Keywo
 }
 
 /// What can be shown without having been able to write: everything that has a UID.
-fn without_lock(merge: Merge, error: StoreError) -> Result<Settled, StoreError> {
+fn without_lock(merge: Merge, listing: &Listing, error: StoreError) -> Result<Settled, StoreError> {
     let read_only = match error.kind {
         _ if merge.creates => return Err(error),
         StoreErrorKind::Busy => merge.state.read_only,
         StoreErrorKind::Access | StoreErrorKind::ReadOnly => true,
+        // For mod-sequences alone nobody is refused.
+        StoreErrorKind::NoSpace | StoreErrorKind::OverQuota if !merge.has_messages_waiting() => {
+            merge.state.read_only
+        }
         StoreErrorKind::NoSpace
         | StoreErrorKind::OverQuota
         | StoreErrorKind::NotFound
@@ -307,10 +321,15 @@ fn without_lock(merge: Merge, error: StoreError) -> Result<Settled, StoreError> 
         | StoreErrorKind::Aborted
         | StoreErrorKind::Temporary(_) => return Err(error),
     };
+    let for_messages = merge.has_messages_waiting();
     let mut state = merge.state;
-    state.read_only = read_only;
-    state.pending = true;
-    forget_scan(&mut state);
+    (state.read_only, state.unverified) = (read_only, false);
+    state.pending = error.kind == StoreErrorKind::Busy;
+    if for_messages || state.pending {
+        forget_scan(&mut state);
+    } else {
+        take_scan(&mut state, listing);
+    }
     Ok(Settled { state, changes: merge.changes })
 }
 
@@ -328,9 +347,10 @@ async fn finish(
     merge: Merge,
     look: &Look,
 ) -> Result<Settled, StoreError> {
-    let Merge { mut state, mut changes, unknown, missing, creates, .. } = merge;
+    let Merge { mut state, mut changes, unknown, missing, creates, modseq, .. } = merge;
     let listing = &look.listing;
-    take_stamps(&mut state, listing);
+    take_scan(&mut state, listing);
+    (state.read_only, state.pending, state.unverified) = (false, false, false);
     if creates {
         found(scope, place, previous, &mut state).await?;
     }
@@ -342,12 +362,8 @@ async fn finish(
     if !missing.is_empty() && !proven {
         forget_scan(&mut state);
     }
-    let modseq = match previous {
-        Some(previous) if continues => previous.highest_modseq.saturating_add(1),
-        Some(_) | None => state.highest_modseq,
-    };
     for uid in missing.into_iter().filter(|_| proven) {
-        state.messages.remove(uid);
+        state.expunge(uid, modseq);
         changes.push(Change::Expunged(uid));
     }
     let mut entries: Vec<_> = unknown.into_iter().filter_map(|index| listing.entries.get(index)).collect();
@@ -372,19 +388,23 @@ async fn finish(
             changes.push(Change::Appended(uid));
         }
     }
+    if place.lock.is_some() && state.wants_modseqs() {
+        // Where that fails no mod-sequence is told, and the mailbox can be used all the same.
+        let _ = list_file::rewrite(scope, place.mailbox, &mut state, &[]).await;
+    }
     if !changes.is_empty() {
         state.highest_modseq = modseq;
     }
     Ok(Settled { state, changes })
 }
 
-fn take_stamps(state: &mut MailboxState, listing: &Listing) {
+/// The state is as of this scan.
+fn take_scan(state: &mut MailboxState, listing: &Listing) {
     if listing.with_cur {
         state.cur_stamp = listing.stamps.cur;
     }
     state.new_stamp = listing.stamps.new;
-    state.scanned_at_ns = listing.scanned_at_ns;
-    (state.read_only, state.pending) = (false, false);
+    (state.scanned_at_ns, state.own_change_at_ns) = (listing.scanned_at_ns, 0);
 }
 
 /// The next UID of a mailbox, taken.

@@ -16,7 +16,7 @@
 //! # let root = Root::new(b"/mail/you");
 //! use postier_core::maildir::sync::{SyncMode, sync};
 //!
-//! let mode = SyncMode { move_new: true };
+//! let mode = SyncMode { move_new: true, saved_modseq: None };
 //! let mut task = Task::new(|disk| sync(disk, context, root, FolderName::inbox(), None, mode));
 //! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
@@ -24,6 +24,8 @@
 
 use super::context::{Root, StoreContext, StoreError, wall_ns};
 use super::folder::FolderName;
+use super::index_file::{self, Saved};
+use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
 use super::merge::named_flags;
 use super::name::FileName;
@@ -46,11 +48,14 @@ const TMP_FILES_MAX: usize = 1000;
 pub(super) const FILES_PER_REFRESH: usize = 64;
 
 /// What a look is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SyncMode {
     /// A session has the mailbox selected and may change it: move what lies in `new/` to `cur/`, as that
     /// session's `\Recent` messages.
     pub move_new: bool,
+    /// The index file, if it is read, is complete when it says that this is the highest mod-sequence: the same process
+    /// has written it, and told nobody of a later change.
+    pub saved_modseq: Option<u64>,
 }
 
 /// A mailbox as it is now.
@@ -63,6 +68,8 @@ pub struct Synced {
     /// With `move_new`: the messages that were moved, `\Recent` for the session this look was for. Otherwise
     /// those that lie in `new/`, `\Recent` for whoever selects the mailbox next.
     pub recent: UidSet,
+    /// What the index file says, if it was read.
+    pub saved: Option<Saved>,
 }
 
 /// Brings a mailbox up to date. `previous` is the state that the last operation returned, if this process
@@ -104,7 +111,15 @@ async fn sync_place(
     }
     // Whoever looks does without the lock when somebody else has it.
     let wait = Duration::ZERO;
-    let mut settled = settle(scope, context, place, previous, wait, Absences::Proven).await?;
+    let (read, saved) = match previous {
+        Some(_) => (None, None),
+        None => index_file::load(&scope.disk.clone(), place.mailbox, mode.saved_modseq).await.unzip(),
+    };
+    let mut settled =
+        settle(scope, context, place, previous.or(read.as_ref()), wait, Absences::Proven).await?;
+    if previous.is_none() {
+        settled.changes.clear();
+    }
     let waiting: UidSet = {
         let mut waiting = UidSet::new();
         settled
@@ -121,7 +136,7 @@ async fn sync_place(
     } else {
         waiting
     };
-    Ok(Synced { state: settled.state, changes: settled.changes, recent })
+    Ok(Synced { state: settled.state, changes: settled.changes, recent, saved: saved.flatten() })
 }
 
 /// Moves these messages from `new/` to `cur/`; returns those that are there now. One that cannot be moved
@@ -135,6 +150,7 @@ async fn move_new(
     let disk = scope.disk.clone();
     let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
     let named = named_flags(&state.keywords);
+    let own = OwnChange::begin(&disk, place.mailbox).await;
     let mut moved = UidSet::new();
     for (count, uid) in uids.iter().enumerate() {
         if count % FILES_PER_REFRESH == FILES_PER_REFRESH - 1 {
@@ -155,6 +171,7 @@ async fn move_new(
     if !moved.is_empty() {
         // A lost move is no harm, so a failure here is none: the message would be found in `new/` again.
         let _ = disk.sync_dir(cur).await;
+        own.end(&disk, place.mailbox, state).await;
     }
     Ok(moved)
 }
@@ -198,8 +215,8 @@ mod tests {
     use std::string::{String, ToString};
 
     const LIST: &str = "/m/dovecot-uidlist";
-    const PEEK: SyncMode = SyncMode { move_new: false };
-    const SELECT: SyncMode = SyncMode { move_new: true };
+    const PEEK: SyncMode = SyncMode { move_new: false, saved_modseq: None };
+    const SELECT: SyncMode = SyncMode { move_new: true, saved_modseq: None };
 
     fn run(
         disk: &mut MemDisk,

@@ -31,6 +31,12 @@ pub const UID_MAX: u32 = u32::MAX - 1;
 /// The most keys of others that a header may carry; a header with more is broken.
 pub const HEADER_KEYS_MAX: usize = 64;
 
+/// The key of ours in the header: all mod-sequences given out so far are below its value. Dovecot keeps keys that it
+/// does not know.
+pub const MODSEQ_KEY: u8 = b'M';
+/// A larger mod-sequence than this stands in no header of ours (RFC 7162 §7 allows 63 bits).
+const MODSEQ_LIMIT_MAX: u64 = 1 << 62;
+
 /// The first line: what holds for the whole mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
@@ -61,6 +67,19 @@ impl Header {
             Some((_, old)) => *old = value,
             None => self.others.push((key, value)),
         }
+    }
+
+    /// What [`MODSEQ_KEY`] says; 0 if it says nothing.
+    pub fn modseq_limit(&self) -> u64 {
+        let limit = self.other(MODSEQ_KEY).and_then(decimal);
+        limit.filter(|limit| *limit <= MODSEQ_LIMIT_MAX).unwrap_or(0)
+    }
+
+    /// Sets what [`MODSEQ_KEY`] says.
+    pub fn set_modseq_limit(&mut self, limit: u64) {
+        let mut value = Vec::new();
+        push_decimal(&mut value, limit);
+        self.set_other(MODSEQ_KEY, value);
     }
 
     /// Appends the header line of version 3.

@@ -32,7 +32,7 @@ fn folder() -> FolderName {
 /// The state as a process without any knowledge finds it.
 pub(super) fn state_of(disk: &mut MemDisk, folder: FolderName) -> MailboxState {
     let context = Arc::new(context());
-    let mode = SyncMode { move_new: false };
+    let mode = SyncMode { move_new: false, saved_modseq: None };
     disk.run(Vec::new(), move |disk| sync(disk, context, root(), folder, None, mode)).unwrap().unwrap().state
 }
 
@@ -102,7 +102,7 @@ fn store(
     flags: FlagList<'static>,
 ) -> Run<Flagged> {
     let (context, state) = (Arc::new(context()), state.clone());
-    let request = FlagRequest { uids: uids(set), action, flags, patient: true };
+    let request = FlagRequest { uids: uids(set), action, flags, patient: true, unchanged_since: None };
     disk.run(Vec::new(), move |disk| store_flags(disk, context, root(), folder(), state, request))
 }
 

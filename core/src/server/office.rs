@@ -138,6 +138,8 @@ pub struct Office {
     upload_of: BTreeMap<Caller, JobId>,
     mailboxes: BTreeMap<MailboxKey, Mailbox>,
     selections: BTreeMap<SelectionId, Selection>,
+    /// Mailboxes that are saved and forgotten, with their highest mod-sequences.
+    closed: BTreeMap<MailboxKey, u64>,
     watches: BTreeMap<WatchId, MailboxKey>,
     /// The mailboxes of the tasks that work on one.
     works: BTreeMap<JobId, MailboxKey>,
@@ -184,6 +186,7 @@ impl Office {
             upload_of: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
             selections: BTreeMap::new(),
+            closed: BTreeMap::new(),
             watches: BTreeMap::new(),
             works: BTreeMap::new(),
             waiting: BTreeMap::new(),

@@ -18,6 +18,7 @@ use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, S
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::expunge::Victims;
 use crate::maildir::mailbox::MailboxState;
+use crate::maildir::sync::Synced;
 use crate::maildir::{search, sort, thread};
 use crate::site::Account;
 
@@ -146,7 +147,7 @@ impl Office {
             }
             Outcome::Delivered(result) => self.finish_delivery(job, result, desk),
             Outcome::Staged(result) => self.finish_staging(job, result, desk),
-            Outcome::Worked(key, worked) => self.handle_worked(job, key, worked, desk),
+            Outcome::Worked(key, worked) => self.handle_worked(job, key, *worked, desk),
             Outcome::Fetched { caller, ticket, selection, mailbox, result } => {
                 self.finish_fetch(caller, ticket, selection, &mailbox, result, desk);
             }
@@ -165,17 +166,21 @@ impl Office {
         match worked {
             Worked::Synced { then, result } => match result {
                 Ok(synced) => {
-                    if let Some(mailbox) = self.mailboxes.get_mut(key) {
-                        mailbox.note_recent(synced.recent.iter());
-                        mailbox.adopt(synced.state, &synced.changes, None);
-                    }
-                    self.notify(key, desk);
+                    self.adopt_look(key, synced, desk);
                     for after in then {
                         self.after_sync(key, after, desk);
                     }
                 }
                 Err(error) => self.fail_sync(key, then, &error, desk),
             },
+            Worked::Kept { result, saved } => {
+                let now = desk.now.instant;
+                self.mailboxes.get_mut(key).into_iter().for_each(|mailbox| mailbox.keep(saved.clone(), now));
+                match result {
+                    Ok(synced) => self.adopt_look(key, synced, desk),
+                    Err(error) => self.fail_sync(key, alloc::vec::Vec::new(), &error, desk),
+                }
+            }
             Worked::Appended { answers, result } => {
                 let uids = self.adopt(key, result, None, desk).map_err(try_create);
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
@@ -229,6 +234,15 @@ impl Office {
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
         }
+    }
+
+    fn adopt_look(&mut self, key: &MailboxKey, synced: Synced, desk: &mut Desk<'_>) {
+        if let Some(mailbox) = self.mailboxes.get_mut(key) {
+            mailbox.note_recent(synced.recent.iter());
+            mailbox.opened_with(synced.saved);
+            mailbox.adopt(synced.state, &synced.changes, None);
+        }
+        self.notify(key, desk);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -433,6 +447,7 @@ pub(super) fn refuse_work(
                 refuse_sync(office, after, refused.clone(), desk);
             }
         }
+        Work::Upkeep { .. } => {}
         Work::Append(all) => {
             for append in all {
                 office.discard(key, append.messages, desk);

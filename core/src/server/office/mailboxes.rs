@@ -22,6 +22,7 @@ use crate::imap::view::UidMap;
 use crate::machine::Instant;
 use crate::maildir::context::Root;
 use crate::maildir::folder::FolderName;
+use crate::maildir::index_file::Saved;
 use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState};
 
@@ -34,6 +35,14 @@ const LOOK_GAP: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// But after this long at most.
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(4);
+/// What is known is saved this long after a change, when directory times are old enough to tell the next one.
+const SAVE_AFTER: Duration = Duration::from_secs(3);
+/// Between two saves.
+const SAVE_GAP: Duration = Duration::from_secs(10);
+/// Between two saves when the first failed.
+const SAVE_GAP_FAILED: Duration = Duration::from_secs(120);
+/// So many mailboxes that were forgotten are known to be saved.
+const CLOSED_MAX: usize = 10_000;
 /// A mailbox nobody has selected stays in memory this long.
 const KEEP_UNUSED: Duration = Duration::from_secs(120);
 
@@ -76,6 +85,12 @@ pub(super) struct Mailbox {
     look_due: Option<Instant>,
     /// How long the last look was put off because the lock was not free.
     look_pause: Duration,
+    /// What its index file says, if that is known.
+    saved: Option<Saved>,
+    /// When to save what is known.
+    upkeep: Option<Instant>,
+    /// Not before this instant.
+    upkeep_from: Instant,
     /// Messages from this UID on have not been `\Recent` in any session of this process.
     recent_from: u32,
     /// Of those, the ones that were found in `new/`.
@@ -116,7 +131,7 @@ impl Mailbox {
             Watch::Watched(_) => None,
             Watch::No => self.is_idle().then(|| self.used.plus(KEEP_UNUSED)),
         };
-        watch.into_iter().chain(self.look_due).min()
+        watch.into_iter().chain(self.look_due).chain(self.upkeep).min()
     }
 
     /// Nothing runs and nothing waits.
@@ -169,6 +184,7 @@ impl Mailbox {
         self.state = self.state.take().filter(|_| self.running.is_some());
         self.view = UidMap::default();
         self.log.extend(&[Change::Reset], None);
+        (self.saved, self.upkeep) = (None, None);
         (self.recent_from, self.recent) = (0, UidSet::default());
     }
 
@@ -199,8 +215,9 @@ impl Mailbox {
 
     /// Takes out what has waited for longer than anybody waits for a lock.
     fn take_overdue(&mut self, now: Instant, wait: Duration) -> Vec<Work> {
-        let overdue =
-            |queued: &mut Queued| queued.since.plus(wait) <= now && !matches!(queued.work, Work::Sync { .. });
+        let overdue = |queued: &mut Queued| {
+            queued.since.plus(wait) <= now && !matches!(queued.work, Work::Sync { .. } | Work::Upkeep { .. })
+        };
         let mut taken = Vec::new();
         let mut at = 0;
         while let Some(queued) = self.queue.get_mut(at) {
@@ -221,6 +238,27 @@ impl Mailbox {
         let found = marks.is_some();
         marks.into_iter().for_each(|marked| *marked = marked.union(uids));
         found
+    }
+
+    /// The index file was read.
+    pub(super) fn opened_with(&mut self, saved: Option<Saved>) {
+        self.saved = saved.or(self.saved.take());
+    }
+
+    /// What is known was saved, or could not be.
+    pub(super) fn keep(&mut self, saved: Option<Saved>, now: Instant) {
+        self.upkeep_from = now.plus(if saved.is_some() { SAVE_GAP } else { SAVE_GAP_FAILED });
+        self.saved = saved;
+    }
+
+    /// When to do what nobody asks for.
+    pub(super) fn plan(&mut self, now: Instant) {
+        self.plan_look(now);
+        let Some(state) = &self.state else { return };
+        let is_saved = self.saved.as_ref().is_some_and(|saved| saved.is_of(state));
+        if self.upkeep.is_none() && !state.read_only && !(is_saved && state.trusts_scan()) {
+            self.upkeep = Some(now.plus(SAVE_AFTER).max(self.upkeep_from));
+        }
     }
 
     /// When to look again, if somebody has it selected and the last look could not do all.
@@ -260,6 +298,7 @@ impl Office {
             work = Work::Sync { move_new: false, then: Vec::new() };
         }
         let known = Known::from(mailbox.state.clone());
+        let saved_modseq = if mailbox.state.is_none() { self.closed.remove(&key) } else { None };
         match &mailbox.running {
             Some(_) => mailbox.aside = Some(job),
             None => {
@@ -268,7 +307,7 @@ impl Office {
                 self.works.insert(job, key.clone());
             }
         }
-        desk.out.push(OfficeAction::Run(job, work.into_task(self.context.clone(), key, known)));
+        desk.out.push(OfficeAction::Run(job, work.into_task(self.context.clone(), key, known, saved_modseq)));
     }
 
     /// A task is done: adopt what it did, answer, go on.
@@ -285,7 +324,7 @@ impl Office {
             self.refuse_overdue(&key, desk);
         }
         let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
-        mailbox.plan_look(desk.now.instant);
+        mailbox.plan(desk.now.instant);
         if let (Some(running), Some(state)) = (&mailbox.running, &mailbox.state) {
             running.known.renew(state.clone());
         }
@@ -343,6 +382,8 @@ impl Office {
 
     /// The directories of these mailboxes are gone or renamed: who has one selected must leave it.
     pub(super) fn forget_mailboxes(&mut self, gone: impl Fn(&MailboxKey) -> bool, desk: &mut Desk<'_>) {
+        // A name may stand for another directory now.
+        self.closed.clear();
         let keys: Vec<MailboxKey> = self.mailboxes.keys().filter(|key| gone(key)).cloned().collect();
         for key in keys {
             if let Some(mailbox) = self.mailboxes.get_mut(&key) {
@@ -410,6 +451,19 @@ impl Office {
         }
     }
 
+    /// Forgets a mailbox that nobody uses. If all that is known of it is saved, its next opening can go on from there.
+    fn close(&mut self, key: MailboxKey) {
+        let Some(mailbox) = self.mailboxes.remove(&key) else { return };
+        if let (Some(state), Some(saved)) = (mailbox.state, mailbox.saved)
+            && saved.is_of(&state)
+        {
+            if self.closed.len() >= CLOSED_MAX {
+                self.closed.clear();
+            }
+            self.closed.insert(key, state.highest_modseq);
+        }
+    }
+
     /// Looks at what cannot be watched, and forgets what nobody uses.
     pub(super) fn look_after_mailboxes(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now.instant;
@@ -418,17 +472,25 @@ impl Office {
             self.mailboxes.iter().filter(|(_, mailbox)| due(mailbox)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some(mailbox) = self.mailboxes.get_mut(&key) else { continue };
-            let looks = mailbox.look_due.take_if(|due| *due <= now).is_some();
+            let mut looks = mailbox.look_due.take_if(|due| *due <= now).is_some();
+            let saves = mailbox.upkeep.take_if(|due| *due <= now).is_some();
             match mailbox.watch {
                 Watch::Polled(due) if due <= now => {
                     mailbox.watch = Watch::Polled(now.plus(LOOK_EVERY));
-                    self.look_at(key, desk);
+                    looks = true;
                 }
-                Watch::Polled(_) | Watch::Watched(_) => self.look_at(key, desk),
-                Watch::No if looks => {}
-                Watch::No => {
-                    self.mailboxes.remove(&key);
+                Watch::Polled(_) | Watch::Watched(_) => {}
+                Watch::No if !saves && mailbox.is_idle() && mailbox.used.plus(KEEP_UNUSED) <= now => {
+                    self.close(key);
+                    continue;
                 }
+                Watch::No => looks = false,
+            }
+            if saves {
+                let saved = mailbox.saved.clone();
+                self.enqueue(key, Work::Upkeep { saved }, desk);
+            } else if looks {
+                self.look_at(key, desk);
             }
         }
     }

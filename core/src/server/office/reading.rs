@@ -127,7 +127,7 @@ impl Office {
                 if let Some(selection) = self.selections.get_mut(&selection) {
                     selection.memo = memo;
                 }
-                self.note_learned(mailbox, &learned);
+                self.note_learned(mailbox, &learned, desk);
                 self.report_unreadable(mailbox, &page.unreadable, desk);
                 Ok(page)
             }
@@ -265,10 +265,9 @@ impl Office {
     }
 
     /// Sizes and dates that had to be looked up are not looked up again.
-    fn note_learned(&mut self, key: &MailboxKey, learned: &[Learned]) {
-        let Some(state) = self.mailboxes.get_mut(key).and_then(|mailbox| mailbox.state.as_mut()) else {
-            return;
-        };
+    fn note_learned(&mut self, key: &MailboxKey, learned: &[Learned], desk: &Desk<'_>) {
+        let Some(mailbox) = self.mailboxes.get_mut(key).filter(|_| !learned.is_empty()) else { return };
+        let Some(state) = mailbox.state.as_mut() else { return };
         for fact in learned {
             if let Some(message) = state.messages.find_mut(fact.uid) {
                 // What was counted is true even where the name says otherwise.
@@ -277,6 +276,7 @@ impl Office {
                 message.internal_date = fact.internal_date.or(message.internal_date);
             }
         }
+        mailbox.plan(desk.now.instant);
     }
 }
 

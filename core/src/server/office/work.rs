@@ -27,6 +27,7 @@ use crate::maildir::fetch::Fetched;
 use crate::maildir::flags::{FlagRequest, store_flags};
 use crate::maildir::folder::FolderName;
 use crate::maildir::folders;
+use crate::maildir::index_file::{Saved, save_index};
 use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
 use crate::maildir::sync::{SyncMode, Synced, sync};
@@ -41,6 +42,10 @@ pub(super) enum Work {
         /// Move what is in `new/` to `cur/`.
         move_new: bool,
         then: Vec<AfterSync>,
+    },
+    /// Look at the directories when they have come to rest, and save what is known in the index file.
+    Upkeep {
+        saved: Option<Saved>,
     },
     /// Give staged messages their UIDs.
     Append(Vec<Append>),
@@ -160,7 +165,7 @@ pub(super) enum Outcome {
     },
     Delivered(Result<Delivered, StoreError>),
     Staged(Result<Staged, StoreError>),
-    Worked(MailboxKey, Worked),
+    Worked(MailboxKey, Box<Worked>),
     Fetched {
         caller: Caller,
         ticket: Ticket<Result<FetchPage, Refusal>>,
@@ -188,6 +193,10 @@ pub(super) enum Worked {
     Synced {
         then: Vec<AfterSync>,
         result: Result<Synced, StoreError>,
+    },
+    Kept {
+        result: Result<Synced, StoreError>,
+        saved: Option<Saved>,
     },
     Appended {
         answers: Vec<AppendAnswer>,
@@ -231,7 +240,7 @@ impl Worked {
     /// It could not be done because another program kept the lock.
     pub(super) fn is_busy(&self) -> bool {
         let error = match self {
-            Worked::Synced { result, .. } => result.as_ref().err(),
+            Worked::Synced { result, .. } | Worked::Kept { result, .. } => result.as_ref().err(),
             Worked::Appended { result, .. } => result.as_ref().err(),
             Worked::Stored { result, then: AfterStore::Answer(_) | AfterStore::Nothing, .. } => {
                 result.as_ref().err()
@@ -250,7 +259,7 @@ impl Work {
     /// It works on an opened mailbox.
     pub(super) fn needs_state(&self) -> bool {
         match self {
-            Work::Sync { .. } | Work::Folder { .. } => false,
+            Work::Sync { .. } | Work::Upkeep { .. } | Work::Folder { .. } => false,
             Work::Append(_) | Work::Store(_) | Work::Expunge { .. } | Work::Copy(_) | Work::Remove { .. } => {
                 true
             }
@@ -275,14 +284,31 @@ impl Work {
         }
     }
 
-    /// The task that does it.
-    pub(super) fn into_task(self, ctx: Arc<StoreContext>, key: MailboxKey, known: Known) -> StoreTask {
+    /// The task that does it. `saved_modseq` is for a mailbox that is to be opened: what this process has saved of it.
+    pub(super) fn into_task(
+        self,
+        ctx: Arc<StoreContext>,
+        key: MailboxKey,
+        known: Known,
+        saved_modseq: Option<u64>,
+    ) -> StoreTask {
         Task::new(move |disk| async move {
             let MailboxKey { root, folder } = key.clone();
             let worked = match self {
                 Work::Sync { move_new, then } => {
-                    let mode = SyncMode { move_new };
+                    let mode = SyncMode { move_new, saved_modseq };
                     Worked::Synced { then, result: sync(disk, ctx, root, folder, known.take(), mode).await }
+                }
+                Work::Upkeep { saved } => {
+                    let (mode, known) = (SyncMode { move_new: false, saved_modseq: None }, known.take());
+                    let result = sync(disk.clone(), ctx, root.clone(), folder.clone(), known, mode).await;
+                    let saved = match &result {
+                        Ok(Synced { state, .. }) if !state.pending && !state.read_only => {
+                            save_index(disk, root, folder, state.clone(), saved).await
+                        }
+                        Ok(_) | Err(_) => saved,
+                    };
+                    Worked::Kept { result, saved }
                 }
                 Work::Append(all) => {
                     let (mut answers, mut messages) = (Vec::new(), Vec::new());
@@ -295,7 +321,8 @@ impl Work {
                 }
                 Work::Store(StoreWork { caller, selection, uids, action, flags, then }) => {
                     let patient = !matches!(then, AfterStore::Fetch { .. });
-                    let request = FlagRequest { uids: uids.clone(), action, flags, patient };
+                    let request =
+                        FlagRequest { uids: uids.clone(), action, flags, patient, unchanged_since: None };
                     let result = store_flags(disk, ctx, root, folder, known, request).await;
                     let result = result.map(|f| (f.state, f.changes, f.missing));
                     Worked::Stored { caller, selection, uids, then, result }
@@ -325,7 +352,7 @@ impl Work {
                     Worked::Folder { caller, ticket, to, result }
                 }
             };
-            Done::new(Outcome::Worked(key, worked))
+            Done::new(Outcome::Worked(key, Box::new(worked)))
         })
     }
 }
