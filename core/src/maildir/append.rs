@@ -38,6 +38,7 @@ use super::known::Known;
 use super::list_file;
 use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
+use super::maildirsize::Delta;
 use super::merge::named_flags;
 use super::name::FileName;
 use super::place::Place;
@@ -180,6 +181,7 @@ async fn commit(
         return Err(error);
     }
     own.end(&scope.disk.clone(), place.mailbox, &mut state).await;
+    Delta::came(messages.iter().map(|message| Some(message.staged.size))).note(&scope.disk, place.root).await;
     receive(&mut state, &mut changes, arrivals.into_iter().map(|arrival| arrival.message));
     Ok(Appended { state, changes, uids })
 }

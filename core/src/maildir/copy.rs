@@ -39,6 +39,7 @@ use super::known::Known;
 use super::list_file;
 use super::listing::{Listing, OwnChange};
 use super::mailbox::{Change, MailboxState, Message};
+use super::maildirsize::Delta;
 use super::name::{FileName, push_sizes};
 use super::place::Place;
 use super::scope::Scope;
@@ -156,6 +157,7 @@ async fn copy_into(
         return Err(error);
     }
     own.end(&scope.disk.clone(), place.mailbox, &mut state).await;
+    Delta::came(made().map(|copy| copy.size)).note(&scope.disk, place.root).await;
     let pair = |index: &usize| Some((source.messages.get(*index)?.uid, copies.get(*index)?.uid));
     let pairs: Vec<(u32, u32)> = there.iter().filter_map(pair).collect();
     let (mut asked, mut copied) = (UidSet::new(), UidSet::new());

@@ -35,6 +35,7 @@ use super::known::Known;
 use super::list_file;
 use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
+use super::maildirsize::Delta;
 use super::place::Place;
 use super::scope::Scope;
 use super::settle::begin_write;
@@ -165,6 +166,8 @@ async fn unlink_all(
     sync_dirs(scope, place, gone.iter().filter_map(|uid| state.messages.find(*uid))).await?;
     if !gone.is_empty() {
         own.end(&disk, place.mailbox, state).await;
+        let went = Delta::went(gone.iter().filter_map(|uid| state.messages.find(*uid)));
+        went.note(&disk, place.root).await;
         state.highest_modseq = state.highest_modseq.saturating_add(1);
     }
     let modseq = state.highest_modseq;

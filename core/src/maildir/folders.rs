@@ -33,6 +33,7 @@ use super::copy::{CopySource, copy_between};
 use super::expunge::{Victims, remove};
 use super::folder::{FolderName, SpecialUse};
 use super::known::Known;
+use super::maildirsize;
 use super::place::Place;
 use super::scope::Scope;
 use super::settle::{Absences, settle};
@@ -271,6 +272,7 @@ async fn delete_in(
         let _ = disk.rename(top, TRASHED, top, &directory).await;
         return Err(errno).at(&directory);
     }
+    maildirsize::forget(&disk, top).await;
     scope.close(mailbox).await;
     remove_tree(scope, top, TRASHED).await;
     Ok(())

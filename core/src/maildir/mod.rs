@@ -12,6 +12,7 @@
 //! | `.Archive.2024/` | [`folder`] | a mailbox that is not INBOX |
 //! | `subscriptions` | [`subscriptions`] | what LSUB answers |
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
+//! | `maildirsize` | `maildirsize` | how much mail the user has, if somebody enforces a quota |
 //! | `postier.index` | [`index_file`] | what was known when the mailbox was last looked at: disposable |
 //!
 //! What is done with these files is told as coroutines of single file operations ([`crate::disk`]), each in a
@@ -99,6 +100,7 @@ mod list_file;
 mod listing;
 pub mod lock;
 pub mod mailbox;
+mod maildirsize;
 #[cfg(test)]
 pub(crate) mod memdisk;
 mod merge;

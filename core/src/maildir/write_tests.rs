@@ -612,3 +612,22 @@ fn what_cannot_be_put_together_leaves_nothing() {
         assert!(disk.names("/m/tmp").is_empty(), "{pieces:?}");
     }
 }
+
+#[test]
+fn a_quota_file_is_kept_true_and_none_is_made() {
+    let (mut disk, state) = disk_with_four();
+    let appended = |disk: &mut MemDisk, state: &MailboxState| {
+        let staged = stage(disk, b"five\n", None).unwrap().unwrap();
+        commit(disk, state, Vec::from([(staged, flags(seen(), &[]))])).unwrap().unwrap().state
+    };
+    let state = appended(&mut disk, &state);
+    assert_eq!(disk.read("/m/maildirsize"), None);
+    disk.put_file("/m/maildirsize", b"1000S\n100 5\n");
+    let state = appended(&mut disk, &state);
+    let copied = copy_to(&mut disk, &state, "6", folder(), &state).unwrap().unwrap();
+    let state = remove(&mut disk, &copied.state, Victims::These(uids("5,6"))).unwrap().unwrap().state;
+    assert_eq!(disk.read("/m/maildirsize").unwrap(), b"1000S\n100 5\n5 1\n5 1\n-10 -2\n");
+    // The size of message 2 is not known: the file goes, and whoever enforces the quota counts anew.
+    remove(&mut disk, &state, Victims::These(uids("2"))).unwrap().unwrap();
+    assert_eq!(disk.read("/m/maildirsize"), None);
+}

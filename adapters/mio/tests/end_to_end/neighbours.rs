@@ -168,3 +168,44 @@ fn dovecot_and_we_write_at_the_same_time() {
     assert_eq!(seen(theirs), expected);
     assert!(flags(theirs).iter().skip(1).all(|(_, flags)| flags.len() == 2), "{:?}", flags(theirs));
 }
+
+/// The mod-sequences that are reserved, as the uidlist has them, and how many records it has.
+fn reserved(site: &Site) -> (u64, usize) {
+    let list = std::fs::read_to_string(site.maildir("ann").join("dovecot-uidlist")).unwrap();
+    let (header, records) = list.split_once('\n').unwrap();
+    let key = header.split(' ').find_map(|word| word.strip_prefix('M')).expect("a key of ours");
+    (key.parse().unwrap(), records.lines().count())
+}
+
+#[test]
+#[ignore = "needs dovecot-imapd"]
+fn dovecot_keeps_the_mod_sequences_that_we_have_reserved() {
+    let (site, user) = site();
+    let mut server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    for number in 0..50 {
+        ours.append("INBOX", "(\\Seen) ", &format!("Subject: {number}\r\n\r\nx\r\n"));
+    }
+    select(&mut ours, "INBOX");
+    let (limit, records) = reserved(&site);
+    assert!(limit > 1_700_000_000 << 20 && records == 50);
+    {
+        let mut dovecot = Dovecot::start(&site, &user);
+        let theirs = &mut dovecot.imap;
+        select(theirs, "INBOX");
+        theirs.ok("STORE 1:45 +FLAGS.SILENT (\\Deleted)");
+        theirs.ok("EXPUNGE");
+        // Of so few that are left Dovecot writes the file anew.
+        select(theirs, "Sent");
+        theirs.append("INBOX", "", "Subject: one more\r\n\r\nx\r\n");
+        select(theirs, "INBOX");
+    }
+    let after = reserved(&site);
+    assert!(after.0 == limit && after.1 < 20, "{after:?}");
+    // A new process without an index begins above.
+    server.stop();
+    let _ = std::fs::remove_file(site.maildir("ann").join("postier.index"));
+    server = Server::start(&site);
+    select(&mut server.imap("ann"), "INBOX");
+    assert!(reserved(&site).0 > limit);
+}
