@@ -258,3 +258,23 @@ fn whatever_fails_in_a_save_the_mailbox_is_none_the_worse() {
         }
     }
 }
+
+#[test]
+fn an_expunge_that_was_not_synced_is_told_only_when_it_is() {
+    let (disk, state) = saved_twice();
+    for errno in [None, Some(crate::disk::Errno::Io)] {
+        let mut disk = disk.clone();
+        // Another program, or an operation of ours whose sync failed.
+        disk.remove_file("/m/cur/1001.m,S=9,W=11:2,FSa");
+        disk.advance(10_000_000);
+        let mut whole = disk.clone();
+        opened(&mut whole, Some(&state));
+        let sync = whole.counted_log().iter().rposition(|op| *op == "SyncDir").unwrap();
+        disk.fail_at = errno.map(|errno| (sync - 1, errno));
+        let told = opened(&mut disk, Some(&state)).state;
+        disk.restart();
+        let after = opened(&mut disk, None).state;
+        assert!(told.messages.find(2).is_some() || after.messages.find(2).is_none(), "{errno:?}");
+        assert_eq!(told.messages.find(2).is_some(), errno.is_some());
+    }
+}

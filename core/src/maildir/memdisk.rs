@@ -463,8 +463,12 @@ impl MemDisk {
         for node in &mut self.inodes {
             if let (Content::Directory(now), Content::Directory(durable)) = (&node.content, &mut node.durable)
             {
-                let arrived = now.iter().filter(|(_, file)| gone.contains(file));
-                durable.extend(arrived.map(|(name, file)| (name.clone(), *file)));
+                let arrived: Vec<(&Vec<u8>, &usize)> =
+                    now.iter().filter(|(_, file)| gone.contains(file)).collect();
+                if !arrived.is_empty() {
+                    node.durable_mtime_ns = node.mtime_ns;
+                }
+                durable.extend(arrived.into_iter().map(|(name, file)| (name.clone(), *file)));
             }
         }
     }
@@ -502,7 +506,7 @@ impl MemDisk {
     pub(crate) fn put_dir(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.add(parent, name.to_vec(), Content::Directory(Entries::new())).expect("a new directory");
-        self.inodes[parent].durable = self.inodes[parent].content.clone();
+        self.harden(parent);
     }
 
     /// Writes a file, durably, as another program.
@@ -511,15 +515,22 @@ impl MemDisk {
         let _ = self.entries_mut(parent).map(|entries| entries.remove(name));
         let inode = self.add(parent, name.to_vec(), Content::File(bytes.to_vec())).expect("a new file");
         self.inodes[inode].durable = self.inodes[inode].content.clone();
-        self.inodes[parent].durable = self.inodes[parent].content.clone();
+        self.harden(parent);
+    }
+
+    /// A directory is durable as it is. Its time is in the same place as its entries, so no file system keeps one
+    /// without the other.
+    fn harden(&mut self, dir: usize) {
+        let inode = &mut self.inodes[dir];
+        (inode.durable, inode.durable_mtime_ns) = (inode.content.clone(), inode.mtime_ns);
     }
 
     /// Renames, durably, as another program.
     pub(crate) fn move_file(&mut self, path: &str, to: &str) {
         let ((from, name), (target, to_name)) = (self.parent(path), self.parent(to));
         self.move_entry(from, name, target, to_name.to_vec(), true).expect("the file exists");
-        self.inodes[from].durable = self.inodes[from].content.clone();
-        self.inodes[target].durable = self.inodes[target].content.clone();
+        self.harden(from);
+        self.harden(target);
     }
 
     /// Gives a file a second name, durably.
@@ -527,7 +538,7 @@ impl MemDisk {
         let inode = self.resolve(path).expect("the file exists");
         let (target, to_name) = self.parent(to);
         self.entries_mut(target).expect("a directory").insert(to_name.to_vec(), inode);
-        self.inodes[target].durable = self.inodes[target].content.clone();
+        self.harden(target);
     }
 
     /// Appends to a file as another program that does not sync.
@@ -555,7 +566,7 @@ impl MemDisk {
     pub(crate) fn remove_file(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.entries_mut(parent).expect("a directory").remove(name).expect("the file exists");
-        self.inodes[parent].durable = self.inodes[parent].content.clone();
+        self.harden(parent);
     }
 
     /// The names in a directory; none if it does not exist.

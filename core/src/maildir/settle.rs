@@ -358,7 +358,7 @@ async fn finish(
         state.guid = context.guid(scope.disk.now().await);
     }
     let continues = previous.is_some() && !changes.contains(&Change::Reset);
-    let proven = look.is_proof();
+    let proven = look.is_proof() && (missing.is_empty() || are_durable(scope, place).await);
     if !missing.is_empty() && !proven {
         forget_scan(&mut state);
     }
@@ -396,6 +396,14 @@ async fn finish(
         state.highest_modseq = modseq;
     }
     Ok(Settled { state, changes })
+}
+
+/// Whether what is not in the directories will not be there after a crash either: whoever removed it, an operation of
+/// ours that failed say, may not have synced them.
+async fn are_durable(scope: &mut Scope, place: &mut Place) -> bool {
+    let disk = scope.disk.clone();
+    let (Ok(cur), Ok(new)) = (place.cur_dir(scope).await, place.new_dir(scope).await) else { return false };
+    or_read_only(disk.sync_dir(cur).await).is_ok() && or_read_only(disk.sync_dir(new).await).is_ok()
 }
 
 /// The state is as of this scan.

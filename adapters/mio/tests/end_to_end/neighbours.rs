@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Dovecot, Imap, Server, eventually};
+use crate::harness::{Dovecot, Imap, Server, Site, eventually};
 
 /// Flags of each UID, sorted, without \Recent.
 fn flags(imap: &mut Imap) -> BTreeMap<u32, Vec<String>> {
@@ -180,7 +180,7 @@ fn reserved(site: &Site) -> (u64, usize) {
 #[test]
 #[ignore = "needs dovecot-imapd"]
 fn dovecot_keeps_the_mod_sequences_that_we_have_reserved() {
-    let (site, user) = site();
+    let (site, user) = Dovecot::site();
     let mut server = Server::start(&site);
     let mut ours = server.imap("ann");
     for number in 0..50 {

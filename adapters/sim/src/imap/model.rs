@@ -112,6 +112,12 @@ impl Model {
         }
     }
 
+    /// Whether the server has told that a flag of a message is so.
+    pub fn was_told(&self, uid: u32, index: usize, on: bool) -> bool {
+        let flags = self.messages.iter().find(|known| known.uid == Some(uid)).and_then(|known| known.flags);
+        flags.is_some_and(|FlagBits(bits)| (bits >> index & 1 == 1) == on)
+    }
+
     /// The index of a UID.
     pub fn find(&self, uid: u32) -> Option<usize> {
         self.messages.iter().position(|known| known.uid == Some(uid))

@@ -45,7 +45,8 @@ impl ImapClient {
             Untagged::Fetch(number, fetched) => self.fetched(number, *fetched, cx),
             Untagged::Search(found) | Untagged::ESearch(Some(found)) => {
                 if let Some(Command { doing: Doing::Search(slot), .. }) = self.asked.front_mut() {
-                    *slot = Some(found);
+                    *slot = Some(found.clone());
+                    self.is_found(&found, cx);
                 }
             }
             Untagged::MailboxStatus(_, items) => self.status_shown(&items, cx),
@@ -201,7 +202,10 @@ impl ImapClient {
                     self.selected = Some(*selected);
                 }
             }
-            Doing::Change(changes) => self.changed(changes, command.silent, good, cx),
+            Doing::Change(changes) => {
+                let fetches = command.verb.contains("FETCH");
+                self.changed(changes, (command.silent, fetches), good, cx);
+            }
             Doing::Copy { uids, to, moving } => {
                 self.copied(&uids, &to, moving, good.then_some(command.sent_at), code, cx)
             }
@@ -251,7 +255,13 @@ impl ImapClient {
         self.go_on(cx);
     }
 
-    fn changed(&mut self, changes: Vec<Changing>, silent: bool, good: bool, cx: &mut Cx<'_>) {
+    fn changed(
+        &mut self,
+        changes: Vec<Changing>,
+        (silent, fetches): (bool, bool),
+        good: bool,
+        cx: &mut Cx<'_>,
+    ) {
         let Some(selected) = &mut self.selected else { return };
         for Changing { change, uid, token, index, on } in changes {
             if silent {
@@ -259,6 +269,8 @@ impl ImapClient {
             }
             let Some(entry) = cx.env.ledger.folder(&selected.place).entries.get_mut(&token) else { continue };
             let alone = entry.is_alone();
+            // FETCH goes on without `\Seen` while another program has the lock, and then does not tell of it.
+            let good = good && (!fetches || selected.model.was_told(uid, index, on));
             // A message that was removed meanwhile was not changed, and that is no failure.
             if good && selected.model.find(uid).is_some() {
                 entry.flags.acknowledge(change, index, on, alone);
@@ -327,16 +339,23 @@ impl ImapClient {
         }
     }
 
+    /// SEARCH ALL finds nothing that the client does not know of. What it finds may be gone in the same answer.
+    fn is_found(&mut self, found: &[u32], cx: &mut Cx<'_>) {
+        let Some(selected) = &self.selected else { return };
+        if selected.model.messages.iter().any(|known| known.uid.is_none()) {
+            return;
+        }
+        let unknown: Vec<u32> =
+            found.iter().copied().filter(|uid| selected.model.find(*uid).is_none()).collect();
+        for uid in unknown {
+            self.complain(&format!("SEARCH ALL finds UID {uid}, of which nobody has spoken"), cx);
+        }
+    }
+
     /// SEARCH ALL finds what the client believes to be there, but for what is on its way out.
     fn searched(&mut self, found: &[u32], cx: &mut Cx<'_>) {
         let Some(selected) = &self.selected else { return };
         let mut wrong = Vec::new();
-        let unknown = selected.model.messages.iter().any(|known| known.uid.is_none());
-        for uid in found {
-            if !unknown && selected.model.find(*uid).is_none() {
-                wrong.push(format!("SEARCH ALL finds UID {uid}, of which nobody has spoken"));
-            }
-        }
         for known in &selected.model.messages {
             let Some((uid, token)) = known.uid.zip(known.token) else { continue };
             let entry = cx.env.ledger.folder(&selected.place).entries.entry(token).or_default();
