@@ -173,7 +173,7 @@ async fn commit(
     let uids = arrivals.iter().map(|arrival| arrival.message.uid).collect();
     let records: Vec<(u32, &[u8])> =
         arrivals.iter().map(|arrival| (arrival.message.uid, arrival.message.base())).collect();
-    list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut shown = 0;
     if let Err(error) = move_in(scope, place, &arrivals, &mut shown).await {

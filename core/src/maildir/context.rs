@@ -9,17 +9,19 @@
 //! assert_eq!(context.lock_wait.as_secs(), 15);
 //! ```
 
-use crate::disk::Errno;
+use crate::disk::{Errno, Stat};
 use crate::machine::{Now, WallTime};
 use crate::maildir::folder::BadName;
 use crate::maildir::lock::Holder;
 use crate::maildir::name::{HostPart, UniqueName};
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
+use spin::Mutex;
 
 /// The directory that holds one user's mail: INBOX itself, and the other mailboxes in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,6 +58,9 @@ pub struct StoreContext {
     facts: HostFacts,
     host: HostPart,
     sequence: AtomicU32,
+    /// Uidlists (device, inode) of which a sync has failed: what was written to them may never reach the disk, whatever
+    /// a later sync says.
+    unsure: Mutex<BTreeSet<(u64, u64)>>,
     /// How long a writer waits for the lock of somebody else before it answers Busy.
     pub lock_wait: Duration,
 }
@@ -67,6 +72,7 @@ impl StoreContext {
             host: HostPart::new(&facts.host),
             facts,
             sequence: AtomicU32::new(0),
+            unsure: Mutex::new(BTreeSet::new()),
             lock_wait: Duration::from_secs(15),
         }
     }
@@ -84,6 +90,21 @@ impl StoreContext {
     /// The host as it stands in file names.
     pub(super) fn host(&self) -> &HostPart {
         &self.host
+    }
+
+    /// The sync of a uidlist has failed.
+    pub(super) fn distrust(&self, list: &Stat) {
+        self.unsure.lock().insert((list.device, list.inode));
+    }
+
+    /// Whether what a uidlist says may be gone after a crash.
+    pub(super) fn distrusts(&self, list: &Stat) -> bool {
+        self.unsure.lock().contains(&(list.device, list.inode))
+    }
+
+    /// A new file has taken its place.
+    pub(super) fn forget(&self, list: &Stat) {
+        self.unsure.lock().remove(&(list.device, list.inode));
     }
 
     /// The makings of a name that no other file has.

@@ -143,7 +143,7 @@ async fn copy_into(
         copies.push(copy);
     }
     let records: Vec<(u32, &[u8])> = copies.iter().map(|copy| (copy.uid, copy.base())).collect();
-    list_file::add(scope, place.mailbox, &mut state, &records).await?;
+    list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut there = Vec::with_capacity(copies.len());
     let linked = link_all(scope, context, from, source, place, &copies, &mut there).await;

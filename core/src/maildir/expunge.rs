@@ -135,7 +135,7 @@ pub(super) async fn remove(
         elsewhere = unlink_all(scope, place, &mut state, &mut changes, &uids).await?;
     }
     if list_file::has_too_many_dead(&state) {
-        list_file::rewrite(scope, place.mailbox, &mut state, &[]).await?;
+        list_file::rewrite(scope, context, place.mailbox, &mut state, &[]).await?;
     }
     Ok(Expunged { state, changes })
 }

@@ -2,7 +2,7 @@
 //!
 //! Both are durable before they return, so that no UID is shown that a crash could take back.
 
-use super::context::{At, StoreError, StoreErrorKind};
+use super::context::{At, StoreContext, StoreError, StoreErrorKind};
 use super::mailbox::{MailboxState, Stamp};
 use super::scope::Scope;
 use super::uidlist::{Header, Uidlist, push_record};
@@ -31,6 +31,7 @@ pub(super) fn has_too_many_dead(state: &MailboxState) -> bool {
 /// The whole file is written anew if the state says that it has debris.
 pub(super) async fn add(
     scope: &mut Scope,
+    context: &StoreContext,
     mailbox: Handle,
     state: &mut MailboxState,
     records: &[(u32, &[u8])],
@@ -40,7 +41,7 @@ pub(super) async fn add(
     }
     let disk = scope.disk.clone();
     if state.uidlist_wants_rewrite {
-        return rewrite(scope, mailbox, state, records).await;
+        return rewrite(scope, context, mailbox, state, records).await;
     }
     let (file, stat) = disk.open_append(mailbox, LIST_NAME).await.at(LIST_NAME)?;
     let file = scope.hold(file);
@@ -55,8 +56,9 @@ pub(super) async fn add(
     disk.write(file, bytes).await.at(LIST_NAME)?;
     if disk.sync(file).await.is_err() {
         // What was written to this file may never reach the disk, whatever a second sync says.
+        context.distrust(&stat);
         scope.close(file).await;
-        return rewrite(scope, mailbox, state, records).await;
+        return rewrite(scope, context, mailbox, state, records).await;
     }
     let stat = disk.stat_handle(file).await.at(LIST_NAME)?;
     scope.close(file).await;
@@ -69,14 +71,15 @@ pub(super) async fn add(
 /// that are kept in the old file are kept.
 pub(super) async fn rewrite(
     scope: &mut Scope,
+    context: &StoreContext,
     mailbox: Handle,
     state: &mut MailboxState,
     added: &[(u32, &[u8])],
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
-    let old = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX as usize).await {
-        Ok((old, _)) => old,
-        Err(Errno::NotFound) => Vec::new(),
+    let (old, stat) = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX as usize).await {
+        Ok((old, stat)) => (old, Some(stat)),
+        Err(Errno::NotFound) => (Vec::new(), None),
         Err(errno) => return Err(errno).at(LIST_NAME),
     };
     let limit = state.next_modseq_limit();
@@ -91,6 +94,7 @@ pub(super) async fn rewrite(
     let content = render(state, &header, added, Uidlist::parse(&old).ok().as_ref());
     scope.replace_file(mailbox, LIST_TEMPORARY, LIST_NAME, content).await?;
     disk.sync_dir(mailbox).await.at(LIST_NAME)?;
+    stat.iter().for_each(|stat| context.forget(stat));
     take_stamp(&disk, mailbox, state).await?;
     (state.modseq_limit, state.uidlist_others) = (limit, header.others);
     state.uidlist_records = u32::try_from(state.messages.len() + added.len()).unwrap_or(u32::MAX);

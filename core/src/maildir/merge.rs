@@ -51,6 +51,8 @@ pub(super) struct Merge {
     pub(super) doubled: bool,
     /// There is no usable uidlist: UIDVALIDITY is to be chosen.
     pub(super) creates: bool,
+    /// The uidlist was read, but may be gone after a crash: it is to be written anew before it is shown.
+    pub(super) unsure: bool,
     /// The mod-sequence of all that is found out in this look.
     pub(super) modseq: u64,
 }
@@ -63,7 +65,7 @@ impl Merge {
 
     /// Whether something is to be done for messages' sake that needs the lock.
     pub(super) fn has_messages_waiting(&self) -> bool {
-        self.creates || self.doubled || !self.unknown.is_empty() || !self.missing.is_empty()
+        self.creates || self.unsure || self.doubled || !self.unknown.is_empty() || !self.missing.is_empty()
     }
 }
 

@@ -61,8 +61,8 @@ pub(super) enum Absences {
 
 /// What was read in one look.
 struct Look {
-    /// The uidlist with its stamp, if it is there and other than known.
-    list: Option<(Vec<u8>, Stamp)>,
+    /// The uidlist with its stamp, if it is there and other than known; and whether it may be gone after a crash.
+    list: Option<(Vec<u8>, Stamp, bool)>,
     list_unchanged: bool,
     keywords: KeywordsSeen,
     listing: Listing,
@@ -73,13 +73,16 @@ impl Look {
     fn merge(&self, previous: Option<&MailboxState>) -> Merge {
         let list = match &self.list {
             _ if self.list_unchanged => ListSeen::Unchanged,
-            Some((bytes, stamp)) => match Uidlist::parse(bytes) {
+            Some((bytes, stamp, _)) => match Uidlist::parse(bytes) {
                 Ok(list) => ListSeen::Read(list, *stamp),
                 Err(_) => ListSeen::Unusable,
             },
             None => ListSeen::Unusable,
         };
-        merge(previous, &list, &self.keywords, &self.listing, self.first_modseq)
+        let mut merge = merge(previous, &list, &self.keywords, &self.listing, self.first_modseq);
+        merge.unsure = self.list.as_ref().is_some_and(|(.., unsure)| *unsure);
+        merge.state.uidlist_wants_rewrite |= merge.unsure;
+        merge
     }
 
     /// Whether what this look does not show does not exist.
@@ -99,7 +102,7 @@ pub(super) async fn settle(
     absences: Absences,
 ) -> Result<Settled, StoreError> {
     let disk = scope.disk.clone();
-    let Some(mut look) = look_if_changed(scope, place, previous).await? else {
+    let Some(mut look) = look_if_changed(scope, context, place, previous).await? else {
         let state = MailboxState { unverified: false, ..previous.cloned().unwrap_or_default() };
         return Ok(Settled { state, changes: Vec::new() });
     };
@@ -127,7 +130,7 @@ pub(super) async fn settle(
         } else {
             break;
         }
-        look = look_again(scope, place, previous).await?;
+        look = look_again(scope, context, place, previous).await?;
         merge = look.merge(previous);
     }
     finish(scope, context, place, previous, merge, &look).await
@@ -166,7 +169,7 @@ pub(super) async fn begin_write(
         let mut state = state.clone();
         if state.wants_modseqs() {
             // Where that fails no mod-sequence is told, and the operation may succeed all the same.
-            let _ = list_file::rewrite(scope, place.mailbox, &mut state, &[]).await;
+            let _ = list_file::rewrite(scope, context, place.mailbox, &mut state, &[]).await;
         }
         return Ok(Settled { state, changes: Vec::new() });
     }
@@ -176,10 +179,11 @@ pub(super) async fn begin_write(
 /// Stats everything, and reads and scans what is not as known; `None` if all is.
 async fn look_if_changed(
     scope: &mut Scope,
+    context: &StoreContext,
     place: &mut Place,
     previous: Option<&MailboxState>,
 ) -> Result<Option<Look>, StoreError> {
-    let Some(known) = previous else { return look_again(scope, place, None).await.map(Some) };
+    let Some(known) = previous else { return look_again(scope, context, place, None).await.map(Some) };
     let disk = scope.disk.clone();
     let same_files = list_stamp(&disk, place.mailbox).await? == known.uidlist_stamp
         && stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await? == known.keywords_stamp;
@@ -196,7 +200,7 @@ async fn look_if_changed(
         return Ok(None);
     }
     if !(same_files && same_cur) {
-        return look_again(scope, place, previous).await.map(Some);
+        return look_again(scope, context, place, previous).await.map(Some);
     }
     let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
     let listing = Listing::scan(&disk, place.mailbox, cur, new, false).await?;
@@ -210,6 +214,7 @@ async fn look_if_changed(
 /// Scans both directories, and reads what is not as known.
 async fn look_again(
     scope: &mut Scope,
+    context: &StoreContext,
     place: &mut Place,
     previous: Option<&MailboxState>,
 ) -> Result<Look, StoreError> {
@@ -218,7 +223,7 @@ async fn look_again(
     let stamp = list_stamp(&disk, place.mailbox).await?;
     let list_unchanged =
         previous.is_some_and(|known| stamp == known.uidlist_stamp && stamp != Stamp::default());
-    let list = if list_unchanged { None } else { read_list(scope, place.mailbox).await? };
+    let list = if list_unchanged { None } else { read_list(scope, context, place.mailbox).await? };
     let stamp = stamp_of(&disk, place.mailbox, KEYWORDS_NAME).await?;
     let keywords = match previous {
         Some(known) if known.keywords_stamp == stamp => KeywordsSeen::Unchanged,
@@ -258,8 +263,12 @@ pub(super) async fn list_stamp(disk: &Disk, mailbox: Handle) -> Result<Stamp, St
 }
 
 /// Reads the uidlist, and makes durable what another program may have appended without that: its UIDs will be
-/// shown.
-async fn read_list(scope: &mut Scope, mailbox: Handle) -> Result<Option<(Vec<u8>, Stamp)>, StoreError> {
+/// shown. Where that has failed before, it is to be written anew first.
+async fn read_list(
+    scope: &mut Scope,
+    context: &StoreContext,
+    mailbox: Handle,
+) -> Result<Option<(Vec<u8>, Stamp, bool)>, StoreError> {
     let disk = scope.disk.clone();
     let (file, stat) = match disk.open_file(mailbox, LIST_NAME).await {
         Ok(opened) => opened,
@@ -280,9 +289,12 @@ async fn read_list(scope: &mut Scope, mailbox: Handle) -> Result<Option<(Vec<u8>
         }
         if bytes.is_empty() { bytes = more } else { bytes.extend_from_slice(&more) }
     }
-    or_read_only(disk.sync(file).await).at(LIST_NAME)?;
+    if let Err(errno) = or_read_only(disk.sync(file).await) {
+        context.distrust(&stat);
+        return Err(errno).at(LIST_NAME);
+    }
     scope.close(file).await;
-    Ok(Some((bytes, Stamp::of(&stat))))
+    Ok(Some((bytes, Stamp::of(&stat), context.distrusts(&stat))))
 }
 
 /// What cannot be written cannot be lost either.
@@ -302,7 +314,8 @@ pub(super) async fn read_keywords(disk: &Disk, mailbox: Handle) -> Result<(Keywo
 /// What can be shown without having been able to write: everything that has a UID.
 fn without_lock(merge: Merge, listing: &Listing, error: StoreError) -> Result<Settled, StoreError> {
     let read_only = match error.kind {
-        _ if merge.creates => return Err(error),
+        // What is to be shown is not there, or not for good.
+        _ if merge.creates || merge.unsure => return Err(error),
         StoreErrorKind::Busy => merge.state.read_only,
         StoreErrorKind::Access | StoreErrorKind::ReadOnly => true,
         // For mod-sequences alone nobody is refused.
@@ -378,9 +391,9 @@ async fn finish(
     if creates
         || place.lock.is_some() && (state.uidlist_wants_rewrite || list_file::has_too_many_dead(&state))
     {
-        list_file::rewrite(scope, place.mailbox, &mut state, &records).await?;
+        list_file::rewrite(scope, context, place.mailbox, &mut state, &records).await?;
     } else {
-        list_file::add(scope, place.mailbox, &mut state, &records).await?;
+        list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     }
     for (uid, message) in added {
         state.messages.push(message);
@@ -390,7 +403,7 @@ async fn finish(
     }
     if place.lock.is_some() && state.wants_modseqs() {
         // Where that fails no mod-sequence is told, and the mailbox can be used all the same.
-        let _ = list_file::rewrite(scope, place.mailbox, &mut state, &[]).await;
+        let _ = list_file::rewrite(scope, context, place.mailbox, &mut state, &[]).await;
     }
     if !changes.is_empty() {
         state.highest_modseq = modseq;

@@ -631,3 +631,37 @@ fn a_quota_file_is_kept_true_and_none_is_made() {
     remove(&mut disk, &state, Victims::These(uids("2"))).unwrap().unwrap();
     assert_eq!(disk.read("/m/maildirsize"), None);
 }
+
+/// The disk loses what was written to a file whose sync failed, whatever it says later.
+#[test]
+fn a_list_whose_sync_has_failed_is_written_anew_before_its_uids_are_told() {
+    let (mut disk, state) = disk_with_four();
+    let staged = |disk: &mut MemDisk| stage(disk, b"five\n", None).unwrap().unwrap();
+    let context = Arc::new(context());
+    let commit_with = |disk: &mut MemDisk, staged: Staged| {
+        let (context, state) = (context.clone(), state.clone());
+        let messages = Vec::from([Append { staged, flags: flags(seen(), &[]) }]);
+        disk.run(Vec::new(), move |disk| {
+            commit_append(disk, context, root(), folder(), Some(state), messages)
+        })
+    };
+    // The sync fails, and so does that of the file that is to take its place.
+    disk.always = Some(|disk| {
+        let syncs = disk.log.last().is_some_and(|op| op == "Sync");
+        disk.fail_at = syncs.then(|| (disk.ops - 1, Errno::Io));
+    });
+    let first = staged_without_faults(&mut disk, &staged);
+    assert!(commit_with(&mut disk, first).unwrap().is_err());
+    (disk.always, disk.fail_at) = (None, None);
+    let inode = disk.stat("/m/dovecot-uidlist").unwrap().inode;
+    let second = staged(&mut disk);
+    assert!(commit_with(&mut disk, second).unwrap().is_ok());
+    assert_ne!(disk.stat("/m/dovecot-uidlist").unwrap().inode, inode);
+}
+
+fn staged_without_faults(disk: &mut MemDisk, stage: &impl Fn(&mut MemDisk) -> Staged) -> Staged {
+    let faults = disk.always.take();
+    let staged = stage(disk);
+    disk.always = faults;
+    staged
+}
