@@ -20,6 +20,7 @@ mod mime;
 mod neighbours;
 mod operation;
 mod races;
+mod readers;
 mod sorting;
 mod storm;
 mod submission;
