@@ -209,6 +209,8 @@ impl Ledger {
         if let Some(known) = known.filter(|known| *known != token) {
             wrong.push(format!("UID {uid} was message {:016x} and is {:016x}", known.0, token.0));
         }
+        let uids_of_it =
+            if known.is_none() { folder.uids.values().filter(|of| **of == token).count() } else { 0 };
         let returned = folder.gone.get(&uid).is_some_and(|gone| *gone < since);
         match folder.entries.get(&token) {
             None => wrong.push(format!("UID {uid} is message {:016x}, which nobody has put there", token.0)),
@@ -220,6 +222,11 @@ impl Ledger {
                 // A file that another program has removed without a sync comes back with a power cut.
                 if returned && !entry.free {
                     wrong.push(format!("UID {uid} was told to be gone and is there"));
+                }
+                // Gone is gone: what comes back does so under another UID, and so does what is there twice.
+                if uids_of_it > entry.possible as usize {
+                    let (token, sent) = (token.0, entry.possible);
+                    wrong.push(format!("UID {uid} is one more of message {token:016x}, sent {sent} times"));
                 }
             }
         }

@@ -33,13 +33,13 @@ plants! {
     /// Files are not synced.
     SkipFileSync = "skip-file-sync", 100;
     /// The uidlist is not synced.
-    SkipUidlistSync = "skip-uidlist-sync", 300;
+    SkipUidlistSync = "skip-uidlist-sync", 100;
     /// A failed sync is taken for a good one.
-    IgnoreSyncError = "ignore-sync-error", 600;
+    IgnoreSyncError = "ignore-sync-error", 3000;
     /// Records are not written to the uidlist.
     LoseUidlistRecords = "lose-uidlist-records", 100;
     /// The uidlist lock of somebody else is overlooked.
-    ForgetLock = "forget-lock", 300;
+    ForgetLock = "forget-lock", 2000;
     /// Flags are not written.
     SkipFlagRename = "skip-flag-rename", 100;
     /// An expunged file stays.
@@ -55,9 +55,9 @@ plants! {
     /// An existing message is overwritten by a rename.
     LoseByRename = "lose-by-rename", 300;
     /// Files that were sent stay open.
-    LeakDescriptors = "leak-descriptors", 100;
+    LeakDescriptors = "leak-descriptors", 200;
     /// Staged files stay in tmp.
-    LeakTmp = "leak-tmp", 100;
+    LeakTmp = "leak-tmp", 600;
     /// An answer of the office is lost.
     DropAnswer = "drop-answer", 100;
     /// Sessions do not hear that their mailbox changed.
@@ -75,7 +75,7 @@ plants! {
     /// An EXISTS is not told.
     LoseExists = "lose-exists", 100;
     /// A flag is not shown.
-    HideFlag = "hide-flag", 100;
+    HideFlag = "hide-flag", 600;
     /// A NO is told as OK.
     OkInsteadOfNo = "ok-instead-of-no", 300;
     /// An EXPUNGE has the number after its own.

@@ -23,11 +23,31 @@ fn what_is_acknowledged_is_there_once_and_what_is_not_at_most_once() {
     let none = FlagBits::default();
     assert_eq!(judged(&mut ledger, "INBOX", &[]), 0);
     assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none)]), 0);
-    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none), seen(2, none)]), 1);
+    // Twice there, and under two UIDs.
+    assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none), seen(2, none)]), 2);
     ledger.has_arrived(&place("INBOX"), T);
     assert_eq!(judged(&mut ledger, "INBOX", &[]), 1);
     assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, none)]), 0);
     assert_eq!(judged(&mut ledger, "Sent", &[seen(1, none)]), 1);
+}
+
+#[test]
+fn what_comes_back_under_another_uid_is_one_too_many() {
+    let mut ledger = Ledger::default();
+    let inbox = place("INBOX");
+    ledger.may_arrive(&inbox, T, FlagBits::default());
+    ledger.saw_uid(&inbox, 1, T, 0);
+    ledger.saw_uid(&inbox, 1, T, 0);
+    assert_eq!(ledger.violations, Vec::<String>::new());
+    ledger.doom(&inbox, 1, T);
+    ledger.was_expunged(&inbox, 1, 5);
+    ledger.saw_uid(&inbox, 2, T, 6);
+    assert_eq!(ledger.violations.len(), 1);
+    // A copy of its own may have a UID of its own.
+    ledger.may_arrive(&inbox, T, FlagBits::default());
+    ledger.may_arrive(&inbox, T, FlagBits::default());
+    ledger.saw_uid(&inbox, 3, T, 6);
+    assert_eq!(ledger.violations.len(), 1);
 }
 
 #[test]

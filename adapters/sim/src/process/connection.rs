@@ -144,7 +144,9 @@ impl Process {
             match step {
                 Step::Moved => {}
                 Step::Idle => {
-                    if !self.connections.get(&id).is_some_and(|connection| connection.pump) {
+                    // Only a session that is open has anything to pump.
+                    let pump = |connection: &Connection| connection.pump && connection.stage == Stage::Open;
+                    if !self.connections.get(&id).is_some_and(pump) {
                         return;
                     }
                 }
