@@ -217,7 +217,8 @@ impl Connection {
             match step {
                 Ok(Step::Moved) if self.used >= TURN_BYTES => return Turn::Again,
                 Ok(Step::Moved) => {}
-                Ok(Step::Idle) if self.pump => return Turn::Again,
+                // Only a session that is open has anything to pump; who is on the way out waits for the peer.
+                Ok(Step::Idle) if self.pump && matches!(self.stage, Stage::Open) => return Turn::Again,
                 Ok(Step::Idle) => return Turn::Idle,
                 Ok(Step::Over) => return Turn::Over,
                 Err(error) => {

@@ -119,3 +119,15 @@ fn over_the_budget_hoarders_wait_and_modest_clients_do_not() {
     driven.until("only the modest one is left", |l| l.connections.len() == 1);
     assert_eq!(driven.held(), 0, "all is given back");
 }
+
+#[test]
+fn who_was_told_of_the_end_and_lingers_has_no_turns() {
+    let mut driven = Driven::new();
+    let mut socket = driven.connect();
+    let (now, event_loop) = (clock::now(), &mut driven.event_loop);
+    event_loop.front.shutdown(now, &mut event_loop.actions);
+    event_loop.carry_out(now);
+    driven.hear(&mut socket, "* BYE");
+    assert_eq!(driven.event_loop.connections.len(), 1, "the peer has not closed yet");
+    assert!(driven.event_loop.queue.is_empty(), "it would turn as fast as the machine can");
+}
