@@ -1,13 +1,14 @@
 //! FETCH: what a client asks of messages, read from their files and written as IMAP has it.
 //!
 //! A [`fetch`] makes one page: it goes through the messages it is given until the page holds [`PAGE_BYTES`],
-//! or a part of a file is to be sent as it lies on the disk, or 16 MiB have been read, and says where to go on. It reads no more of a
-//! message than is asked for:
+//! or a part of a file is to be sent as it lies on the disk, or 16 MiB or [`PAGE_FILES_MAX`] files have been read, and says where to
+//! go on. It reads no more of a message than is asked for:
 //!
 //! | asked for | read |
 //! |---|---|
 //! | FLAGS, UID, sizes and dates that are known | nothing ([`render_known`]) |
 //! | INTERNALDATE, SAVEDATE | a stat |
+//! | ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, `BODY[HEADER.FIELDS (…)]` a second time | [the cache](super::cache) |
 //! | ENVELOPE, `BODY[HEADER…]` | the header |
 //! | PREVIEW | the first 64 KiB |
 //! | anything else of a message of at most 64 KiB | the file, once |
@@ -29,11 +30,14 @@
 //! filtered header fields becomes a space.
 
 mod binary;
+mod cached;
 mod item;
 mod memo;
 pub(super) mod source;
 pub(super) mod splice;
 
+use super::cache::Directory;
+use super::cache_file::Hit;
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::mailbox::{Message, Messages};
@@ -45,6 +49,7 @@ use crate::imap::server::{FetchPage, FetchRequest, FetchRow};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use cached::Cached;
 use item::{Known, Needs, Output};
 pub use memo::Memo;
 use source::Source;
@@ -57,6 +62,8 @@ pub const PAGE_BYTES: usize = 256 * 1024;
 pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most parts of files one message may have in a page. Larger texts beyond are read into memory.
 pub const ROW_FILES_MAX: usize = 16;
+/// A page for which the files of so many messages were looked at is full.
+pub const PAGE_FILES_MAX: usize = 128;
 
 /// What one page is to be made of.
 #[derive(Clone, Debug)]
@@ -71,6 +78,8 @@ pub struct Wanted {
     pub changed: UidSet,
     /// What the last page of the same mailbox left.
     pub memo: Option<Memo>,
+    /// Where the cache file has what; `None`: it is neither read nor written.
+    pub cache: Option<Arc<Directory>>,
 }
 
 /// A page, and what else came of making it.
@@ -82,6 +91,8 @@ pub struct Fetched {
     pub learned: Vec<Learned>,
     /// For the next page of the same mailbox.
     pub memo: Option<Memo>,
+    /// What is known of the cache file, if it was looked at.
+    pub cache: Option<Arc<Directory>>,
 }
 
 /// Facts about a message that were not known and had to be looked up, or were known wrongly.
@@ -123,7 +134,7 @@ pub fn render_known(
     request: &FetchRequest,
     out: &mut Vec<u8>,
 ) -> bool {
-    let needs = Needs::of(request);
+    let needs = Needs::of(&request.items);
     let known = Known::of(message);
     if needs.file() || !known.has(&needs) {
         return false;
@@ -155,7 +166,14 @@ pub async fn fetch(
 
 async fn fetch_with(mut reader: Reader, mut wanted: Wanted) -> Result<Fetched, StoreError> {
     let mut fetched = Fetched { memo: wanted.memo.take(), ..Fetched::default() };
-    let result = fill(&mut reader, &wanted, &mut fetched).await;
+    let mut cached = match wanted.cache.take() {
+        Some(cache) => Cached::open(&mut reader, cache, &wanted.request.items, &wanted.messages).await,
+        None => None,
+    };
+    let result = fill(&mut reader, &wanted, &mut cached, &mut fetched).await;
+    if let Some(cached) = cached {
+        fetched.cache = Some(cached.close(&mut reader).await);
+    }
     reader.finish().await;
     result.map(|()| fetched)
 }
@@ -199,25 +217,39 @@ async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, Stor
     Ok(total)
 }
 
-async fn fill(reader: &mut Reader, wanted: &Wanted, fetched: &mut Fetched) -> Result<(), StoreError> {
-    let Fetched { page, learned, memo } = fetched;
-    let needs = Needs::of(&wanted.request);
-    let mut output = Output::default();
+async fn fill(
+    reader: &mut Reader,
+    wanted: &Wanted,
+    cached: &mut Option<Cached>,
+    fetched: &mut Fetched,
+) -> Result<(), StoreError> {
+    let Fetched { page, learned, memo, .. } = fetched;
+    let all = Needs::of(&wanted.request.items);
+    let (mut output, mut looked_at) = (Output::default(), 0);
     for message in &wanted.messages {
         let start = output.bytes.len();
-        if start >= PAGE_BYTES || !output.files.is_empty() || reader.spent >= reader.sizes.page {
+        let is_full = start >= PAGE_BYTES || !output.files.is_empty() || looked_at >= PAGE_FILES_MAX;
+        if is_full || reader.spent >= reader.sizes.page {
             page.next = Some(message.uid);
             break;
         }
+        let hit = match cached {
+            Some(cached) => cached.look(reader, message).await,
+            None => Hit::default(),
+        };
+        let needs = if cached.is_some() { cached::missing(&wanted.request.items, &hit) } else { all };
         let mut source = Source::new(message);
+        looked_at += usize::from(needs.file() || !source.known().has(&needs));
         source.recall(memo);
-        let result = render(reader, &mut source, wanted, &needs, &mut output).await;
+        let mut row = Row { wanted, needs: &needs, cached: cached.as_mut(), hit: &hit };
+        let result = row.render(reader, &mut source, &mut output).await;
         source.close(reader).await;
         match result {
             Ok(()) => {
                 page.rows.push(FetchRow { uid: message.uid, end: output.bytes.len() });
                 learned.extend(source.learned());
                 *memo = source.memo().or(memo.take());
+                cached.iter_mut().for_each(|cached| cached.keep(message));
             }
             Err(failure) => {
                 output.bytes.truncate(start);
@@ -243,30 +275,49 @@ async fn fill(reader: &mut Reader, wanted: &Wanted, fetched: &mut Fetched) -> Re
     Ok(())
 }
 
-/// Writes one row.
-async fn render(
-    reader: &mut Reader,
-    source: &mut Source<'_>,
-    wanted: &Wanted,
-    needs: &Needs,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let request = &*wanted.request;
-    source.load(reader, needs).await?;
-    output.start_row();
-    let start = output.bytes.len();
-    let flags = (!needs.flags && wanted.changed.contains(source.message.uid)).then_some(&FetchItem::Flags);
-    for item in needs.each_once(&request.items).chain(flags) {
-        item::start(item, start, &mut output.bytes);
-        let known = source.known();
-        if !item::write_known(item, source.message, &known, &wanted.keywords, request, &mut output.bytes) {
-            item::write(item, reader, source, output).await?;
+/// A row as it is made.
+struct Row<'r> {
+    wanted: &'r Wanted,
+    /// What has to be looked up.
+    needs: &'r Needs,
+    cached: Option<&'r mut Cached>,
+    /// What the cache has.
+    hit: &'r Hit,
+}
+
+impl Row<'_> {
+    async fn render(
+        &mut self,
+        reader: &mut Reader,
+        source: &mut Source<'_>,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let Row { wanted, needs, hit, .. } = *self;
+        let request = &*wanted.request;
+        source.load(reader, needs).await?;
+        output.start_row();
+        let start = output.bytes.len();
+        let flags =
+            (!needs.flags && wanted.changed.contains(source.message.uid)).then_some(&FetchItem::Flags);
+        for item in needs.each_once(&request.items).chain(flags) {
+            item::start(item, start, &mut output.bytes);
+            let (at, known) = (output.bytes.len(), source.known());
+            let is_known =
+                item::write_known(item, source.message, &known, &wanted.keywords, request, &mut output.bytes)
+                    || self.cached.as_ref().is_some_and(|cached| cached.write(item, hit, output));
+            if !is_known {
+                item::write(item, reader, source, output).await?;
+                if let Some(cached) = &mut self.cached {
+                    let value = output.bytes.get(at..).unwrap_or_default();
+                    cached.learn(item, value, reader, source).await;
+                }
+            }
+            if output.row_bytes() > ROW_BYTES_MAX {
+                return Err(source.too_much());
+            }
         }
-        if output.row_bytes() > ROW_BYTES_MAX {
-            return Err(source.too_much());
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@
 
 use super::history::{Expunge, GAPS_MAX, Gap, History};
 use super::mailbox::{MailboxState, Message, Messages, Stamp};
+use super::octets::{Octets, SEED, push_bytes, push_range, push_u32, sum};
 use crate::imap::flag::{FlagSet, KEYWORDS_MAX};
-use crate::imap::sequence::{NumberRange, UidSet};
+use crate::imap::sequence::UidSet;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -32,8 +33,6 @@ use alloc::vec::Vec;
 pub(super) const MAGIC: &[u8; 16] = b"postier.index 1\n";
 /// Messages of one frame.
 pub(super) const MESSAGES_PER_FRAME: usize = 1024;
-/// The checksum that the first frame continues.
-pub(super) const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const FRAME_MESSAGES: u8 = 0;
 const FRAME_HEAD: u8 = 1;
@@ -55,18 +54,18 @@ pub(super) struct Decoded {
 
 /// Reads a whole file; `None` if there is no whole save in it.
 pub(super) fn decode(file: &[u8]) -> Option<Decoded> {
-    let mut rest = Octets(file.strip_prefix(MAGIC)?);
+    let mut rest = Octets::new(file.strip_prefix(MAGIC)?);
     let mut decoded: Option<Decoded> = None;
     let (mut checksum, mut pending) = (SEED, Vec::new());
     while let Some((body, sum)) = frame(&mut rest, checksum) {
         checksum = sum;
-        let mut body = Octets(body);
+        let mut body = Octets::new(body);
         match body.u8()? {
             FRAME_MESSAGES => take_messages(&mut body, &mut pending)?,
             FRAME_HEAD => {
                 let before = decoded.take().map(|decoded| decoded.state);
                 let state = take_head(&mut body, before, pending.drain(..))?;
-                decoded = Some(Decoded { state, checksum, bytes: file.len() - rest.0.len() });
+                decoded = Some(Decoded { state, checksum, bytes: file.len() - rest.left() });
             }
             _ => return None,
         }
@@ -95,23 +94,6 @@ pub(super) fn encode(
     push_frame(out, checksum, |out| push_head(out, state, &removed, known))
 }
 
-/// The checksum of a frame: every octet of it, and every bit of the checksum before, makes another one.
-fn sum(before: u64, body: &[u8]) -> u64 {
-    // Each step is a bijection of the sum as well as of the octets, so one changed word is always noticed.
-    let step = |sum: u64, word: u64| (sum ^ word).rotate_left(29).wrapping_mul(0x9fb2_1c65_1e98_df25);
-    let mut words = body.chunks_exact(8);
-    let mut result = step(before, body.len() as u64);
-    for word in &mut words {
-        result = step(result, word.try_into().map_or(0, u64::from_le_bytes));
-    }
-    let mut last = [0; 8];
-    for (slot, octet) in last.iter_mut().zip(words.remainder()) {
-        *slot = *octet;
-    }
-    let result = step(result, u64::from_le_bytes(last));
-    result ^ result >> 32
-}
-
 fn push_frame(out: &mut Vec<u8>, before: u64, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
     let start = out.len();
     out.extend_from_slice(&[0; 16]);
@@ -127,7 +109,7 @@ fn push_frame(out: &mut Vec<u8>, before: u64, fill: impl FnOnce(&mut Vec<u8>)) -
 
 /// The next frame, if it is whole and right.
 fn frame<'f>(rest: &mut Octets<'f>, before: u64) -> Option<(&'f [u8], u64)> {
-    let mut next = Octets(rest.0);
+    let mut next = *rest;
     let (length, checksum) = (next.u64()?, next.u64()?);
     let body = next.take(usize::try_from(length).ok()?)?;
     (sum(before, body) == checksum).then_some(())?;
@@ -284,7 +266,7 @@ fn take_history(body: &mut Octets<'_>, before: &History) -> Option<History> {
     for _ in 0..body.u32()? {
         expunges.push_back(Expunge { modseq: body.u64()?, uids: body.range()? });
     }
-    body.0.is_empty().then_some(())?;
+    body.is_empty().then_some(())?;
     History::from_parts(gaps, expunges, forgotten)
 }
 
@@ -295,63 +277,4 @@ fn put(messages: &mut Messages, message: Message) -> Option<()> {
         return Some(());
     }
     (message.uid != 0 && messages.push(message)).then_some(())
-}
-
-fn push_u32(out: &mut Vec<u8>, count: usize) {
-    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
-}
-
-/// Names, keywords and values of keys are all short.
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
-}
-
-fn push_range(out: &mut Vec<u8>, range: NumberRange) {
-    out.extend_from_slice(&range.first.to_le_bytes());
-    out.extend_from_slice(&range.last.to_le_bytes());
-}
-
-/// What is left to be read.
-struct Octets<'f>(&'f [u8]);
-
-impl<'f> Octets<'f> {
-    fn take(&mut self, count: usize) -> Option<&'f [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[octet]| octet)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn bytes(&mut self) -> Option<&'f [u8]> {
-        let length = self.u16()?;
-        self.take(usize::from(length))
-    }
-
-    fn range(&mut self) -> Option<NumberRange> {
-        let (first, last) = (self.u32()?, self.u32()?);
-        (first <= last).then_some(NumberRange { first, last })
-    }
 }

@@ -9,8 +9,9 @@
 
 use super::context::Root;
 use super::folder::FolderName;
-use super::index::{self, MAGIC, SEED};
+use super::index::{self, MAGIC};
 use super::mailbox::{MailboxState, Stamp};
+use super::octets::SEED;
 use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle};
 use alloc::boxed::Box;

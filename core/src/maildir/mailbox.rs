@@ -113,6 +113,21 @@ impl Messages {
             .take_while(move |m| m.uid <= last)
     }
 
+    /// How many have `first <= uid <= last`.
+    pub fn count(&self, first: u32, last: u32) -> u64 {
+        let start = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|m| m.uid < first));
+        let mut count = 0;
+        for chunk in self.chunks.get(start..).unwrap_or_default() {
+            let from = chunk.partition_point(|m| m.uid < first);
+            let to = chunk.partition_point(|m| m.uid <= last);
+            count += to.saturating_sub(from) as u64;
+            if to < chunk.len() {
+                break;
+            }
+        }
+        count
+    }
+
     /// The message with this UID.
     pub fn find(&self, uid: u32) -> Option<&Message> {
         let (chunk, index) = self.locate(uid)?;

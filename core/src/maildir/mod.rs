@@ -14,6 +14,7 @@
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
 //! | `maildirsize` | `maildirsize` | how much mail the user has, if somebody enforces a quota |
 //! | `postier.index` | [`index_file`] | what was known when the mailbox was last looked at: disposable |
+//! | `postier.cache` | [`cache`], [`cache_file`] | what was found out about messages by reading them: disposable |
 //!
 //! What is done with these files is told as coroutines of single file operations ([`crate::disk`]), each in a
 //! module that begins with the states on disk and the moves between them:
@@ -80,6 +81,10 @@
 pub mod account;
 pub mod append;
 pub(crate) mod body;
+pub mod cache;
+pub mod cache_file;
+#[cfg(test)]
+mod cache_tests;
 pub mod context;
 pub mod copy;
 pub mod deliver;
@@ -109,6 +114,7 @@ mod model_tests;
 #[cfg(test)]
 mod modseq_tests;
 pub mod name;
+mod octets;
 mod place;
 mod reader;
 pub(crate) mod scope;

@@ -78,7 +78,7 @@ pub(super) struct Reader {
     pub(super) spent: usize,
     /// What has been read in this turn.
     turn: usize,
-    scope: Scope,
+    pub(super) scope: Scope,
     root: Root,
     folder: FolderName,
     mailbox: Option<Handle>,
@@ -288,7 +288,8 @@ impl Reader {
         })
     }
 
-    async fn mailbox(&mut self) -> Result<Handle, StoreError> {
+    /// The mailbox's directory.
+    pub(super) async fn mailbox(&mut self) -> Result<Handle, StoreError> {
         if let Some(mailbox) = self.mailbox {
             return Ok(mailbox);
         }

@@ -11,6 +11,7 @@
 //! A change is adopted, told and answered only when its task says it is durable.
 
 mod answers;
+mod caching;
 mod changes;
 mod folders;
 #[cfg(test)]

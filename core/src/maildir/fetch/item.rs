@@ -42,9 +42,9 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of(request: &FetchRequest) -> Needs {
+    pub(super) fn of<'i>(items: impl IntoIterator<Item = &'i FetchItem>) -> Needs {
         let mut needs = Needs::default();
-        for item in &request.items {
+        for item in items {
             match item {
                 FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId => {}
                 FetchItem::SaveDate => needs.saved = true,
@@ -313,10 +313,7 @@ pub(super) async fn section(
     };
     if let Some((not, names)) = filter {
         let block = source.block(reader, &extent).await?;
-        output.scratch.clear();
-        let names = Names::new(names);
-        write_header(&mut output.scratch, &block, |name| names.contains(name) != not);
-        output.literal_of_scratch(partial);
+        write_fields(&block, (not, names), partial, output);
         return Ok(());
     }
     if let Some(stored) = source.loaded(&extent) {
@@ -324,6 +321,19 @@ pub(super) async fn section(
         return Ok(());
     }
     from_disk(&extent, partial, reader, source, output).await
+}
+
+/// Writes the fields of a header that a filter has, or has not, as a literal.
+pub(super) fn write_fields(
+    header: &[u8],
+    (not, names): (bool, &FieldNames),
+    partial: Option<Partial>,
+    output: &mut Output,
+) {
+    output.scratch.clear();
+    let names = Names::new(names);
+    write_header(&mut output.scratch, header, |name| names.contains(name) != not);
+    output.literal_of_scratch(partial);
 }
 
 /// The names of a filter; many are sorted, so that a long header asked for by many names costs no more than both.

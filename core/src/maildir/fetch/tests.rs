@@ -38,6 +38,7 @@ fn wanted(messages: &[Message], items: &str) -> Wanted {
         request: Arc::new(request(items)),
         changed: UidSet::default(),
         memo: None,
+        cache: None,
     }
 }
 

@@ -158,6 +158,7 @@ impl Office {
                 desk.imap(caller, answer);
             }
             Outcome::Discarded => {}
+            Outcome::Compacted(mailbox) => self.end_compaction(&mailbox),
         }
     }
 
@@ -180,6 +181,7 @@ impl Office {
                     Ok(synced) => self.adopt_look(key, synced, desk),
                     Err(error) => self.fail_sync(key, alloc::vec::Vec::new(), &error, desk),
                 }
+                self.look_after_cache(key, desk);
             }
             Worked::Appended { answers, result } => {
                 let uids = self.adopt(key, result, None, desk).map_err(try_create);

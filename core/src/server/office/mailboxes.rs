@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::answers::refuse_work;
+use super::caching::Caching;
 use super::changes::{ChangeLog, Origin};
 use super::work::{AfterStore, Work, Worked};
 use super::{Desk, JobId, Office, OfficeAction, StoreTask, WatchId};
@@ -87,6 +88,7 @@ pub(super) struct Mailbox {
     look_pause: Duration,
     /// What its index file says, if that is known.
     saved: Option<Saved>,
+    pub(super) cache: Caching,
     /// When to save what is known.
     upkeep: Option<Instant>,
     /// Not before this instant.
@@ -184,7 +186,7 @@ impl Mailbox {
         self.state = self.state.take().filter(|_| self.running.is_some());
         self.view = UidMap::default();
         self.log.extend(&[Change::Reset], None);
-        (self.saved, self.upkeep) = (None, None);
+        (self.saved, self.upkeep, self.cache) = (None, None, Caching::default());
         (self.recent_from, self.recent) = (0, UidSet::default());
     }
 
@@ -256,7 +258,8 @@ impl Mailbox {
         self.plan_look(now);
         let Some(state) = &self.state else { return };
         let is_saved = self.saved.as_ref().is_some_and(|saved| saved.is_of(state));
-        if self.upkeep.is_none() && !state.read_only && !(is_saved && state.trusts_scan()) {
+        let is_kept = is_saved && state.trusts_scan() && !self.cache.wants_care();
+        if self.upkeep.is_none() && !state.read_only && !is_kept {
             self.upkeep = Some(now.plus(SAVE_AFTER).max(self.upkeep_from));
         }
     }

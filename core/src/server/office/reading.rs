@@ -22,7 +22,9 @@ use crate::maildir::search::Scope;
 use crate::ticket::{Answered, Ticket};
 
 /// Messages of one page whose files are read.
-const PAGE_FILES: usize = 128;
+const PAGE_FILES: usize = fetch::PAGE_FILES_MAX;
+/// Messages of one page of which the cache may have what is asked for.
+const PAGE_CACHED: usize = 1024;
 /// Messages of one page that is rendered from what is known.
 const PAGE_MESSAGES: usize = 2048;
 
@@ -97,12 +99,16 @@ impl Office {
         if let Some(page) = render_known(state, uids, &request) {
             return desk.imap(caller, Answer::Fetch(ticket.answer(Ok(page))));
         }
-        let (messages, gone, next) = page(state, uids, PAGE_FILES);
+        let cache =
+            self.mailboxes.get(key).map(|mailbox| mailbox.cache.directory().clone()).unwrap_or_default();
+        // Of messages that were marked there are only so many.
+        let is_cached = !request.set_seen && uids.first().is_some_and(|uid| cache.covers(uid));
+        let (messages, gone, next) = page(state, uids, if is_cached { PAGE_CACHED } else { PAGE_FILES });
         let (keywords, changed, mailbox) = (state.keywords.clone(), changed.clone(), key.clone());
         let MailboxKey { root, folder } = key.clone();
         let memo = self.selections.get_mut(&selection).and_then(|selection| selection.memo.take());
         let task = Task::new(move |disk| async move {
-            let wanted = fetch::Wanted { messages, keywords, request, changed, memo };
+            let wanted = fetch::Wanted { messages, keywords, request, changed, memo, cache: Some(cache) };
             let mut result = fetch::fetch(disk, root, folder, wanted).await;
             if let Ok(Fetched { page, .. }) = &mut result {
                 page.gone |= gone;
@@ -123,11 +129,12 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let answer = match result {
-            Ok(Fetched { page, learned, memo }) => {
+            Ok(Fetched { page, learned, memo, cache }) => {
                 if let Some(selection) = self.selections.get_mut(&selection) {
                     selection.memo = memo;
                 }
                 self.note_learned(mailbox, &learned, desk);
+                self.note_cache(mailbox, cache, desk);
                 self.report_unreadable(mailbox, &page.unreadable, desk);
                 Ok(page)
             }

@@ -180,6 +180,8 @@ pub(super) enum Outcome {
         trouble: Option<StoreError>,
     },
     Discarded,
+    /// The cache of this mailbox was written anew.
+    Compacted(MailboxKey),
 }
 
 /// Whom to answer, and how many messages of the commit were theirs, in order.
