@@ -10,8 +10,8 @@ use postier_core::auth::AuthVerdict;
 use postier_core::event::Event;
 use postier_core::imap::sequence::UidSet;
 use postier_core::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
-    SelectionId, Session, Setup, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
+    Selected, SelectionId, Session, Setup, Status, Stored,
 };
 use postier_core::imap::thread::{ThreadMessage, Threader};
 use postier_core::limits::Limits;
@@ -278,6 +278,7 @@ impl World {
                     selection: SelectionId(self.draw(9)),
                     uid_validity: 1,
                     uid_next: self.next + 1,
+                    modseq: Some(self.draw(1 << 32)).filter(|modseq| modseq % 5 > 0),
                     guid: Some([7; 16]),
                     view: self.there.iter().copied().collect(),
                     recent: UidSet::new(),
@@ -315,6 +316,7 @@ impl World {
                     unseen: 0,
                     deleted: 0,
                     size,
+                    modseq: None,
                     guid: None,
                 };
                 Answer::Status(ticket.answer(self.or_refused(status)))
@@ -350,8 +352,10 @@ impl World {
                 Answer::Fetch(ticket.answer(self.or_refused(page)))
             }
             Ask::Store { ticket, uids, .. } => {
-                let flags = self.some(&uids).iter().map(|uid| (uid, Default::default())).collect();
-                let stored = Stored { flags, keywords: Arc::default(), gone: self.draw(4) == 0 };
+                let message = |uid| MessageFlags { uid, modseq: 9, ..MessageFlags::default() };
+                let flags = self.some(&uids).iter().map(message).collect();
+                let modified = self.some(&uids);
+                let stored = Stored { flags, modified, keywords: Arc::default(), gone: self.draw(4) == 0 };
                 Answer::Store(ticket.answer(self.or_refused(stored)))
             }
             Ask::Copy { ticket, uids, .. } => {
@@ -373,6 +377,7 @@ impl World {
                 }
                 Answer::Thread(ticket.answer(self.or_refused(threader.finish())))
             }
+            Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.draw(1 << 32))),
             Ask::Search { ticket, within, .. } => {
                 let found = self.some(&within);
                 Answer::Search(ticket.answer(self.or_refused(found)))

@@ -10,8 +10,8 @@
 //!
 //! let command = parse(b"a1 SELECT inbox\r\n").unwrap();
 //! assert_eq!(command.tag, b"a1");
-//! let CommandBody::Select { mailbox } = command.body else { panic!() };
-//! assert!(mailbox.is_inbox());
+//! let CommandBody::Select(select) = command.body else { panic!() };
+//! assert!(select.mailbox.is_inbox());
 //!
 //! let error = parse(b"a2 FETCH ) FLAGS\r\n").unwrap_err();
 //! assert_eq!(error.tag, Some(&b"a2"[..]));
@@ -85,16 +85,8 @@ pub enum CommandBody<'a> {
         /// The capabilities named, at least one.
         capabilities: Vec<&'a [u8]>,
     },
-    /// SELECT, RFC 9051 §6.3.2.
-    Select {
-        /// The mailbox.
-        mailbox: MailboxName,
-    },
-    /// EXAMINE, RFC 9051 §6.3.3.
-    Examine {
-        /// The mailbox.
-        mailbox: MailboxName,
-    },
+    /// SELECT and EXAMINE, RFC 9051 §6.3.2, §6.3.3.
+    Select(Select),
     /// CREATE, RFC 9051 §6.3.4, with `USE` of RFC 6154 §3.
     Create {
         /// The mailbox; may end in the hierarchy delimiter.
@@ -187,6 +179,17 @@ pub enum CommandBody<'a> {
         /// Where to.
         mailbox: MailboxName,
     },
+}
+
+/// A SELECT or EXAMINE command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Select {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// EXAMINE: nothing may change.
+    pub read_only: bool,
+    /// CONDSTORE (RFC 7162 §3.1.8): the client knows of mod-sequences.
+    pub condstore: bool,
 }
 
 /// The name of a mailbox as octets on the wire. `INBOX` in any case is `INBOX`; everything else, modified
@@ -311,11 +314,13 @@ pub enum StatusItem {
     MailboxId,
     /// The largest message that can be appended (RFC 7889).
     AppendLimit,
+    /// The highest mod-sequence (RFC 7162).
+    HighestModSeq,
 }
 
 impl StatusItem {
     /// All of them.
-    pub const ALL: [StatusItem; 9] = [
+    pub const ALL: [StatusItem; 10] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -325,6 +330,7 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::MailboxId,
         StatusItem::AppendLimit,
+        StatusItem::HighestModSeq,
     ];
 
     /// The word on the wire.
@@ -339,6 +345,7 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::MailboxId => "MAILBOXID",
             StatusItem::AppendLimit => "APPENDLIMIT",
+            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
         }
     }
 }
@@ -429,6 +436,8 @@ pub struct Store<'a> {
     pub uid: bool,
     /// The messages.
     pub set: SequenceSet,
+    /// Only messages that have not changed since this mod-sequence (RFC 7162 §3.1.3).
+    pub unchanged_since: Option<u64>,
     /// What to do with the flags.
     pub mode: StoreMode,
     /// Whether the client does not want to see the result.

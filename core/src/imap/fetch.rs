@@ -33,6 +33,8 @@ pub struct Fetch {
     /// Only a part of the messages: those at these places among the named ones that are there (RFC 9394 §3.3).
     /// Only with `uid`.
     pub partial: Option<PartialRange>,
+    /// Only messages that have changed since this mod-sequence (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<u64>,
 }
 
 /// One thing to say of a message.
@@ -72,6 +74,8 @@ pub enum FetchItem {
     EmailId,
     /// The thread the message is in (RFC 8474): none is kept.
     ThreadId,
+    /// The mod-sequence of the message's last change (RFC 7162).
+    ModSeq,
 }
 
 /// `BODY[section]<partial>`.
@@ -191,7 +195,8 @@ impl FetchItem {
             | FetchItem::Preview
             | FetchItem::SaveDate
             | FetchItem::EmailId
-            | FetchItem::ThreadId => false,
+            | FetchItem::ThreadId
+            | FetchItem::ModSeq => false,
         }
     }
 
@@ -213,6 +218,7 @@ impl FetchItem {
             FetchItem::SaveDate => b"SAVEDATE",
             FetchItem::EmailId => b"EMAILID",
             FetchItem::ThreadId => b"THREADID",
+            FetchItem::ModSeq => b"MODSEQ",
             FetchItem::Section(section) => return section.write_name(b"BODY[", out),
             FetchItem::Binary(section) => return section.write_name(b"BINARY[", out),
             FetchItem::BinarySize(section) => return section.write_name(b"BINARY.SIZE[", out),

@@ -30,8 +30,8 @@
 //!             Scan::Complete { len } => {
 //!                 match parse(&received[..len]) {
 //!                     Ok(command) => {
-//!                         let CommandBody::Select { mailbox } = &command.body else { panic!() };
-//!                         assert!(mailbox.is_inbox());
+//!                         let CommandBody::Select(select) = &command.body else { panic!() };
+//!                         assert!(select.mailbox.is_inbox());
 //!                         write_tagged(&mut sent, command.tag, Status::Ok, None, "selected");
 //!                     }
 //!                     Err(error) => {

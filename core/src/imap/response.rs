@@ -87,6 +87,8 @@ pub enum Code<'a> {
     ExpungeIssued,
     /// The mailbox has children and cannot be deleted.
     HasChildren,
+    /// The highest mod-sequence of the mailbox (RFC 7162 §3.1.2.1).
+    HighestModSeq(u64),
     /// Somebody else has it locked.
     InUse,
     /// The command with this tag goes on (RFC 9585).
@@ -95,6 +97,10 @@ pub enum Code<'a> {
     Limit,
     /// The mailbox's name that stays, made of its GUID (RFC 8474).
     MailboxId(&'a [u8; 16]),
+    /// These messages have changed since (RFC 7162 §3.1.3): sequence numbers or UIDs, as the command has them.
+    Modified(&'a UidSet),
+    /// The mailbox has no mod-sequences (RFC 7162 §3.1.2.2).
+    NoModSeq,
     /// There is no such thing.
     NonExistent,
     /// Not allowed.
@@ -162,10 +168,13 @@ impl Code<'_> {
             Code::Expired => "EXPIRED",
             Code::ExpungeIssued => "EXPUNGEISSUED",
             Code::HasChildren => "HASCHILDREN",
+            Code::HighestModSeq(_) => "HIGHESTMODSEQ",
             Code::InUse => "INUSE",
             Code::InProgress(_) => "INPROGRESS",
             Code::Limit => "LIMIT",
             Code::MailboxId(_) => "MAILBOXID",
+            Code::Modified(_) => "MODIFIED",
+            Code::NoModSeq => "NOMODSEQ",
             Code::NonExistent => "NONEXISTENT",
             Code::NoPerm => "NOPERM",
             Code::NotSaved => "NOTSAVED",
@@ -194,6 +203,11 @@ impl Code<'_> {
             Code::UidNext(number) | Code::UidValidity(number) | Code::Unseen(number) => {
                 write_argument(out, number);
             }
+            Code::HighestModSeq(modseq) => {
+                out.push(b' ');
+                write_number(out, modseq);
+            }
+            Code::Modified(set) => write_set(out, set),
             Code::AppendUid(validity, uids) => {
                 write_argument(out, validity);
                 write_set(out, uids);
@@ -250,6 +264,7 @@ impl Code<'_> {
             | Code::HasChildren
             | Code::InUse
             | Code::Limit
+            | Code::NoModSeq
             | Code::NonExistent
             | Code::NoPerm
             | Code::NotSaved

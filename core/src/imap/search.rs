@@ -40,6 +40,8 @@ pub struct Search {
     /// The charset the client named, if it is one we do not know. Then the answer is `NO [BADCHARSET]`
     /// and the text in `key` means nothing.
     pub unknown_charset: Option<String>,
+    /// Whether a [`SearchKey::ModSeq`] is among the criteria: the answer tells a mod-sequence then (RFC 7162 §3.1.5).
+    pub modseq: bool,
     /// The criteria; several at the top level are an [`SearchKey::And`].
     pub key: SearchKey,
 }
@@ -207,6 +209,8 @@ pub enum SearchKey {
     SavedOn(i64),
     /// Came into the mailbox on that day or later.
     SavedSince(i64),
+    /// Has changed at this mod-sequence or later (RFC 7162 §3.1.5).
+    ModSeq(u64),
     /// Whether SAVEDATE is known here: every message.
     SaveDateSupported,
 }
@@ -271,6 +275,7 @@ impl SearchKey {
             | SearchKey::SavedBefore(_)
             | SearchKey::SavedOn(_)
             | SearchKey::SavedSince(_)
+            | SearchKey::ModSeq(_)
             | SearchKey::SaveDateSupported => {}
         }
     }

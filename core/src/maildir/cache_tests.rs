@@ -68,7 +68,7 @@ fn try_fetched(
 ) -> Result<Fetched, super::context::StoreError> {
     let line = format!("a FETCH 1 ({items})\r\n");
     let CommandBody::Fetch(command) = parse(line.as_bytes()).unwrap().body else { panic!("{items}") };
-    let request = FetchRequest { items: command.items, recent: UidSet::default(), set_seen: false };
+    let request = FetchRequest { items: command.items, ..FetchRequest::default() };
     let wanted = Wanted {
         messages: messages.to_vec(),
         keywords: Arc::default(),

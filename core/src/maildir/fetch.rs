@@ -121,7 +121,7 @@ pub struct Learned {
 /// let flags = FlagSet::from_bits(u32::MAX);
 /// let message = Message::new(7, Box::from(&b"1.a,S=9,W=10:2,S"[..]), false, flags, 1);
 /// let items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::Rfc822Size];
-/// let mut request = FetchRequest { items, recent: Default::default(), set_seen: false };
+/// let mut request = FetchRequest { items, ..FetchRequest::default() };
 /// let mut out = Vec::new();
 /// assert!(render_known(&message, &[], &request, &mut out));
 /// assert_eq!(out, br"UID 7 FLAGS (\Seen) RFC822.SIZE 10");
@@ -297,9 +297,11 @@ impl Row<'_> {
         source.load(reader, needs).await?;
         output.start_row();
         let start = output.bytes.len();
-        let flags =
-            (!needs.flags && wanted.changed.contains(source.message.uid)).then_some(&FetchItem::Flags);
-        for item in needs.each_once(&request.items).chain(flags) {
+        let changed = wanted.changed.contains(source.message.uid);
+        let flags = (changed && !needs.flags).then_some(&FetchItem::Flags);
+        let modseq = changed && request.tells_modseq && !request.items.contains(&FetchItem::ModSeq);
+        let modseq = modseq.then_some(&FetchItem::ModSeq);
+        for item in needs.each_once(&request.items).chain(flags).chain(modseq) {
             item::start(item, start, &mut output.bytes);
             let (at, known) = (output.bytes.len(), source.known());
             let is_known =

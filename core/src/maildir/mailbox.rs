@@ -352,6 +352,11 @@ impl MailboxState {
         (self.highest_modseq < self.modseq_limit).then_some(self.highest_modseq)
     }
 
+    /// The mod-sequence of a message's last change, as far as it may be told: after a crash all begin above that.
+    pub fn told_modseq(&self, message: &Message) -> u64 {
+        message.modseq.min(self.modseq_limit.saturating_sub(1)).max(1)
+    }
+
     /// Whether a message has changed since `modseq`, as far as is known: CHANGEDSINCE (RFC 7162 §3.1.4.1), and
     /// UNCHANGEDSINCE the other way round (§3.1.3). When in doubt it has.
     pub fn has_changed_since(&self, message: &Message, modseq: u64) -> bool {

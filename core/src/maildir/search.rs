@@ -10,6 +10,7 @@
 //! | SAVEDBEFORE and its like | SAVEDATE, days being those of UTC |
 //! | SENTBEFORE and its like | the day in the last `Date` field, in that field's own zone; without one nothing matches |
 //! | LARGER, SMALLER | RFC822.SIZE |
+//! | MODSEQ | the mod-sequence of the message; of a time of which nothing is known all may have changed |
 //! | FROM, HEADER and its like | values of all fields of that name in the header of the message, encoded words decoded; an empty text asks whether there is such a field |
 //! | BODY | the text of all text parts, decoded to Unicode, and the headers of messages inside |
 //! | TEXT | the same, and the headers of the message and its parts, as `Name: value` with encoded words decoded |
@@ -26,6 +27,7 @@ mod text;
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::fetch::source::Source;
 use super::folder::FolderName;
+use super::history::History;
 use super::mailbox::Messages;
 use super::reader::{Failure, Reader};
 use crate::disk::Disk;
@@ -41,12 +43,14 @@ use program::{Facts, Program};
 use text::{Needles, Where};
 
 /// What is searched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// The messages of the mailbox.
     pub messages: Messages,
     /// Names of keywords a to z, by index.
     pub keywords: Arc<Vec<String>>,
+    /// What is known of the mailbox's past.
+    pub history: Arc<History>,
     /// Only these of them.
     pub within: UidSet,
     /// The time, for OLDER and YOUNGER.
@@ -74,7 +78,7 @@ pub struct Scope {
 ///     messages.push(Message::new(uid, file.into(), false, FlagSet::from_bits(u32::MAX), 1));
 /// }
 /// let within = [1, 2].into_iter().collect();
-/// let scope = Scope { messages, keywords: Default::default(), within, now: Default::default() };
+/// let scope = Scope { messages, within, ..Scope::default() };
 /// let query = SearchQuery { key: SearchKey::Unseen, recent: Default::default(), saved: Default::default() };
 /// let mut task =
 ///     Task::new(|disk| search(disk, Root::new(b"/mail"), FolderName::inbox(), scope, query.into()));

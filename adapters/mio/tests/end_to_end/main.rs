@@ -17,6 +17,7 @@ mod ledger;
 mod load;
 mod mailboxes;
 mod mime;
+mod modseq;
 mod neighbours;
 mod operation;
 mod races;

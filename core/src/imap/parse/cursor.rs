@@ -215,6 +215,17 @@ impl<'a> Cursor<'a> {
         if self.rest.len() == start { Err(Expected(expected)) } else { Ok(value) }
     }
 
+    /// A mod-sequence: 63 bits (RFC 7162 §1); 0, which is none, stands for before all.
+    pub(super) fn modseq(&mut self) -> Parsed<u64> {
+        let start = self.rest;
+        let modseq = self.number64("a mod-sequence")?;
+        if i64::try_from(modseq).is_err() {
+            self.rest = start;
+            return Err(Expected("a smaller mod-sequence"));
+        }
+        Ok(modseq)
+    }
+
     pub(super) fn number(&mut self, expected: &'static str) -> Parsed<u32> {
         let start = self.rest;
         u32::try_from(self.number64(expected)?).map_err(|_| {

@@ -21,7 +21,7 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     if items.is_empty() {
         return Err(Expected(ITEM));
     }
-    let mut fetch = Fetch { uid, set, items, partial: None };
+    let mut fetch = Fetch { uid, set, items, partial: None, changed_since: None };
     if !cursor.at_end() {
         cursor.space()?;
         modifiers(cursor, &mut fetch)?;
@@ -31,13 +31,17 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
 
 // RFC 4466 §2.4, fetch-modifiers
 fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
-    const MODIFIER: &str = "a modifier such as PARTIAL";
+    const MODIFIER: &str = "PARTIAL or CHANGEDSINCE";
     let read = cursor.list(MODIFIER, |cursor| {
         let word = cursor.name();
         match_keyword!(word,
             "PARTIAL" if fetch.uid && fetch.partial.is_none() => {
                 cursor.space()?;
                 fetch.partial = Some(cursor.partial_range()?);
+            },
+            "CHANGEDSINCE" if fetch.changed_since.is_none() => {
+                cursor.space()?;
+                fetch.changed_since = Some(cursor.modseq()?);
             },
             // RFC 9394 §3.3: it is UID FETCH that has it, once.
             "PARTIAL" => return Err(cursor.back(word, "one PARTIAL, in UID FETCH")),
@@ -97,6 +101,7 @@ fn named_item(cursor: &mut Cursor<'_>, name: &[u8]) -> Parsed<FetchItem> {
         "SAVEDATE" => FetchItem::SaveDate,
         "EMAILID" => FetchItem::EmailId,
         "THREADID" => FetchItem::ThreadId,
+        "MODSEQ" => FetchItem::ModSeq,
         "PREVIEW" => return preview(cursor),
         _ => return Err(cursor.back(name, ITEM)),
     ))

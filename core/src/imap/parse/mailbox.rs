@@ -1,7 +1,9 @@
-//! Commands about mailboxes: CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
+//! Commands about mailboxes: SELECT, CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
 
 use super::cursor::{Cursor, Expected, Parsed};
-use crate::imap::command::{AString, CommandBody, List, ListReturn, ListSelect, SpecialUse, StatusItem};
+use crate::imap::command::{
+    AString, CommandBody, List, ListReturn, ListSelect, Select, SpecialUse, StatusItem,
+};
 use crate::wire::keyword::match_keyword;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,6 +12,25 @@ use alloc::vec::Vec;
 const LIST_PATTERNS_MAX: usize = 64;
 /// How long they may be together with their reference, in octets: more than any name.
 const LIST_PATTERN_BYTES_MAX: usize = 4096;
+
+// RFC 9051 §6.3.2; RFC 7162 §7, select-param
+pub(super) fn select<'a>(cursor: &mut Cursor<'a>, read_only: bool) -> Parsed<CommandBody<'a>> {
+    const PARAMETER: &str = "CONDSTORE";
+    let mailbox = cursor.mailbox_argument()?;
+    let mut select = Select { mailbox, read_only, condstore: false };
+    if !cursor.at_end() {
+        cursor.space()?;
+        cursor.list(PARAMETER, |cursor| {
+            let word = cursor.name();
+            match_keyword!(word,
+                "CONDSTORE" => select.condstore = true,
+                _ => return Err(cursor.back(word, PARAMETER)),
+            );
+            Ok(())
+        })?;
+    }
+    Ok(CommandBody::Select(select))
+}
 
 // RFC 9051 §6.3.4; RFC 6154 §3
 pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
@@ -134,8 +155,7 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
 }
 
 fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
-    const ITEM: &str =
-        "MESSAGES, RECENT, UIDNEXT, UIDVALIDITY, UNSEEN, DELETED, SIZE, MAILBOXID or APPENDLIMIT";
+    const ITEM: &str = "an item such as MESSAGES, UIDNEXT or HIGHESTMODSEQ";
     let mut items: Vec<StatusItem> = Vec::with_capacity(StatusItem::ALL.len());
     cursor.list(ITEM, |cursor| {
         let word = cursor.name();
@@ -149,6 +169,7 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "SIZE" => StatusItem::Size,
             "MAILBOXID" => StatusItem::MailboxId,
             "APPENDLIMIT" => StatusItem::AppendLimit,
+            "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
             _ => return Err(cursor.back(word, ITEM)),
         );
         if !items.contains(&item) {

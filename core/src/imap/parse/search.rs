@@ -51,10 +51,10 @@ fn criteria(
     returns: Option<SearchReturn>,
     charset: Option<&'static Encoding>,
 ) -> Parsed<Search> {
-    let mut reader = KeyReader { charset, keys: 0 };
+    let mut reader = KeyReader { charset, keys: 0, modseq: false };
     let first = reader.key(cursor, 0)?;
     let key = reader.and_more(cursor, first, 0, Cursor::at_end)?;
-    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, key })
+    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, modseq: reader.modseq, key })
 }
 
 fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
@@ -100,6 +100,8 @@ struct KeyReader {
     /// What text is written in; `None` for a charset we do not know.
     charset: Option<&'static Encoding>,
     keys: usize,
+    /// MODSEQ was among them.
+    modseq: bool,
 }
 
 impl KeyReader {
@@ -189,6 +191,10 @@ impl KeyReader {
             "SMALLER" => SearchKey::Smaller(size(cursor)?),
             "OLDER" => SearchKey::Older(interval(cursor)?),
             "YOUNGER" => SearchKey::Younger(interval(cursor)?),
+            "MODSEQ" => {
+                self.modseq = true;
+                SearchKey::ModSeq(mod_sequence(cursor)?)
+            },
             "UID" => {
                 cursor.space()?;
                 SearchKey::Uid(cursor.sequence_set()?)
@@ -239,6 +245,22 @@ fn keyword(cursor: &mut Cursor<'_>) -> Parsed<String> {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(cursor.back(word, "a keyword")),
     }
+}
+
+/// RFC 7162 §3.1.5: mod-sequences are those of messages here, so the one of a flag's metadata is that of its message.
+fn mod_sequence(cursor: &mut Cursor<'_>) -> Parsed<u64> {
+    const SHARING: &str = "priv, shared or all";
+    cursor.space()?;
+    if cursor.peek() == Some(b'"') {
+        cursor.string()?;
+        cursor.space()?;
+        let word = cursor.name();
+        if ![&b"priv"[..], b"shared", b"all"].iter().any(|known| word.eq_ignore_ascii_case(known)) {
+            return Err(cursor.back(word, SHARING));
+        }
+        cursor.space()?;
+    }
+    cursor.modseq()
 }
 
 fn size(cursor: &mut Cursor<'_>) -> Parsed<u64> {

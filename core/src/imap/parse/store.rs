@@ -15,6 +15,7 @@ pub(super) fn store<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     cursor.space()?;
     let set = cursor.sequence_set()?;
     cursor.space()?;
+    let unchanged_since = if cursor.peek() == Some(b'(') { modifiers(cursor)? } else { None };
     let mode = match cursor.peek() {
         Some(b'+') => StoreMode::Add,
         Some(b'-') => StoreMode::Remove,
@@ -31,7 +32,24 @@ pub(super) fn store<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
         Some(b'(') => flag_list(cursor)?,
         Some(_) | None => bare_flags(cursor)?,
     };
-    Ok(CommandBody::Store(Store { uid, set, mode, silent, flags }))
+    Ok(CommandBody::Store(Store { uid, set, unchanged_since, mode, silent, flags }))
+}
+
+/// RFC 7162 §3.1.3, store-modifiers of RFC 4466 §2.5, and the space after them.
+fn modifiers(cursor: &mut Cursor<'_>) -> Parsed<Option<u64>> {
+    const MODIFIER: &str = "one UNCHANGEDSINCE";
+    let mut unchanged_since = None;
+    cursor.list(MODIFIER, |cursor| {
+        let word = cursor.name();
+        if unchanged_since.is_some() || !word.eq_ignore_ascii_case(b"UNCHANGEDSINCE") {
+            return Err(cursor.back(word, MODIFIER));
+        }
+        cursor.space()?;
+        unchanged_since = Some(cursor.modseq()?);
+        Ok(())
+    })?;
+    cursor.space()?;
+    Ok(unchanged_since)
 }
 
 pub(super) fn flag_list<'a>(cursor: &mut Cursor<'a>) -> Parsed<FlagList<'a>> {

@@ -115,8 +115,11 @@ fn id_and_enable() {
 
 #[test]
 fn mailboxes() {
-    assert_eq!(body("a SELECT iNbOx\r\n"), CommandBody::Select { mailbox: MailboxName::inbox() });
-    assert_eq!(body("a EXAMINE \"a b\"\r\n"), CommandBody::Examine { mailbox: name("a b") });
+    let select =
+        |mailbox, read_only, condstore| CommandBody::Select(Select { mailbox, read_only, condstore });
+    assert_eq!(body("a SELECT iNbOx\r\n"), select(MailboxName::inbox(), false, false));
+    assert_eq!(body("a EXAMINE \"a b\"\r\n"), select(name("a b"), true, false));
+    assert_eq!(body("a SELECT b (condstore)\r\n"), select(name("b"), false, true));
     assert_eq!(body("a DELETE &AOk-\r\n"), CommandBody::Delete { mailbox: name("&AOk-") });
     assert_eq!(body("a RENAME a {1}\r\nb\r\n"), CommandBody::Rename { from: name("a"), to: name("b") });
     assert_eq!(body("a SUBSCRIBE #news\r\n"), CommandBody::Subscribe { mailbox: name("#news") });
@@ -134,10 +137,7 @@ fn mailboxes() {
     wrong("a CREATE m (USE (Sent))\r\n");
     wrong("a SELECT\r\n");
     wrong("a SELECT a b\r\n");
-    assert_eq!(
-        wrong("a SELECT m (CONDSTORE)\r\n"),
-        "SELECT: expected the end of the command, found \" (CONDSTORE)\""
-    );
+    assert_eq!(wrong("a SELECT m (MODSEQ)\r\n"), "SELECT: expected CONDSTORE, found \"MODSEQ)\"");
     let items = vec![StatusItem::UidNext, StatusItem::Messages];
     assert_eq!(
         body("a STATUS blurdybloop (UIDNEXT MESSAGES uidnext)\r\n"),
@@ -150,7 +150,7 @@ fn mailboxes() {
         assert_eq!(items, [item]);
     }
     wrong("a STATUS m ()\r\n");
-    wrong("a STATUS m (HIGHESTMODSEQ)\r\n");
+    wrong("a STATUS m (LOWESTMODSEQ)\r\n");
 }
 
 #[test]
@@ -280,6 +280,33 @@ fn append_head() {
     ] {
         wrong(text);
     }
+}
+
+#[test]
+fn mod_sequences() {
+    let since = |text: &str| match body(text) {
+        CommandBody::Fetch(fetch) => (fetch.changed_since, fetch.partial.is_some()),
+        CommandBody::Store(store) => (store.unchanged_since, store.silent),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        since("a FETCH 1 FLAGS (CHANGEDSINCE 9223372036854775807)\r\n"),
+        (Some(i64::MAX as u64), false)
+    );
+    assert_eq!(since("a UID FETCH 1 FLAGS (CHANGEDSINCE 5 PARTIAL 1:2)\r\n"), (Some(5), true));
+    assert_eq!(since("a STORE 1 (UNCHANGEDSINCE 0) +FLAGS.SILENT \\Seen\r\n"), (Some(0), true));
+    assert_eq!(since("a UID STORE 1 (unchangedsince 7) FLAGS ()\r\n"), (Some(7), false));
+    for text in ["MODSEQ 7", "MODSEQ \"/flags/\\\\draft\" all 7", "MODSEQ \"/flags/x\" PRIV 7"] {
+        let search = search(&format!("a SEARCH {text}\r\n"));
+        assert!(search.modseq && search.key == SearchKey::ModSeq(7), "{search:?}");
+    }
+    assert!(search("a SEARCH OR SEEN NOT (MODSEQ 1 DRAFT)\r\n").modseq && !search("a SEARCH ALL\r\n").modseq);
+    wrong("a FETCH 1 FLAGS (CHANGEDSINCE)\r\n");
+    wrong("a FETCH 1 FLAGS (CHANGEDSINCE 9223372036854775808)\r\n");
+    wrong("a STORE 1 () FLAGS ()\r\n x");
+    wrong("a STORE 1 (UNCHANGEDSINCE 1 UNCHANGEDSINCE 1) FLAGS ()\r\n");
+    wrong("a STORE 1 (UNCHANGEDSINCE 1)\r\n");
+    wrong("a SEARCH MODSEQ \"/flags/x\" 7\r\n");
 }
 
 #[test]

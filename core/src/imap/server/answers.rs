@@ -71,12 +71,17 @@ impl Session {
             }
             Answer::Search(answered) => {
                 if let Some((verdict, Then::Search(searching))) = self.take_verdict(answered) {
-                    self.handle_found(&searching, verdict, tx);
+                    self.handle_found(searching, verdict, tx);
+                }
+            }
+            Answer::ModSeq(answered) => {
+                if let Some((modseq, Then::ModSeq(searching, found))) = self.take_verdict(answered) {
+                    self.tell_found(&searching, found, Some(modseq), tx);
                 }
             }
             Answer::Sort(answered) => {
                 if let Some((verdict, Then::Sort(searching))) = self.take_verdict(answered) {
-                    self.handle_sorted(&searching, verdict, tx);
+                    self.handle_sorted(searching, verdict, tx);
                 }
             }
             Answer::Thread(answered) => {
@@ -172,6 +177,7 @@ impl Session {
             | Then::Expunge
             | Then::Search(_)
             | Then::Sort(_)
+            | Then::ModSeq(..)
             | Then::Thread(_) => self.end_lost(tx),
         }
     }

@@ -8,8 +8,7 @@
 use super::idle;
 use super::select::Mailbox;
 use super::session::{Session, State, Then};
-use super::{Ask, Changes};
-use crate::imap::flag::FlagSet;
+use super::{Ask, Changes, MessageFlags};
 use crate::imap::response::{Status, write_message_data, write_number};
 use crate::machine::CloseReason;
 use crate::send_queue::SendQueue;
@@ -22,6 +21,15 @@ pub(super) enum After {
     Reply(Vec<u8>),
     /// IDLE goes on.
     Idle,
+}
+
+/// How the flags of a message are told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// The command names messages by UID.
+    pub(super) with_uid: bool,
+    /// The client does not want to know the flags, but from what mod-sequence on it knows them (RFC 7162 §3.1.3).
+    pub(super) silent: bool,
 }
 
 impl Session {
@@ -94,7 +102,7 @@ impl Mailbox {
             self.view.push(uid);
         }
         let recent_before = self.recent.count();
-        if self.tells_recent {
+        if !self.enabled.rev2 {
             self.recent = self.recent.union(&changes.recent);
         }
         if self.view.len() != before {
@@ -103,8 +111,10 @@ impl Mailbox {
         if self.view.len() != before || self.recent.count() != recent_before {
             self.tell_recent(tx);
         }
-        for (uid, flags) in changes.flags {
-            self.tell_flags(uid, flags, false, tx);
+        // Where mod-sequences are kept they were kept all along.
+        self.modseq = self.modseq.and(changes.modseq.or(self.modseq));
+        for message in changes.flags {
+            self.tell_flags(&message, Told::default(), tx);
         }
     }
 
@@ -121,17 +131,34 @@ impl Mailbox {
         self.recent = self.recent.difference(&gone);
     }
 
-    /// Writes the flags of one message, and its UID if the command names messages by UID.
-    pub(super) fn tell_flags(&self, uid: u32, flags: FlagSet, with_uid: bool, tx: &mut SendQueue) {
-        let Some(number) = self.view.sequence_of(uid) else { return };
+    /// Writes a FETCH response about one message that has changed.
+    pub(super) fn tell_flags(&self, message: &MessageFlags, told: Told, tx: &mut SendQueue) {
+        let MessageFlags { uid, flags, modseq } = *message;
+        let tells_modseq = self.tells_modseq();
+        let Some(number) = self.view.sequence_of(uid).filter(|_| tells_modseq || !told.silent) else {
+            return;
+        };
         tx.write_with(|out| {
             out.extend_from_slice(b"* ");
             write_number(out, u64::from(number));
-            out.extend_from_slice(b" FETCH (FLAGS ");
-            flags.write(out, &self.keywords, self.recent.contains(uid));
-            if with_uid {
-                out.extend_from_slice(b" UID ");
+            let mut before: &[u8] = b" FETCH (";
+            if !told.silent {
+                out.extend_from_slice(before);
+                out.extend_from_slice(b"FLAGS ");
+                flags.write(out, &self.keywords, self.recent.contains(uid));
+                before = b" ";
+            }
+            if told.with_uid {
+                out.extend_from_slice(before);
+                out.extend_from_slice(b"UID ");
                 write_number(out, u64::from(uid));
+                before = b" ";
+            }
+            if tells_modseq {
+                out.extend_from_slice(before);
+                out.extend_from_slice(b"MODSEQ (");
+                write_number(out, modseq);
+                out.push(b')');
             }
             out.extend_from_slice(b")\r\n");
         });

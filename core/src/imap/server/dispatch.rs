@@ -28,8 +28,7 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         CommandBody::Enable { .. }
         | CommandBody::Compress { .. }
         | CommandBody::Unauthenticate
-        | CommandBody::Select { .. }
-        | CommandBody::Examine { .. }
+        | CommandBody::Select(_)
         | CommandBody::Create { .. }
         | CommandBody::Delete { .. }
         | CommandBody::Rename { .. }
@@ -121,8 +120,7 @@ impl Session {
                 self.start_authenticate(mechanism, initial.as_ref(), tx);
             }
             CommandBody::Login { username, password } => self.start_login(&username, &password, tx),
-            CommandBody::Select { mailbox } => self.start_select(&mailbox, false, tx),
-            CommandBody::Examine { mailbox } => self.start_select(&mailbox, true, tx),
+            CommandBody::Select(select) => self.start_select(&select, tx),
             CommandBody::Create { mailbox, special_use, unknown_use } => {
                 self.start_create(&mailbox, unknown_use || !special_use.is_empty(), tx);
             }

@@ -14,6 +14,8 @@ pub(super) struct Enabled {
     pub(super) rev2: bool,
     /// UTF8=ACCEPT (RFC 6855).
     pub(super) utf8: bool,
+    /// CONDSTORE (RFC 7162): changes are told with their mod-sequences.
+    pub(super) condstore: bool,
 }
 
 impl Enabled {
@@ -26,13 +28,17 @@ impl Enabled {
 /// The name of a switch, and what it switches on.
 type Switch = (&'static str, fn(&mut Enabled));
 
-const SWITCHES: &[Switch] =
-    &[("IMAP4rev2", |enabled| enabled.rev2 = true), ("UTF8=ACCEPT", |enabled| enabled.utf8 = true)];
+const SWITCHES: &[Switch] = &[
+    ("IMAP4rev2", |enabled| enabled.rev2 = true),
+    ("UTF8=ACCEPT", |enabled| enabled.utf8 = true),
+    ("CONDSTORE", |enabled| enabled.condstore = true),
+];
 
 impl Session {
     /// What is not known is passed over.
     pub(super) fn start_enable(&mut self, names: &[&[u8]], tx: &mut SendQueue) {
         let named = |switch: &str| names.iter().any(|name| name.eq_ignore_ascii_case(switch.as_bytes()));
+        let before = self.enabled;
         let mut line = Vec::from(b"* ENABLED");
         for (name, switch_on) in SWITCHES.iter().filter(|(name, _)| named(name)) {
             if !self.offers(name) {
@@ -44,9 +50,7 @@ impl Session {
         }
         line.extend_from_slice(b"\r\n");
         tx.push(&line);
-        if let Some(mailbox) = self.mailbox.as_mut() {
-            mailbox.enable(self.enabled);
-        }
+        self.adopt_enabled(before, tx);
         self.end(Status::Ok, None, "Enable completed", tx);
     }
 }

@@ -30,8 +30,15 @@ pub(super) struct Fetching {
 
 impl Session {
     pub(super) fn start_fetch(&mut self, fetch: Fetch, tx: &mut SendQueue) {
-        let Fetch { uid, set, mut items, partial } = fetch;
+        let Fetch { uid, set, mut items, partial, changed_since } = fetch;
         self.command.hides_expunges = !uid;
+        // RFC 7162 §3.1.4.1: who asks for changes is told their mod-sequences.
+        if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        if items.contains(&FetchItem::ModSeq) && !self.use_modseqs(tx) {
+            return;
+        }
         let Some(mut uids) = self.named_uids(&set, uid, tx) else { return };
         if let Some(partial) = partial {
             uids = uids.slice(partial.places(uids.count()));
@@ -42,7 +49,9 @@ impl Session {
             items.insert(0, FetchItem::Uid);
         }
         let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
-        let request = Arc::new(FetchRequest { items, recent: mailbox.recent.clone(), set_seen });
+        let (recent, tells_modseq) = (mailbox.recent.clone(), mailbox.tells_modseq());
+        let request = FetchRequest { items, recent, set_seen, changed_since, tells_modseq };
+        let request = Arc::new(request);
         let fetching =
             Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false };
         if fetching.uids.is_empty() {

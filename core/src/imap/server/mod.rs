@@ -20,6 +20,7 @@
 //! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
+//! | `modseq` | mod-sequences: who is told them, and when |
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
 //! | `reply` | what a refusal is on the wire |
@@ -62,6 +63,7 @@ mod folder;
 mod idle;
 mod list;
 mod login;
+mod modseq;
 mod names;
 mod reply;
 mod sasl;
@@ -250,6 +252,8 @@ pub enum Ask {
         selection: SelectionId,
         /// Which messages.
         uids: UidSet,
+        /// Only those that have not changed since this mod-sequence (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
         /// What to do with the flags.
         action: StoreAction,
         /// The flags and keywords.
@@ -288,6 +292,15 @@ pub enum Ask {
         /// What. Sequence numbers are translated to UIDs before.
         query: Arc<SearchQuery>,
     },
+    /// The highest mod-sequence of some messages: what a search for MODSEQ tells (RFC 7162 §3.1.5).
+    ModSeq {
+        /// To answer with.
+        ticket: Ticket<u64>,
+        /// Where.
+        selection: SelectionId,
+        /// Which messages.
+        uids: UidSet,
+    },
     /// SORT.
     Sort {
         /// To answer with: UIDs that match, in the order asked for.
@@ -325,6 +338,8 @@ pub struct Selected {
     pub uid_validity: u32,
     /// UIDNEXT
     pub uid_next: u32,
+    /// HIGHESTMODSEQ; `None`: no mod-sequences are kept (NOMODSEQ).
+    pub modseq: Option<u64>,
     /// The mailbox's GUID, once it is durable.
     pub guid: Option<[u8; 16]>,
     /// The messages.
@@ -351,11 +366,24 @@ pub struct Changes {
     /// Of the new ones, those that are `\Recent` in this session.
     pub recent: UidSet,
     /// Other flags than before, not counting what the session itself did and was told.
-    pub flags: Vec<(u32, FlagSet)>,
+    pub flags: Vec<MessageFlags>,
+    /// HIGHESTMODSEQ with all this told.
+    pub modseq: Option<u64>,
     /// A new keyword table.
     pub keywords: Option<Arc<Vec<String>>>,
     /// UIDVALIDITY changed or the mailbox is gone: the session must leave (BYE).
     pub reset: bool,
+}
+
+/// The flags of one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageFlags {
+    /// Its UID.
+    pub uid: u32,
+    /// Flags and keywords.
+    pub flags: FlagSet,
+    /// The mod-sequence of its last change.
+    pub modseq: u64,
 }
 
 /// One mailbox of the list.
@@ -388,6 +416,8 @@ pub struct Status {
     pub deleted: u32,
     /// SIZE, if it was asked for.
     pub size: Option<u64>,
+    /// HIGHESTMODSEQ, if mod-sequences are kept.
+    pub modseq: Option<u64>,
     /// The mailbox's GUID, once it is durable.
     pub guid: Option<[u8; 16]>,
 }
@@ -426,7 +456,7 @@ pub struct Appended {
 }
 
 /// What FETCH wants of each message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchRequest {
     /// The items, macros expanded.
     pub items: Vec<FetchItem>,
@@ -434,6 +464,10 @@ pub struct FetchRequest {
     pub recent: UidSet,
     /// Set `\Seen` (a body was asked for without PEEK, in a mailbox that can be changed).
     pub set_seen: bool,
+    /// Only messages that have changed since this mod-sequence (RFC 7162 §3.1.4.1).
+    pub changed_since: Option<u64>,
+    /// Where flags are told because they have changed, the mod-sequence is told, too.
+    pub tells_modseq: bool,
 }
 
 /// Some messages' FETCH data, in ascending UID order, rendered.
@@ -487,8 +521,10 @@ pub enum StoreAction {
 /// The answer to STORE.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
-    /// All messages that are there, with their flags now.
-    pub flags: Vec<(u32, FlagSet)>,
+    /// The flags now of all messages that were changed.
+    pub flags: Vec<MessageFlags>,
+    /// Those that have changed since the client knew them, and are as they were.
+    pub modified: UidSet,
     /// The keyword table these flags refer to.
     pub keywords: Arc<Vec<String>>,
     /// Some message was gone.
@@ -572,6 +608,8 @@ pub enum Answer {
     Copy(Answered<Result<Copied, Refusal>>),
     /// To [`Ask::Search`].
     Search(Answered<Result<UidSet, Refusal>>),
+    /// To [`Ask::ModSeq`].
+    ModSeq(Answered<u64>),
     /// To [`Ask::Sort`].
     Sort(Answered<Result<Vec<u32>, Refusal>>),
     /// To [`Ask::Thread`].

@@ -1,5 +1,5 @@
 //! SEARCH and UID SEARCH (RFC 9051 §6.4.4): the plain form, ESEARCH (RFC 4731), SEARCHRES (RFC 5182) and PARTIAL
-//! (RFC 9394).
+//! (RFC 9394), with the mod-sequence of RFC 7162.
 //!
 //! The office knows UIDs only: sequence numbers in the keys become UIDs before the question, and the UIDs found
 //! become sequence numbers after it. What SAVE keeps for `$` are UIDs.
@@ -18,9 +18,12 @@ use alloc::vec::Vec;
 pub(super) struct Searching {
     pub(super) uid: bool,
     pub(super) returns: Option<SearchReturn>,
+    /// The highest mod-sequence of what is found is to be told.
+    pub(super) modseq: bool,
 }
 
 /// What was found.
+#[derive(Debug)]
 pub(super) enum Found {
     /// In the order of the mailbox.
     Ascending(UidSet),
@@ -37,7 +40,7 @@ impl Session {
         // RFC 9051 §6.4.4: without RETURN it is RETURN (ALL).
         let all = SearchReturn { all: true, ..SearchReturn::default() };
         let returns = search.returns.or(Some(all).filter(|_| self.enabled.rev2));
-        let searching = Searching { uid: search.uid, returns };
+        let searching = Searching { uid: search.uid, returns, modseq: search.modseq };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
     }
@@ -48,8 +51,11 @@ impl Session {
         search: Search,
         tx: &mut SendQueue,
     ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
-        let Search { uid, returns, names_charset: _, unknown_charset, mut key } = search;
+        let Search { uid, returns, names_charset: _, unknown_charset, modseq, mut key } = search;
         self.command.hides_expunges = !uid;
+        if modseq && !self.use_modseqs(tx) {
+            return None;
+        }
         let mailbox = self.mailbox.as_mut()?;
         let last = mailbox.view.last().unwrap_or(0);
         key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last));
@@ -69,7 +75,7 @@ impl Session {
 
     pub(super) fn handle_found(
         &mut self,
-        searching: &Searching,
+        searching: Searching,
         answer: Result<UidSet, Refusal>,
         tx: &mut SendQueue,
     ) {
@@ -77,31 +83,52 @@ impl Session {
             Ok(found) => {
                 let Some(mailbox) = self.mailbox.as_ref() else { return };
                 let found = mailbox.known_uids(&found);
-                self.tell_found(searching, Found::Ascending(found), "SEARCH", tx);
-                self.end(Status::Ok, None, "Search completed", tx);
+                self.finish_search(searching, Found::Ascending(found), tx);
             }
             Err(refusal) => self.end_refused(&refusal, tx),
         }
     }
 
-    /// Saves what is to be saved of the UIDs found, and tells what is to be told: in a line of that name, or in ESEARCH.
-    pub(super) fn tell_found(&mut self, searching: &Searching, found: Found, word: &str, tx: &mut SendQueue) {
-        let Searching { uid, returns } = *searching;
+    /// Tells what was found, with its mod-sequence if that was searched for and there is one.
+    pub(super) fn finish_search(&mut self, searching: Searching, found: Found, tx: &mut SendQueue) {
+        let Some(mailbox) = self.mailbox.as_ref() else { return };
+        if !searching.modseq || found.count() == 0 {
+            return self.tell_found(&searching, found, None, tx);
+        }
+        let selection = mailbox.id;
+        let uids = searching.returns.map_or_else(|| found.to_set(), |returns| saved_of(&returns, &found));
+        self.ask(Then::ModSeq(searching, found), |ticket| Ask::ModSeq { ticket, selection, uids });
+    }
+
+    /// Saves what is to be saved of the UIDs found, and tells what is to be told: in a line of its own, or in ESEARCH.
+    pub(super) fn tell_found(
+        &mut self,
+        searching: &Searching,
+        found: Found,
+        modseq: Option<u64>,
+        tx: &mut SendQueue,
+    ) {
+        let Searching { uid, returns, modseq: _ } = *searching;
         let Some(mailbox) = self.mailbox.as_mut() else { return };
         if let Some(returns) = returns.filter(|returns| returns.save) {
             mailbox.saved = saved_of(&returns, &found);
         }
+        let (word, done) = match found {
+            Found::Ascending(_) => ("SEARCH", "Search completed"),
+            Found::Sorted(_) => ("SORT", "Sort completed"),
+        };
         let number = |uid: &u32| mailbox.view.sequence_of(*uid);
         let found = match found {
             found if uid => found,
-            Found::Ascending(uids) => Found::Ascending(uids.iter().filter_map(|uid| number(&uid)).collect()),
+            Found::Ascending(uids) => Found::Ascending(mailbox.numbers_of(&uids)),
             Found::Sorted(uids) => Found::Sorted(uids.iter().filter_map(number).collect()),
         };
         tx.write_with(|out| match returns {
-            None => write_plain(out, word, &found),
+            None => write_plain(out, word, &found, modseq),
             Some(returns) if returns.is_only_save() => {}
-            Some(returns) => write_esearch(out, &self.command.tag, uid, returns, &found),
+            Some(returns) => write_esearch(out, &self.command.tag, uid, returns, (&found, modseq)),
         });
+        self.end(Status::Ok, None, done, tx);
     }
 }
 
@@ -168,7 +195,7 @@ impl Found {
     }
 }
 
-/// What `$` is after the search: all that was found, or, if only some of it was asked for, that (RFC 9051 §6.4.4.4,
+/// What `$` is after the search, and what the mod-sequence told is of (RFC 7162 §3.1.10): all that was found, or, if only some of it was asked for, that (RFC 9051 §6.4.4.4,
 /// RFC 9394 §3.2).
 fn saved_of(returns: &SearchReturn, found: &Found) -> UidSet {
     let SearchReturn { min, max, all, count, save: _, partial } = *returns;
@@ -183,7 +210,7 @@ fn saved_of(returns: &SearchReturn, found: &Found) -> UidSet {
 }
 
 /// RFC 3501 §7.2.5: the line comes even when nothing was found.
-fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found) {
+fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found, modseq: Option<u64>) {
     out.extend_from_slice(b"* ");
     out.extend_from_slice(word.as_bytes());
     let mut write = |number: u32| {
@@ -194,11 +221,22 @@ fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found) {
         Found::Ascending(set) => set.iter().for_each(write),
         Found::Sorted(list) => list.iter().for_each(|number| write(*number)),
     }
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" (MODSEQ ");
+        write_number(out, modseq);
+        out.push(b')');
+    }
     out.extend_from_slice(b"\r\n");
 }
 
 /// RFC 9051 §7.3.4 (ESEARCH). The tag is a quoted string always: Outlook does not read an atom.
-fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn, found: &Found) {
+fn write_esearch(
+    out: &mut Vec<u8>,
+    tag: &[u8],
+    uid: bool,
+    returns: SearchReturn,
+    (found, modseq): (&Found, Option<u64>),
+) {
     out.extend_from_slice(b"* ESEARCH (TAG ");
     write_string(out, tag);
     out.extend_from_slice(if uid { b") UID" } else { b")" });
@@ -230,6 +268,10 @@ fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool, returns: SearchReturn
             _ => part.write(out),
         }
         out.push(b')');
+    }
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" MODSEQ ");
+        write_number(out, modseq);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -5,7 +5,7 @@ use super::enable::Enabled;
 use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Selected, SelectionId};
-use crate::imap::command::MailboxName;
+use crate::imap::command::Select;
 use crate::imap::flag::SystemFlag;
 use crate::imap::response::{Code, Status, write_message_data, write_untagged};
 use crate::imap::sequence::{NumberRange, SequenceSet, UidSet};
@@ -26,8 +26,10 @@ pub(super) struct Mailbox {
     pub(super) name: Vec<u8>,
     pub(super) view: UidMap,
     pub(super) recent: UidSet,
-    /// The client knows of \Recent.
-    pub(super) tells_recent: bool,
+    /// What the client has switched on.
+    pub(super) enabled: Enabled,
+    /// HIGHESTMODSEQ as of what the client has been told; `None`: there are no mod-sequences.
+    pub(super) modseq: Option<u64>,
     pub(super) keywords: Arc<Vec<String>>,
     new_keywords: bool,
     pub(super) read_only: bool,
@@ -50,13 +52,15 @@ pub(super) struct Selecting {
 
 impl Session {
     /// RFC 9051 §6.3.2: the mailbox selected before is left, whether or not the new one can be selected.
-    pub(super) fn start_select(&mut self, mailbox: &MailboxName, read_only: bool, tx: &mut SendQueue) {
+    pub(super) fn start_select(&mut self, select: &Select, tx: &mut SendQueue) {
+        let Select { ref mailbox, read_only, condstore } = *select;
         if self.mailbox.is_some() {
             // RFC 9051 §7.1: what comes from here on is not about the mailbox before.
             let text = "The mailbox selected before is closed";
             tx.write_with(|out| write_untagged(out, Status::Ok, Some(&Code::Closed), text));
         }
         self.leave_mailbox();
+        self.enabled.condstore |= condstore;
         let Some(name) = self.checked_name(mailbox, tx) else { return };
         let selecting = Selecting { name: name.clone(), sent: mailbox.as_sent().to_vec(), read_only };
         self.ask(Then::Select(selecting), |ticket| Ask::Select { ticket, mailbox: name, read_only });
@@ -81,7 +85,8 @@ impl Session {
             name: selecting.name,
             view: selected.view,
             recent: selected.recent,
-            tells_recent: true,
+            enabled: self.enabled,
+            modseq: selected.modseq,
             keywords: selected.keywords,
             new_keywords: selected.new_keywords,
             read_only,
@@ -100,6 +105,11 @@ impl Session {
             }
             write_untagged(out, Status::Ok, Some(&Code::UidValidity(uid_validity)), "UIDs are valid");
             write_untagged(out, Status::Ok, Some(&Code::UidNext(uid_next)), "Next UID");
+        });
+        if !self.hides("CONDSTORE") {
+            mailbox.tell_highest_modseq(tx);
+        }
+        tx.write_with(|out| {
             if let Some(guid) = &guid {
                 write_untagged(out, Status::Ok, Some(&Code::MailboxId(guid)), "The mailbox's id");
             }
@@ -187,7 +197,7 @@ impl Session {
 impl Mailbox {
     /// RFC 9051 has no \Recent: no message is.
     pub(super) fn enable(&mut self, enabled: Enabled) {
-        self.tells_recent = !enabled.rev2;
+        self.enabled = enabled;
         if enabled.rev2 {
             self.recent = UidSet::new();
         }
@@ -195,7 +205,7 @@ impl Mailbox {
 
     /// RECENT (RFC 3501 §7.3.2).
     pub(super) fn tell_recent(&self, tx: &mut SendQueue) {
-        if self.tells_recent {
+        if !self.enabled.rev2 {
             let recent = u32::try_from(self.recent.count()).unwrap_or(u32::MAX);
             tx.write_with(|out| write_message_data(out, recent, "RECENT"));
         }
@@ -251,6 +261,11 @@ impl Mailbox {
         known
     }
 
+    /// The sequence numbers of these.
+    pub(super) fn numbers_of(&self, uids: &UidSet) -> UidSet {
+        uids.iter().filter_map(|uid| self.view.sequence_of(uid)).collect()
+    }
+
     fn uids_of_uid_set(&self, set: &SequenceSet) -> UidSet {
         if set.is_saved() {
             return self.known_uids(&self.saved);
@@ -301,7 +316,8 @@ mod tests {
             name: Vec::new(),
             view: uids.iter().copied().collect(),
             recent: UidSet::new(),
-            tells_recent: true,
+            enabled: Enabled::default(),
+            modseq: None,
             keywords: Arc::default(),
             new_keywords: true,
             read_only: false,

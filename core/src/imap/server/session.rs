@@ -27,7 +27,7 @@ use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
 use super::reply::of_refusal;
 use super::sasl::Sasl;
-use super::search::Searching;
+use super::search::{Found, Searching};
 use super::select::{Mailbox, Selecting};
 use super::sort::Threading;
 use super::status::StatusOf;
@@ -134,6 +134,8 @@ pub(super) enum Then {
     Close,
     Search(Searching),
     Sort(Searching),
+    /// SEARCH or SORT that has found something, but for its mod-sequence.
+    ModSeq(Searching, Found),
     Thread(Threading),
 }
 
@@ -159,6 +161,7 @@ impl Then {
             | Then::Close
             | Then::Search(_)
             | Then::Sort(_)
+            | Then::ModSeq(..)
             | Then::Thread(_) => true,
         }
     }

@@ -20,14 +20,14 @@ pub(super) struct Threading {
 impl Session {
     pub(super) fn start_sort(&mut self, sort: Sort, tx: &mut SendQueue) {
         let Sort { search, criteria } = sort;
-        let searching = Searching { uid: search.uid, returns: search.returns };
+        let searching = Searching { uid: search.uid, returns: search.returns, modseq: search.modseq };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Sort(searching), |ticket| Ask::Sort { ticket, selection, within, query, criteria });
     }
 
     pub(super) fn handle_sorted(
         &mut self,
-        searching: &Searching,
+        searching: Searching,
         answer: Result<alloc::vec::Vec<u32>, Refusal>,
         tx: &mut SendQueue,
     ) {
@@ -35,8 +35,7 @@ impl Session {
             Ok(mut sorted) => {
                 let Some(mailbox) = self.mailbox.as_ref() else { return };
                 sorted.retain(|uid| mailbox.view.sequence_of(*uid).is_some());
-                self.tell_found(searching, Found::Sorted(sorted), "SORT", tx);
-                self.end(Status::Ok, None, "Sort completed", tx);
+                self.finish_search(searching, Found::Sorted(sorted), tx);
             }
             Err(refusal) => self.end_refused(&refusal, tx),
         }

@@ -1,4 +1,5 @@
-//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474) and APPENDLIMIT (RFC 7889).
+//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474), APPENDLIMIT (RFC 7889) and HIGHESTMODSEQ
+//! (RFC 7162).
 
 use super::names::Spelling;
 use super::session::{Session, Then};
@@ -19,6 +20,9 @@ pub(super) struct StatusOf {
 impl Session {
     pub(super) fn start_status(&mut self, mailbox: &MailboxName, items: Vec<StatusItem>, tx: &mut SendQueue) {
         let Some(name) = self.checked_name(mailbox, tx) else { return };
+        if items.contains(&StatusItem::HighestModSeq) {
+            self.enable_condstore(tx);
+        }
         let (mailbox, size) = (name.clone(), items.contains(&StatusItem::Size));
         let status_of = StatusOf { name, items };
         self.ask(Then::Status(status_of), |ticket| Ask::Status { ticket, mailbox, size });
@@ -70,6 +74,8 @@ pub(super) fn write_status(
             StatusItem::Deleted => write_number(out, status.deleted.into()),
             StatusItem::Size => write_number(out, status.size.unwrap_or(0)),
             StatusItem::AppendLimit => write_number(out, append_limit),
+            // RFC 7162 §3.1.7: 0 where there are none.
+            StatusItem::HighestModSeq => write_number(out, status.modseq.unwrap_or(0)),
             StatusItem::MailboxId => {
                 out.push(b'(');
                 write_mailbox_id(out, &status.guid.unwrap_or_default());

@@ -1,5 +1,6 @@
 //! STORE and UID STORE (RFC 9051 §6.4.6).
 
+use super::changes::Told;
 use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, StoreAction, Stored};
@@ -16,8 +17,11 @@ pub(super) struct Storing {
 
 impl Session {
     pub(super) fn start_store(&mut self, store: Store<'_>, tx: &mut SendQueue) {
-        let Store { uid, set, mode, silent, flags } = store;
+        let Store { uid, set, unchanged_since, mode, silent, flags } = store;
         self.command.hides_expunges = !uid;
+        if unchanged_since.is_some() && !self.use_modseqs(tx) {
+            return;
+        }
         let Some(uids) = self.named_uids(&set, uid, tx) else { return };
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         if mailbox.read_only {
@@ -33,7 +37,14 @@ impl Session {
         };
         let (selection, flags) = (mailbox.id, flags.into_owned());
         let storing = Storing { uid, silent };
-        self.ask(Then::Store(storing), |ticket| Ask::Store { ticket, selection, uids, action, flags });
+        self.ask(Then::Store(storing), |ticket| Ask::Store {
+            ticket,
+            selection,
+            uids,
+            unchanged_since,
+            action,
+            flags,
+        });
     }
 
     pub(super) fn handle_stored(
@@ -48,17 +59,23 @@ impl Session {
         };
         if let Some(mailbox) = self.mailbox.as_mut() {
             mailbox.tell_keywords(stored.keywords, tx);
-            if !storing.silent {
-                for (uid, flags) in stored.flags {
-                    mailbox.tell_flags(uid, flags, storing.uid, tx);
-                }
+            let told = Told { with_uid: storing.uid, silent: storing.silent };
+            for message in &stored.flags {
+                mailbox.tell_flags(message, told, tx);
             }
         }
+        let modified = match self.mailbox.as_ref() {
+            Some(mailbox) if !storing.uid => mailbox.numbers_of(&stored.modified),
+            Some(_) | None => stored.modified,
+        };
+        let code = Some(Code::Modified(&modified)).filter(|_| !modified.is_empty());
         // RFC 2180 §4.2: the others are stored; of those that are gone the client learns by EXPUNGE.
         if stored.gone && !storing.uid {
             let text = "Some of the messages are gone, the others are changed";
-            return self.end(Status::No, Some(&Code::ExpungeIssued), text, tx);
+            return self.end(Status::No, Some(&code.unwrap_or(Code::ExpungeIssued)), text, tx);
         }
-        self.end(Status::Ok, None, "Store completed", tx);
+        let text =
+            if code.is_some() { "Some of the messages have changed before" } else { "Store completed" };
+        self.end(Status::Ok, code.as_ref(), text, tx);
     }
 }

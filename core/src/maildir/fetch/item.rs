@@ -46,7 +46,7 @@ impl Needs {
         let mut needs = Needs::default();
         for item in items {
             match item {
-                FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId => {}
+                FetchItem::Uid | FetchItem::EmailId | FetchItem::ThreadId | FetchItem::ModSeq => {}
                 FetchItem::SaveDate => needs.saved = true,
                 FetchItem::Flags => needs.flags = true,
                 FetchItem::InternalDate => needs.date = true,
@@ -113,6 +113,7 @@ fn word_bit(item: &FetchItem) -> u16 {
         FetchItem::SaveDate => 1 << 11,
         FetchItem::EmailId => 1 << 12,
         FetchItem::ThreadId => 1 << 13,
+        FetchItem::ModSeq => 1 << 14,
         FetchItem::Section(_) | FetchItem::Binary(_) | FetchItem::BinarySize(_) => 0,
     }
 }
@@ -232,6 +233,11 @@ pub(super) fn write_known(
         }
         // RFC 8474 §5.2: a server without threads says so.
         FetchItem::ThreadId => out.extend_from_slice(b"NIL"),
+        FetchItem::ModSeq => {
+            out.push(b'(');
+            write_number(out, message.modseq);
+            out.push(b')');
+        }
         FetchItem::Rfc822Size => {
             let Some(size) = known.wire_size else { return false };
             write_number(out, size);
@@ -266,7 +272,8 @@ pub(super) async fn write(
         | FetchItem::Rfc822Size
         | FetchItem::SaveDate
         | FetchItem::EmailId
-        | FetchItem::ThreadId => Ok(()),
+        | FetchItem::ThreadId
+        | FetchItem::ModSeq => Ok(()),
         FetchItem::Preview => {
             let words = preview(source.first_octets(reader).await?);
             write_string(&mut output.bytes, words.as_bytes());

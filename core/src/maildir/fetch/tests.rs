@@ -28,7 +28,7 @@ fn message(uid: u32, file: &str) -> Message {
 fn request(items: &str) -> FetchRequest {
     let line = format!("a FETCH 1 ({items})\r\n");
     let CommandBody::Fetch(fetch) = parse(line.as_bytes()).unwrap().body else { panic!("{items}") };
-    FetchRequest { items: fetch.items, recent: UidSet::default(), set_seen: false }
+    FetchRequest { items: fetch.items, ..FetchRequest::default() }
 }
 
 fn wanted(messages: &[Message], items: &str) -> Wanted {

@@ -65,6 +65,8 @@ enum Node {
     Arrived(RangeInclusive<i64>),
     /// SAVEDATE in seconds since 1970.
     SavedAt(RangeInclusive<i64>),
+    /// It has this mod-sequence or a higher one.
+    ModSeq(u64),
     /// EMAILID
     Email(EmailId),
     /// Day of the Date field, in days since 1970.
@@ -151,6 +153,7 @@ impl Node {
             Node::Recent => Some(sets.recent.contains(message.uid)),
             Node::Arrived(range) => facts.internal_date.map(|seconds| range.contains(&seconds)),
             Node::SavedAt(range) => facts.saved.map(|seconds| range.contains(&seconds)),
+            Node::ModSeq(modseq) => Some(message.modseq >= *modseq),
             Node::Email(id) => Some(EmailId::of(message.base()) == *id),
             Node::Sent(range) => facts.sent.map(|day| day.is_some_and(|day| range.contains(&day))),
             Node::Size(range) => facts.wire_size.map(|size| range.contains(&size)),
@@ -219,6 +222,10 @@ impl Compiler<'_> {
                 None => Node::Always(false),
             },
             SearchKey::ThreadId(_) => Node::Always(false),
+            SearchKey::ModSeq(modseq) if !self.scope.history.knows(modseq.saturating_sub(1)) => {
+                Node::Always(true)
+            }
+            SearchKey::ModSeq(modseq) => Node::ModSeq(*modseq),
             SearchKey::Older(age) => self.arrived(i64::MIN..=self.ago(*age)),
             SearchKey::Younger(age) => self.arrived(self.ago(*age)..=i64::MAX),
             SearchKey::SentBefore(day) => self.sent(i64::MIN..=day.saturating_sub(1)),

@@ -41,7 +41,7 @@ fn world() -> (MemDisk, Scope) {
     let keywords = Arc::new(vec![String::from("$Junk"), String::from("Work")]);
     let within = [10, 20, 30].into_iter().collect();
     let now = WallTime { secs: DAY + 2 * 86_400, micros: 0 };
-    (disk, Scope { messages, keywords, within, now })
+    (disk, Scope { messages, keywords, within, now, ..Scope::default() })
 }
 
 fn query(text: &str) -> Arc<SearchQuery> {
@@ -178,12 +178,7 @@ fn finds(stored: &[u8], key: &str) -> bool {
     disk.put_file("/m/cur/1.a", stored);
     let mut messages = Messages::default();
     messages.push(Message::new(10, b"1.a"[..].into(), false, FlagSet::EMPTY, 1));
-    let scope = Scope {
-        messages,
-        keywords: Arc::default(),
-        within: [10].into_iter().collect(),
-        now: WallTime::default(),
-    };
+    let scope = Scope { messages, within: [10].into_iter().collect(), ..Scope::default() };
     run(&mut disk, &scope, query(key)).unwrap() == [10]
 }
 

@@ -35,7 +35,7 @@ fn world() -> (MemDisk, Scope) {
         messages.push(Message::new(uid, name.as_bytes().into(), false, FlagSet::EMPTY, 1));
     }
     let within = [10, 20, 30, 40, 50].into_iter().collect();
-    (disk, Scope { messages, keywords: Arc::default(), within, now: Default::default() })
+    (disk, Scope { messages, within, ..Scope::default() })
 }
 
 fn run(criteria: &str, keys: &str) -> Vec<u32> {

@@ -21,7 +21,7 @@ fn run(mails: &[&str], algorithm: Algorithm) -> String {
         messages.push(Message::new(uid, name.as_bytes().into(), false, FlagSet::EMPTY, 1));
     }
     let within = (1..=mails.len() as u32).collect();
-    let scope = Scope { messages, keywords: Arc::default(), within, now: Default::default() };
+    let scope = Scope { messages, within, ..Scope::default() };
     let query = SearchQuery { key: SearchKey::All, recent: Default::default(), saved: Default::default() };
     let folder = FolderName::inbox();
     let threads =

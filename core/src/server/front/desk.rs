@@ -359,6 +359,7 @@ impl Client for imap::server::Session {
             | Ask::Copy { .. }
             | Ask::Expunge { .. }
             | Ask::Search { .. }
+            | Ask::ModSeq { .. }
             | Ask::Sort { .. }
             | Ask::Thread { .. }
             | Ask::Remove { .. } => {}

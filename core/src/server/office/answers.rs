@@ -5,11 +5,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
-use super::changes::Origin;
+use super::changes::{Origin, message_flags};
 use super::folders::folder;
 use super::mailboxes::MailboxKey;
 use super::uploads::{AppendTarget, SpliceWanted};
-use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Work, Worked};
+use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Unchanged, Work, Worked};
 use super::{Caller, Desk, JobId, Office};
 use crate::event::Event;
 use crate::imap::flag::SystemFlag;
@@ -85,9 +85,9 @@ impl Office {
             Ask::Fetch { ticket, selection, uids, request } => {
                 self.fetch(caller, ticket, selection, uids, request, desk);
             }
-            Ask::Store { ticket, selection, uids, action, flags } => {
+            Ask::Store { ticket, selection, uids, unchanged_since, action, flags } => {
                 let then = AfterStore::Answer(ticket);
-                let work = StoreWork { caller, selection, uids, action, flags, then };
+                let work = StoreWork { caller, selection, uids, unchanged_since, action, flags, then };
                 self.store(work, desk);
             }
             Ask::Copy { ticket, selection, uids, mailbox, remove } => {
@@ -109,6 +109,10 @@ impl Office {
             Ask::Search { ticket, selection, within, query } => {
                 let search = |disk, root, folder, scope| search::search(disk, root, folder, scope, query);
                 self.search(caller, ticket, selection, within, Answer::Search, search, desk);
+            }
+            Ask::ModSeq { ticket, selection, uids } => {
+                let modseq = self.highest_of(selection, &uids);
+                desk.imap(caller, Answer::ModSeq(ticket.answer(modseq)));
             }
             Ask::Sort { ticket, selection, within, query, criteria } => {
                 let sort = |disk, root, folder, scope| sort::sort(disk, root, folder, scope, query, criteria);
@@ -255,7 +259,7 @@ impl Office {
         selection: SelectionId,
         uids: UidSet,
         then: AfterStore,
-        result: Next<UidSet>,
+        result: Next<Unchanged>,
         desk: &mut Desk<'_>,
     ) {
         match (then, result) {
@@ -275,10 +279,7 @@ impl Office {
             (then, result) => {
                 let origin = Origin { session: selection, uids: &uids };
                 match self.adopt(key, result, Some(origin), desk) {
-                    Ok(missing) => {
-                        let changed = uids.difference(&missing);
-                        self.after_store(key, caller, selection, (&uids, &changed), then, desk);
-                    }
+                    Ok(unchanged) => self.after_store(key, caller, selection, (&uids, unchanged), then, desk),
                     Err(refused) => refuse_store(caller, then, refused, desk),
                 }
             }
@@ -359,18 +360,19 @@ impl Office {
         key: &MailboxKey,
         caller: Caller,
         selection: SelectionId,
-        (asked, changed): (&UidSet, &UidSet),
+        (asked, unchanged): (&UidSet, Unchanged),
         then: AfterStore,
         desk: &mut Desk<'_>,
     ) {
+        let changed = asked.difference(&unchanged.missing).difference(&unchanged.modified);
         match then {
             AfterStore::Answer(ticket) => {
-                let stored = self.state(key).map(|state| stored(state, asked, changed));
+                let stored = self.state(key).map(|state| stored(state, asked, &changed, unchanged.modified));
                 let stored = stored.ok_or(Refusal::Unavailable);
                 desk.imap(caller, Answer::Store(ticket.answer(stored)));
             }
             AfterStore::Fetch { ticket, uids: all, request } => {
-                self.fetch_page(caller, ticket, selection, &all, request, changed, desk);
+                self.fetch_page(caller, ticket, selection, &all, request, &changed, desk);
             }
             AfterStore::Nothing => {}
         }
@@ -388,19 +390,20 @@ impl Office {
             unseen: count(&|flags| !flags.contains(SystemFlag::Seen)),
             deleted: count(&|flags| flags.contains(SystemFlag::Deleted)),
             size,
+            modseq: state.shown_modseq(),
             guid: state.durable_guid(),
         }
     }
 }
 
-fn stored(state: &MailboxState, asked: &UidSet, changed: &UidSet) -> Stored {
+fn stored(state: &MailboxState, asked: &UidSet, changed: &UidSet, modified: UidSet) -> Stored {
     let mut flags = alloc::vec::Vec::new();
     for range in changed.ranges() {
         let found = state.messages.range(range.first, range.last);
-        flags.extend(found.map(|message| (message.uid, message.flags)));
+        flags.extend(found.map(|message| message_flags(state, message)));
     }
-    let gone = (flags.len() as u64) < asked.count();
-    Stored { flags, keywords: state.keywords.clone(), gone }
+    let gone = (flags.len() as u64).saturating_add(modified.count()) < asked.count();
+    Stored { flags, modified, keywords: state.keywords.clone(), gone }
 }
 
 fn refuse_store(caller: Caller, then: AfterStore, refused: Refusal, desk: &mut Desk<'_>) {

@@ -8,8 +8,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{Changes, SelectionId};
-use crate::maildir::mailbox::{Change, MailboxState};
+use crate::imap::server::{Changes, MessageFlags, SelectionId};
+use crate::maildir::mailbox::{Change, MailboxState, Message};
 
 /// Entries kept for the slowest session; one that lags further behind has to leave.
 const ENTRIES_MAX: usize = 1 << 20;
@@ -97,8 +97,9 @@ impl ChangeLog {
         expunged.sort_unstable();
         told.expunged = UidSet::from_iter(expunged);
         let flags = flags.into_iter().filter(|uid| !appended.contains(uid));
-        told.flags =
-            flags.filter_map(|uid| state.messages.find(uid).map(|message| (uid, message.flags))).collect();
+        let there = flags.filter_map(|uid| state.messages.find(uid));
+        told.flags = there.map(|message| message_flags(state, message)).collect();
+        told.modseq = state.shown_modseq();
         told.appended = appended.into_iter().collect();
         told
     }
@@ -107,6 +108,11 @@ impl ChangeLog {
         let skip = usize::try_from(cursor.saturating_sub(self.first)).unwrap_or(usize::MAX);
         self.entries.range(skip.min(self.entries.len())..)
     }
+}
+
+/// What a session is told of a message whose flags have changed.
+pub(super) fn message_flags(state: &MailboxState, message: &Message) -> MessageFlags {
+    MessageFlags { uid: message.uid, flags: message.flags, modseq: state.told_modseq(message) }
 }
 
 /// A session knows the flags it has set itself, and is told everything else.

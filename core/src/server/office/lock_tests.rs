@@ -10,7 +10,9 @@ use super::{Ended, Office, OfficeAction, OfficeInput};
 use crate::imap::fetch::{FetchItem, FetchSection, Section, SectionKind};
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{Answer, Ask, FetchPage, FetchRequest, Refusal, SelectionId, StoreAction};
+use crate::imap::server::{
+    Answer, Ask, FetchPage, FetchRequest, MessageFlags, Refusal, SelectionId, StoreAction,
+};
 use crate::machine::Instant;
 use crate::maildir::memdisk::{MemDisk, context};
 use crate::server::{Caller, ConnId, FromOffice, FrontIndex, ToOffice};
@@ -110,13 +112,13 @@ impl Bench {
     fn flag(&mut self, conn: u64, selection: SelectionId, uid: u32) {
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Flagged), keywords: Vec::new() };
         let (uids, action) = (UidSet::from_iter([uid]), StoreAction::Add);
-        self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, action, flags });
+        self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, unchanged_since: None, action, flags });
     }
 
     fn fetch_texts(&mut self, conn: u64, selection: SelectionId) -> FetchPage {
         let section = Section { part: Vec::new(), kind: SectionKind::Text };
         let items = Vec::from([FetchItem::Section(FetchSection { section, partial: None, peek: false })]);
-        let request = Arc::new(FetchRequest { items, recent: UidSet::new(), set_seen: true });
+        let request = Arc::new(FetchRequest { items, set_seen: true, ..FetchRequest::default() });
         let uids = UidSet::from_iter([3, 4]);
         self.ask(conn, |ticket| Ask::Fetch { ticket, selection, uids, request });
         match self.answers.pop() {
@@ -133,7 +135,8 @@ impl Bench {
         match self.answers.remove(0) {
             (_, Answer::Store(answered)) => {
                 let id = answered.id();
-                answered.into_verdict(id).unwrap().map(|stored| stored.flags)
+                let flags = |message: MessageFlags| (message.uid, message.flags);
+                answered.into_verdict(id).unwrap().map(|stored| stored.flags.into_iter().map(flags).collect())
             }
             (_, other) => panic!("no answer to STORE but {other:?}"),
         }

@@ -8,11 +8,10 @@ use super::mailboxes::{Mailbox, MailboxKey};
 use super::work::{AfterStore, CopyWork, Done, Outcome, StoreWork, Work};
 use super::{Caller, Desk, Office};
 use crate::disk::{Disk, Task};
+use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{
-    Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status, StoreAction,
-};
+use crate::imap::server::{Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status};
 use crate::maildir::append::{Append, discard_staged};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Fetched, Learned};
@@ -39,7 +38,7 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let unseen = match self.selected_state(selection) {
-            Some((_, state)) if request.set_seen => page(state, &uids, PAGE_FILES)
+            Some((_, state)) if request.set_seen => page(state, &uids, PAGE_FILES, request.changed_since)
                 .0
                 .iter()
                 .filter(|message| !message.flags.contains(SystemFlag::Seen))
@@ -57,8 +56,7 @@ impl Office {
         }
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
         let then = AfterStore::Fetch { ticket, uids, request };
-        let work = StoreWork { caller, selection, uids: unseen, action: StoreAction::Add, flags, then };
-        self.store(work, desk);
+        self.store(StoreWork::add(caller, selection, unseen, flags, then), desk);
     }
 
     /// Sets `\Seen` when another program has given the lock back.
@@ -78,7 +76,7 @@ impl Office {
         }
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Seen), keywords: Vec::new() };
         let then = AfterStore::Nothing;
-        self.store(StoreWork { caller, selection, uids, action: StoreAction::Add, flags, then }, desk);
+        self.store(StoreWork::add(caller, selection, uids, flags, then), desk);
     }
 
     /// The next page; `changed` are those whose flags the FETCH has changed, and tells.
@@ -103,7 +101,8 @@ impl Office {
             self.mailboxes.get(key).map(|mailbox| mailbox.cache.directory().clone()).unwrap_or_default();
         // Of messages that were marked there are only so many.
         let is_cached = !request.set_seen && uids.first().is_some_and(|uid| cache.covers(uid));
-        let (messages, gone, next) = page(state, uids, if is_cached { PAGE_CACHED } else { PAGE_FILES });
+        let count = if is_cached { PAGE_CACHED } else { PAGE_FILES };
+        let (messages, gone, next) = page(state, uids, count, request.changed_since);
         let (keywords, changed, mailbox) = (state.keywords.clone(), changed.clone(), key.clone());
         let MailboxKey { root, folder } = key.clone();
         let memo = self.selections.get_mut(&selection).and_then(|selection| selection.memo.take());
@@ -177,6 +176,7 @@ impl Office {
         let scope = Scope {
             messages: state.messages.clone(),
             keywords: state.keywords.clone(),
+            history: state.history.clone(),
             within,
             now: desk.now.wall,
         };
@@ -206,7 +206,7 @@ impl Office {
         let found = self.selected_state(selection).ok_or(Refusal::Unavailable);
         let work = allowed.and(target).and_then(|target| {
             let (source, state) = found?;
-            let (messages, ..) = page(state, &uids, usize::MAX);
+            let (messages, ..) = page(state, &uids, usize::MAX, None);
             let (source, keywords) = (source.clone(), state.keywords.clone());
             Ok((target, source, messages, keywords))
         });
@@ -266,6 +266,13 @@ impl Office {
         self.run(task, desk);
     }
 
+    /// The highest mod-sequence of these messages.
+    pub(super) fn highest_of(&self, selection: SelectionId, uids: &UidSet) -> u64 {
+        let Some((_, state)) = self.selected_state(selection) else { return 0 };
+        let messages = uids.ranges().iter().flat_map(|range| state.messages.range(range.first, range.last));
+        messages.map(|message| state.told_modseq(message)).max().unwrap_or(0)
+    }
+
     fn selected_state(&self, selection: SelectionId) -> Option<(&MailboxKey, &MailboxState)> {
         let key = &self.selections.get(&selection)?.mailbox;
         Some((key, self.state(key)?))
@@ -287,28 +294,46 @@ impl Office {
     }
 }
 
-/// The first messages of a set: they, whether some are gone, and the UID to go on with.
-fn page(state: &MailboxState, uids: &UidSet, count: usize) -> (Vec<Message>, bool, Option<u32>) {
+/// The first messages of a set that have changed since a mod-sequence, if there is one: they, whether some are gone,
+/// and the UID to go on with.
+fn page(
+    state: &MailboxState,
+    uids: &UidSet,
+    count: usize,
+    since: Option<u64>,
+) -> (Vec<Message>, bool, Option<u32>) {
     let (mut messages, mut gone) = (Vec::new(), false);
     for range in uids.ranges() {
-        let before = messages.len();
+        let mut there = 0;
         for message in state.messages.range(range.first, range.last) {
+            there += 1;
+            if since.is_some_and(|modseq| !state.has_changed_since(message, modseq)) {
+                continue;
+            }
             if messages.len() == count {
                 return (messages, gone, Some(message.uid));
             }
-            messages.push(message.clone());
+            messages.push(Message { modseq: state.told_modseq(message), ..message.clone() });
         }
-        gone |= ((messages.len() - before) as u64) < range.count();
+        gone |= there < range.count();
     }
     (messages, gone, None)
 }
 
 /// A page that needs no file, if the request is such and all is known of its first message.
 fn render_known(state: &MailboxState, uids: &UidSet, request: &FetchRequest) -> Option<FetchPage> {
+    if request.items.contains(&FetchItem::ModSeq) {
+        // Those that cannot be told as they are take the longer way, by `page`.
+        state.shown_modseq()?;
+    }
     let mut page = FetchPage::default();
     for range in uids.ranges() {
-        let before = page.rows.len();
+        let mut there = 0;
         for message in state.messages.range(range.first, range.last) {
+            there += 1;
+            if request.changed_since.is_some_and(|modseq| !state.has_changed_since(message, modseq)) {
+                continue;
+            }
             let full = page.rows.len() == PAGE_MESSAGES;
             if full || !fetch::render_known(message, &state.keywords, request, &mut page.bytes) {
                 page.next = Some(message.uid);
@@ -316,7 +341,7 @@ fn render_known(state: &MailboxState, uids: &UidSet, request: &FetchRequest) -> 
             }
             page.rows.push(FetchRow { uid: message.uid, end: page.bytes.len() });
         }
-        page.gone |= ((page.rows.len() - before) as u64) < range.count();
+        page.gone |= there < range.count();
     }
     Some(page)
 }

@@ -41,6 +41,7 @@ impl Office {
             selection,
             uid_validity: state.uid_validity,
             uid_next: state.uid_next,
+            modseq: state.shown_modseq(),
             guid: state.durable_guid(),
             view: mailbox.view.clone(),
             recent,

@@ -115,9 +115,23 @@ pub(super) struct StoreWork {
     pub(super) caller: Caller,
     pub(super) selection: SelectionId,
     pub(super) uids: UidSet,
+    pub(super) unchanged_since: Option<u64>,
     pub(super) action: StoreAction,
     pub(super) flags: FlagList<'static>,
     pub(super) then: AfterStore,
+}
+
+impl StoreWork {
+    /// Adds flags to these messages, whatever has happened to them.
+    pub(super) fn add(
+        caller: Caller,
+        selection: SelectionId,
+        uids: UidSet,
+        flags: FlagList<'static>,
+        then: AfterStore,
+    ) -> Self {
+        StoreWork { caller, selection, uids, unchanged_since: None, action: StoreAction::Add, flags, then }
+    }
 }
 
 #[derive(Debug)]
@@ -190,6 +204,15 @@ pub(super) type AppendAnswer = (Caller, Ticket<Result<Appended, Refusal>>, usize
 /// The next state of a mailbox, how it differs, and what else there is to tell.
 pub(super) type Next<T = ()> = Result<(MailboxState, Vec<Change>, T), StoreError>;
 
+/// Messages that STORE has left as they are.
+#[derive(Debug)]
+pub(super) struct Unchanged {
+    /// They are gone, or could not be found.
+    pub(super) missing: UidSet,
+    /// They have changed before.
+    pub(super) modified: UidSet,
+}
+
 #[derive(Debug)]
 pub(super) enum Worked {
     Synced {
@@ -209,8 +232,7 @@ pub(super) enum Worked {
         selection: SelectionId,
         uids: UidSet,
         then: AfterStore,
-        /// With the messages that are not changed.
-        result: Next<UidSet>,
+        result: Next<Unchanged>,
     },
     Expunged {
         caller: Caller,
@@ -321,12 +343,12 @@ impl Work {
                     let result = commit_append(disk, ctx, root, folder, known, messages).await;
                     Worked::Appended { answers, result: result.map(|a| (a.state, a.changes, a.uids)) }
                 }
-                Work::Store(StoreWork { caller, selection, uids, action, flags, then }) => {
+                Work::Store(StoreWork { caller, selection, uids, unchanged_since, action, flags, then }) => {
                     let patient = !matches!(then, AfterStore::Fetch { .. });
-                    let request =
-                        FlagRequest { uids: uids.clone(), action, flags, patient, unchanged_since: None };
+                    let request = FlagRequest { uids: uids.clone(), action, flags, patient, unchanged_since };
                     let result = store_flags(disk, ctx, root, folder, known, request).await;
-                    let result = result.map(|f| (f.state, f.changes, f.missing));
+                    let unchanged = |missing, modified| Unchanged { missing, modified };
+                    let result = result.map(|f| (f.state, f.changes, unchanged(f.missing, f.modified)));
                     Worked::Stored { caller, selection, uids, then, result }
                 }
                 Work::Expunge { caller, ticket, victims } => {

@@ -77,6 +77,7 @@ fn selected() -> (Session, SendQueue) {
                 selection: SelectionId(1),
                 uid_validity: 1,
                 uid_next: 5,
+                modseq: None,
                 guid: None,
                 view: (1..5).collect(),
                 recent: Default::default(),

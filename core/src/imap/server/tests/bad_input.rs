@@ -29,6 +29,7 @@ fn say(bench: &mut Bench, octets: &[u8]) {
                 selection: SelectionId(1),
                 uid_validity: 1,
                 uid_next: 10,
+                modseq: None,
                 view: [3, 5, 9].into_iter().collect(),
                 recent: Default::default(),
                 first_unseen: None,

@@ -248,15 +248,17 @@ fn show(ask: &Ask) -> String {
                 item.write_name(&mut items);
             }
             let seen = if request.set_seen { " seen" } else { "" };
-            format!("fetch {} {uids} ({}) recent={}{seen}", selection.0, text(&items), request.recent)
+            let since = request.changed_since.map(|modseq| format!(" since={modseq}")).unwrap_or_default();
+            format!("fetch {} {uids} ({}) recent={}{seen}{since}", selection.0, text(&items), request.recent)
         }
-        Ask::Store { selection, uids, action, flags, .. } => {
+        Ask::Store { selection, uids, unchanged_since, action, flags, .. } => {
             let sign = match action {
                 StoreAction::Replace => "",
                 StoreAction::Add => "+",
                 StoreAction::Remove => "-",
             };
-            format!("store {} {uids} {sign}{}", selection.0, show_flags(flags))
+            let since = unchanged_since.map(|modseq| format!(" unless since={modseq}")).unwrap_or_default();
+            format!("store {} {uids} {sign}{}{since}", selection.0, show_flags(flags))
         }
         Ask::Copy { selection, uids, mailbox, remove, .. } => {
             format!("{} {} {uids} {}", if *remove { "move" } else { "copy" }, selection.0, text(mailbox))
@@ -268,6 +270,7 @@ fn show(ask: &Ask) -> String {
         Ask::Search { selection, within, query, .. } => {
             format!("search {} {}", selection.0, show_query(query, within))
         }
+        Ask::ModSeq { selection, uids, .. } => format!("modseq {} {uids}", selection.0),
         Ask::Sort { selection, within, query, criteria, .. } => {
             let sign = |criterion: &SortCriterion| if criterion.reverse { "-" } else { "" };
             let criteria = criteria.iter().map(|c| format!("{}{}", sign(c), c.key.name()));

@@ -5,7 +5,9 @@ use super::bench::{Bench, setup};
 use super::script::account;
 use crate::auth::AuthVerdict;
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{Answer, Ask, Changes, FetchPage, FetchRow, Notice, Selected, SelectionId, Stored};
+use crate::imap::server::{
+    Answer, Ask, Changes, FetchPage, FetchRow, MessageFlags, Notice, Selected, SelectionId, Stored,
+};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -50,6 +52,7 @@ impl Office {
             selection: SelectionId(1),
             uid_validity: 1,
             uid_next: self.next,
+            modseq: Some(1),
             guid: Some([7; 16]),
             view: view.into_iter().collect(),
             recent: UidSet::new(),
@@ -83,7 +86,7 @@ impl Office {
             }
             Ask::Store { ticket, uids, .. } => {
                 let here = uids.iter().filter(|uid| self.there.contains(uid));
-                let flags = here.map(|uid| (uid, Default::default())).collect();
+                let flags = here.map(|uid| MessageFlags { uid, ..MessageFlags::default() }).collect();
                 Answer::Store(ticket.answer(Ok(Stored { flags, ..Stored::default() })))
             }
             other => panic!("{other:?} is not part of this"),

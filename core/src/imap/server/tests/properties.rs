@@ -7,8 +7,8 @@ use crate::auth::AuthVerdict;
 use crate::imap::flag::FlagSet;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Notice, Refusal, Selected,
-    SelectionId, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
+    Selected, SelectionId, Status, Stored,
 };
 use crate::send_queue::FileRange;
 use alloc::string::String;
@@ -29,8 +29,16 @@ impl Draw {
         (0..self.below(4)).map(|_| self.below(12)).collect()
     }
 
-    fn flags(&mut self) -> Vec<(u32, FlagSet)> {
-        (0..self.below(4)).map(|_| (self.below(12), FlagSet::from_bits(self.below(u32::MAX)))).collect()
+    fn flags(&mut self) -> Vec<MessageFlags> {
+        let mut flags = || {
+            let (uid, flags) = (self.below(12), FlagSet::from_bits(self.below(u32::MAX)));
+            MessageFlags { uid, flags, modseq: self.below(99).into() }
+        };
+        (0..3).map(|_| flags()).collect()
+    }
+
+    fn modseq(&mut self) -> Option<u64> {
+        Some(self.below(99)).filter(|modseq| *modseq > 9).map(u64::from)
     }
 
     fn keywords(&mut self) -> Arc<Vec<String>> {
@@ -87,6 +95,7 @@ impl Draw {
                     selection: SelectionId(self.below(9).into()),
                     uid_validity: 1,
                     uid_next: 12,
+                    modseq: self.modseq(),
                     guid: None,
                     view: self.uids().iter().collect(),
                     recent: self.uids(),
@@ -102,6 +111,7 @@ impl Draw {
                 appended: self.uids().iter().collect(),
                 recent: self.uids(),
                 flags: self.flags(),
+                modseq: self.modseq(),
                 keywords: (self.below(3) == 0).then(|| self.keywords()),
                 reset: self.below(20) == 0,
             })),
@@ -126,6 +136,7 @@ impl Draw {
                     unseen: 0,
                     deleted: 0,
                     size,
+                    modseq: None,
                     guid: None,
                 };
                 Answer::Status(ticket.answer(self.or_refused(status)))
@@ -146,8 +157,12 @@ impl Draw {
                 Answer::Fetch(ticket.answer(self.or_refused(page)))
             }
             Ask::Store { ticket, .. } => {
-                let stored =
-                    Stored { flags: self.flags(), keywords: self.keywords(), gone: self.below(4) == 0 };
+                let stored = Stored {
+                    flags: self.flags(),
+                    modified: self.uids(),
+                    keywords: self.keywords(),
+                    gone: self.below(4) == 0,
+                };
                 Answer::Store(ticket.answer(self.or_refused(stored)))
             }
             Ask::Copy { ticket, .. } => {
@@ -163,6 +178,7 @@ impl Draw {
                 let threads = threads.into_iter().nth(self.below(4) as usize).unwrap();
                 Answer::Thread(ticket.answer(self.or_refused(script::threads(threads))))
             }
+            Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.below(99).into())),
             Ask::Search { ticket, .. } => {
                 let found = self.uids();
                 Answer::Search(ticket.answer(self.or_refused(found)))

@@ -13,8 +13,8 @@ use crate::auth::AuthVerdict;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Mask, Notice, Refusal, Selected,
-    SelectionId, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Mask, MessageFlags, Notice, Refusal,
+    Selected, SelectionId, Status, Stored,
 };
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::maildir::folder::SpecialUse;
@@ -165,11 +165,25 @@ impl<'t> Words<'t> {
         Arc::new(text.map_or(Vec::new(), |text| text.split(',').map(ToString::to_string).collect()))
     }
 
-    /// `flags=5:\Seen/0;6:`
-    fn flags(&self) -> Vec<(u32, crate::imap::flag::FlagSet)> {
+    /// `flags=5:\Seen/0;6:@40`: with a mod-sequence or without.
+    fn flags(&self) -> Vec<MessageFlags> {
         let text = self.0.get("flags").copied().unwrap_or_default();
         let pairs = text.split(';').filter_map(|pair| pair.split_once(':'));
-        pairs.map(|(uid, flags)| (uid.parse().unwrap(), flags_of(flags))).collect()
+        let parse = |(uid, flags): (&str, &str)| {
+            let (flags, modseq) = flags.split_once('@').unwrap_or((flags, "0"));
+            let (uid, modseq) = (uid.parse().unwrap(), modseq.parse().unwrap());
+            MessageFlags { uid, flags: flags_of(flags), modseq }
+        };
+        pairs.map(parse).collect()
+    }
+
+    /// `modseq=none`, or a number: 40 if it is not said.
+    fn modseq(&self) -> Option<u64> {
+        match self.0.get("modseq").copied() {
+            Some("none") => None,
+            Some(text) => Some(text.parse().unwrap()),
+            None => Some(40),
+        }
     }
 }
 
@@ -223,7 +237,8 @@ fn answer(ask: Ask, text: &str) -> Answer {
         Ask::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(or_refused(text, || page(text)))),
         Ask::Store { ticket, .. } => {
             let keywords = words.list("keywords");
-            let stored = || Stored { flags: words.flags(), keywords, gone: words.has("gone") };
+            let modified = words.uids("modified");
+            let stored = || Stored { flags: words.flags(), modified, keywords, gone: words.has("gone") };
             Answer::Store(ticket.answer(or_refused(text, stored)))
         }
         Ask::Copy { ticket, .. } => {
@@ -234,6 +249,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Copy(ticket.answer(or_refused(text, copied)))
         }
         Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
+        Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(words.modseq().unwrap())),
         Ask::Sort { ticket, .. } => {
             let list = || words.0.get("list").into_iter().flat_map(|list| list.split(','));
             let sorted = || list().map(|uid| uid.parse().unwrap()).collect();
@@ -270,6 +286,7 @@ fn selected(words: &Words<'_>) -> Selected {
         selection: SelectionId(words.number("selection").max(1).into()),
         uid_validity: words.number("validity"),
         uid_next: words.number("next"),
+        modseq: words.modseq(),
         guid: words.has("guid").then_some([0xab; 16]),
         view: words.uids("uids").iter().collect(),
         recent: words.uids("recent"),
@@ -286,6 +303,7 @@ fn changes(words: &Words<'_>) -> Changes {
         appended: words.uids("appended").iter().collect(),
         recent: words.uids("recent"),
         flags: words.flags(),
+        modseq: words.modseq(),
         keywords: words.has("keywords").then(|| words.list("keywords")),
         reset: words.has("reset"),
     }
@@ -312,6 +330,7 @@ fn status(words: &Words<'_>) -> Status {
         unseen: words.number("unseen"),
         deleted: words.number("deleted"),
         size: words.has("size").then(|| words.number("size").into()),
+        modseq: words.modseq(),
         guid: words.has("guid").then_some([0xab; 16]),
     }
 }

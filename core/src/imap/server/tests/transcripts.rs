@@ -63,6 +63,8 @@ transcripts! {
     unauthenticate
     compress
     compress_broken
+    condstore
+    condstore_search
     before_login
     changes
     client_ios_changedsince
