@@ -19,6 +19,13 @@ pub enum Event {
         /// `smtp`, `submission`, `submissions`, `imap`, `imaps`
         service: &'static str,
     },
+    /// A connection to another server begins.
+    Called {
+        /// The server.
+        peer: IpAddr,
+        /// Its name; empty for an address in brackets.
+        host: Arc<str>,
+    },
     /// A connection is refused before it begins.
     Refused {
         /// The client.
@@ -56,6 +63,51 @@ pub enum Event {
         /// The first octets of its Subject, raw; empty if there is none.
         subject: Vec<u8>,
     },
+    /// A message for other servers is durable in the queue.
+    Queued {
+        /// Its name.
+        id: Arc<str>,
+        /// Reverse-path, empty for `<>`.
+        from: String,
+        /// The recipients.
+        to: Vec<String>,
+        /// Octets as stored.
+        size: u64,
+    },
+    /// Another server has decided about a recipient.
+    Sent {
+        /// The message's name.
+        id: Arc<str>,
+        /// The recipient.
+        to: String,
+        /// The server.
+        host: String,
+        /// What has become of it.
+        fate: Fate,
+        /// The server's words, or ours.
+        reply: String,
+    },
+    /// No server of a destination could be had.
+    Unreachable {
+        /// A domain, or an address in brackets.
+        destination: Arc<str>,
+        /// Why.
+        why: String,
+    },
+    /// A notice about a message has gone to its sender.
+    Told {
+        /// The message's name.
+        id: Arc<str>,
+        /// The sender.
+        to: String,
+        /// `failed`, `delayed`, `relayed`
+        what: &'static str,
+    },
+    /// A message has left the queue.
+    Dequeued {
+        /// Its name.
+        id: Arc<str>,
+    },
     /// A message was not taken.
     NotDelivered {
         /// The transaction's name.
@@ -82,4 +134,15 @@ pub enum Event {
         /// What.
         what: &'static str,
     },
+}
+
+/// What has become of a recipient at another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The server has taken responsibility.
+    Sent,
+    /// It is tried again.
+    Deferred,
+    /// It is not.
+    Failed,
 }

@@ -98,7 +98,7 @@ fn a_good_configuration_is_summed_up() {
             "hostname     mail.one.example\ndomains      one.example, two.example\n\
              certificate  $DIR/crt for mail.one.example, to 2049-12-31\naccounts     1 in $DIR/users\n\
              aliases      1 in $DIR/aliases\nmail         $DIR/mail/{{domain}}/{{user}}\nstate        $DIR/state\n\
-             user         {user}\nsmtp         127.0.0.1:2525\nsubmission   off\nsubmissions  0.0.0.0:465, [::]:465\n\
+             user         {user}\nsending      to each domain's own servers\nsmtp         127.0.0.1:2525\nsubmission   off\nsubmissions  0.0.0.0:465, [::]:465\n\
              imap         0.0.0.0:143, [::]:143\nimaps        0.0.0.0:993, [::]:993\n"
         )
     );
@@ -113,13 +113,13 @@ fn a_good_configuration_is_summed_up() {
 #[test]
 fn a_bad_configuration_is_explained_and_ends_with_2() {
     let world = World::new();
-    fs::write(world.path().join("aliases"), "postmaster: ann\nout: x@elsewhere.example\n").unwrap();
+    fs::write(world.path().join("aliases"), "postmaster: ann\nout: x@elsewhere..example\n").unwrap();
     let check = world.run(&["config", "check"], "");
     assert_eq!((check.code, check.out.as_str()), (2, ""));
     assert_eq!(
         check.err,
-        "error: elsewhere.example is elsewhere: mail cannot be forwarded yet\n --> $DIR/aliases:2:6\n  |\n\
-         2 | out: x@elsewhere.example\n  |      ^^^^^^^^^^^^^^^^^^^\n  |\n  = help: name an account of this server\n"
+        "error: x@elsewhere..example is no address\n --> $DIR/aliases:2:6\n  |\n\
+         2 | out: x@elsewhere..example\n  |      ^^^^^^^^^^^^^^^^^^^^\n  |\n  = help: write `user@domain`\n"
     );
     let check = world.run(&["config", "check", "--json"], "");
     let json: serde_json::Value = serde_json::from_str(&check.out).unwrap();

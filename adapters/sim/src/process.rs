@@ -255,6 +255,8 @@ impl Process {
             OfficeAction::Unwatch { watch } => {
                 self.watches.remove(&watch);
             }
+            // The servers of this world do not send: nobody has told the office to.
+            OfficeAction::Call(_) | OfficeAction::OpenExchange { .. } | OfficeAction::CloseExchange(_) => {}
             OfficeAction::Event(conn, event) => {
                 let number = conn.map_or(0, |conn| conn.0);
                 env.trace.event(env.now, number, b"", || format!("log: {event:?}"));

@@ -29,6 +29,8 @@ pub struct Staged {
     pub wire_size: u64,
     /// INTERNALDATE in seconds since 1970.
     pub(super) internal_date: i64,
+    /// It has octets over 127.
+    pub(crate) eight_bit: bool,
 }
 
 /// The octets that have come and are not written yet.
@@ -37,6 +39,7 @@ pub(crate) struct Body {
     buffered: Vec<u8>,
     size: u64,
     wire: CrlfLen,
+    eight_bit: bool,
     /// What it may become, with CRLF line ends; known when there are splices in it.
     wire_bytes_max: Option<u64>,
     /// What follows the buffered octets.
@@ -55,6 +58,27 @@ impl Body {
         Ok(body)
     }
 
+    /// A message that is whole already.
+    pub(crate) fn whole(octets: Vec<u8>) -> Body {
+        let mut body = Body { committed: true, ..Body::default() };
+        body.take(octets);
+        body
+    }
+
+    /// Takes the Return-Path field off a message that begins with one: it is for mailboxes (RFC 5321 §4.4). Nothing of
+    /// the message may be stored yet.
+    pub(crate) fn take_return_path(&mut self) -> Vec<u8> {
+        if !self.buffered.starts_with(b"Return-Path:") {
+            return Vec::new();
+        }
+        let end = memchr::memchr(b'\n', &self.buffered).map_or(self.buffered.len(), |end| end + 1);
+        let rest = self.buffered.split_off(end);
+        let field = core::mem::take(&mut self.buffered);
+        (self.size, self.wire, self.eight_bit) = (0, CrlfLen::default(), false);
+        self.take(rest);
+        field
+    }
+
     async fn gather_more(&mut self, disk: &Disk) -> Result<(), StoreError> {
         while !self.committed && self.splice.is_none() && self.buffered.len() < GATHER_BYTES {
             match disk.input().await {
@@ -70,6 +94,7 @@ impl Body {
     fn take(&mut self, bytes: Vec<u8>) {
         self.size = self.size.saturating_add(bytes.len() as u64);
         self.wire.feed(&bytes);
+        self.eight_bit |= !bytes.is_ascii();
         if self.buffered.is_empty() {
             self.buffered = bytes;
         } else {
@@ -106,6 +131,7 @@ impl Body {
             size: self.size,
             wire_size: self.wire.len(),
             internal_date: internal_date.unwrap_or(now.wall.secs),
+            eight_bit: self.eight_bit,
         })
     }
 
@@ -174,6 +200,42 @@ impl Body {
     }
 }
 
+/// Makes a staged message out of a file that lies elsewhere, with a field in front: a copy of its own, synced, for what
+/// is in a mailbox may be changed by others. `size` and `wire_size` are the file's, in octets.
+pub(super) async fn stage_from(
+    scope: &mut Scope,
+    context: &StoreContext,
+    from: &Source<'_>,
+    tmp: Handle,
+) -> Result<Staged, StoreError> {
+    let disk = scope.disk.clone();
+    let now = disk.now().await;
+    let temporary = context.unique_name(now).base(context.host());
+    copy_file(scope, (from.dir, from.name), (tmp, &temporary), from.field).await?;
+    let mut wire = CrlfLen::default();
+    wire.feed(from.field);
+    let (size, wire_size) = (from.size + from.field.len() as u64, from.wire_size + wire.len());
+    let mut base = temporary.clone();
+    push_sizes(&mut base, size, wire_size);
+    let (temporary, base) = (temporary.into(), base.into());
+    let eight_bit = from.eight_bit || !from.field.is_ascii();
+    Ok(Staged { temporary, base, size, wire_size, internal_date: now.wall.secs, eight_bit })
+}
+
+/// A whole message in a file somewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'s> {
+    pub(crate) dir: Handle,
+    pub(crate) name: &'s [u8],
+    /// Octets of the file.
+    pub(crate) size: u64,
+    /// Octets with CRLF line ends.
+    pub(crate) wire_size: u64,
+    pub(crate) eight_bit: bool,
+    /// To stand in front of it, with its line end; may be empty.
+    pub(crate) field: &'s [u8],
+}
+
 /// Gives a file a second name in another directory, as a hard link where that is possible, else as a synced
 /// copy with the same modification time.
 pub(super) async fn link_or_copy(
@@ -191,11 +253,29 @@ pub(super) async fn link_or_copy(
         Err(Errno::CrossDevice | Errno::Access | Errno::TooManyLinks | Errno::Other(_)) => {}
         Err(errno) => return Err(errno).at(name),
     }
+    copy_file(scope, (dir, name), (to_dir, to_name), b"").await
+}
+
+/// Copies a file, synced, with the same modification time and `field` in front. On an error nothing is left.
+async fn copy_file(
+    scope: &mut Scope,
+    (dir, name): (Handle, &[u8]),
+    (to_dir, to_name): (Handle, &[u8]),
+    field: &[u8],
+) -> Result<(), StoreError> {
+    let disk = scope.disk.clone();
     let (from, stat) = disk.open_file(dir, name).await.at(name)?;
     let from = scope.hold(from);
     let to = disk.create(to_dir, to_name).await.at(to_name)?;
     let to = scope.hold(to);
-    let result = copy_octets(&disk, from, to, to_dir, to_name, stat.mtime_ns).await;
+    let result = match field {
+        [] => Ok(()),
+        field => disk.write(to, field.to_vec()).await,
+    };
+    let result = match result {
+        Ok(()) => copy_octets(&disk, from, to, to_dir, to_name, stat.mtime_ns).await,
+        Err(errno) => Err(errno),
+    };
     scope.close(from).await;
     scope.close(to).await;
     if result.is_err() {

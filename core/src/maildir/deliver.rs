@@ -34,7 +34,7 @@
 //! ```
 
 use super::account;
-use super::body::{Body, Staged, link_or_copy};
+use super::body::{Body, Source, Staged, link_or_copy, stage_from};
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::folder::FolderName;
 use super::maildirsize::{self, Delta};
@@ -75,15 +75,47 @@ pub struct Delivered {
 pub async fn deliver(
     disk: Disk,
     context: Arc<StoreContext>,
+    targets: Vec<DeliveryTarget>,
+) -> Result<Delivered, StoreError> {
+    let body = Body::gather(&disk).await?;
+    let mut scope = Scope::new(disk);
+    let result = deliver_to(&mut scope, &context, targets, Message::Body(body)).await;
+    scope.finish().await;
+    result
+}
+
+/// A message to deliver.
+pub(crate) enum Message<'m> {
+    /// One that is coming in, or in memory.
+    Body(Body),
+    /// One that lies in a file.
+    File(Source<'m>),
+}
+
+/// Delivers a message as [`deliver`] does.
+///
+/// # Errors
+/// [`StoreError`]; nothing is left visible, as far as removing it works.
+pub(crate) async fn deliver_to(
+    scope: &mut Scope,
+    context: &StoreContext,
     mut targets: Vec<DeliveryTarget>,
+    message: Message<'_>,
 ) -> Result<Delivered, StoreError> {
     targets.sort();
     targets.dedup();
-    let body = Body::gather(&disk).await?;
-    let mut scope = Scope::new(disk);
-    let result = deliver_body(&mut scope, &context, &targets, body).await;
-    scope.finish().await;
-    result
+    let (first, others) = targets.split_first().ok_or(StoreError::new(StoreErrorKind::Cannot, b""))?;
+    let place = open_place(scope, first).await?;
+    let staged = match message {
+        Message::Body(body) => body.store(scope, context, place.tmp, None).await?,
+        Message::File(source) => stage_from(scope, context, &source, place.tmp).await?,
+    };
+    let mut progress = Progress { staged: 0, visible: 0, first_visible: false };
+    let result = show_everywhere(scope, place, others, &staged, &mut progress).await;
+    if result.is_err() {
+        undo(scope, place, others, &staged, &progress).await;
+    }
+    result.map(|()| Delivered { size: staged.size, wire_size: staged.wire_size, base: staged.base })
 }
 
 /// The two directories of a mailbox that a delivery touches.
@@ -92,23 +124,6 @@ struct Place {
     root: Handle,
     tmp: Handle,
     new: Handle,
-}
-
-async fn deliver_body(
-    scope: &mut Scope,
-    context: &StoreContext,
-    targets: &[DeliveryTarget],
-    body: Body,
-) -> Result<Delivered, StoreError> {
-    let (first, others) = targets.split_first().ok_or(StoreError::new(StoreErrorKind::Cannot, b""))?;
-    let place = open_place(scope, first).await?;
-    let staged = body.store(scope, context, place.tmp, None).await?;
-    let mut progress = Progress { staged: 0, visible: 0, first_visible: false };
-    let result = show_everywhere(scope, place, others, &staged, &mut progress).await;
-    if result.is_err() {
-        undo(scope, place, others, &staged, &progress).await;
-    }
-    result.map(|()| Delivered { size: staged.size, wire_size: staged.wire_size, base: staged.base })
 }
 
 /// How far a delivery has come: what there is to undo.

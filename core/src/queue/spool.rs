@@ -22,7 +22,7 @@
 //! # let context = Arc::new(StoreContext::new(facts));
 //! let envelope = Envelope { recipients: vec![Recipient::new("bob@example.net")], ..Envelope::default() };
 //! let root = Root::new(b"/var/lib/postier/queue");
-//! let mut task = Task::new(|disk| spool(disk, context, root, "4f3a".into(), envelope));
+//! let mut task = Task::new(|disk| spool(disk, context, root, "4f3a".into(), envelope, vec![]));
 //! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
 //! task.push_input(TaskInput::Commit);
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(Op::OpenRoot { create: true, .. })));
@@ -37,8 +37,9 @@ use alloc::vec::Vec;
 
 use super::envelope::Envelope;
 use crate::disk::{Disk, Errno, Handle};
-use crate::maildir::body::Body;
+use crate::maildir::body::{Body, Source};
 use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
 use crate::maildir::scope::Scope;
 
 /// Octets of an envelope that are read; the largest transaction stays far below.
@@ -62,23 +63,68 @@ struct Place {
     mail: Handle,
 }
 
-/// Queues the message that comes as input (LF line ends). Success means that it is durable; the envelope comes back
-/// with its sizes.
+/// Queues the message that comes as input (LF line ends), and delivers it to mailboxes of ours, if any, as
+/// [`deliver`](crate::maildir::deliver::deliver) does: both, or neither. Success means that both are durable; the envelope
+/// comes back with its sizes. A Return-Path field in front is for the mailboxes only.
 ///
 /// # Errors
-/// [`StoreError`]; nothing is left, as far as removing it works.
+/// [`StoreError`]; nothing is left of either, as far as removing it works.
 pub async fn spool(
     disk: Disk,
     context: Arc<StoreContext>,
     root: Root,
     id: QueueId,
     envelope: Envelope,
+    targets: Vec<DeliveryTarget>,
 ) -> Result<Envelope, StoreError> {
-    let body = Body::gather(&disk).await?;
+    let mut body = Body::gather(&disk).await?;
+    let field = body.take_return_path();
     let mut scope = Scope::new(disk);
     let result = spool_body(&mut scope, &context, &root, &id, envelope, body).await;
+    let result = match result {
+        Ok(envelope) if targets.is_empty() => Ok(envelope),
+        Ok(envelope) => {
+            let copied = deliver_copies(&mut scope, &context, &root, &id, &envelope, &field, targets).await;
+            if copied.is_err() {
+                // Nobody knows of it yet; what stays behind is sent at the next start.
+                let _ = remove_in(&mut scope, &root, &id).await;
+            }
+            copied.map(|()| envelope)
+        }
+        Err(error) => Err(error),
+    };
     scope.finish().await;
     result
+}
+
+async fn deliver_copies(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    id: &str,
+    envelope: &Envelope,
+    field: &[u8],
+    targets: Vec<DeliveryTarget>,
+) -> Result<(), StoreError> {
+    let (dir, name) = (open_place(scope, root).await?.mail, message_name(id));
+    let Envelope { size, wire_size, eight_bit, .. } = *envelope;
+    let source = Source { dir, name: &name, size, wire_size, eight_bit, field };
+    deliver_to(scope, context, targets, Message::File(source)).await.map(|_| ())
+}
+
+/// Queues a message that is in memory.
+///
+/// # Errors
+/// As [`spool`].
+pub(crate) async fn spool_whole(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    id: &str,
+    envelope: Envelope,
+    message: Vec<u8>,
+) -> Result<Envelope, StoreError> {
+    spool_body(scope, context, root, id, envelope, Body::whole(message)).await
 }
 
 async fn spool_body(
@@ -92,6 +138,7 @@ async fn spool_body(
     let place = open_place(scope, root).await?;
     let staged = body.store(scope, context, place.tmp, None).await?;
     (envelope.size, envelope.wire_size) = (staged.size, staged.wire_size);
+    envelope.eight_bit |= staged.eight_bit;
     let result = show(scope, place, &staged.temporary, id, &envelope).await;
     if result.is_err() {
         let disk = &scope.disk;
@@ -184,6 +231,26 @@ async fn load_in(scope: &mut Scope, root: &Root, id: &str) -> Result<Envelope, S
     let name = envelope_name(id);
     let (file, _) = scope.disk.read_file(place.mail, &name, ENVELOPE_BYTES_MAX).await.at(&name)?;
     Envelope::from_file(&file).ok_or(StoreError::new(StoreErrorKind::NotFound, &name))
+}
+
+/// Reads the beginning of a queued message: its header with the blank line behind it, or all of it, of either no more than
+/// `bytes_max` octets, cut behind a line end.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn read_beginning(
+    scope: &mut Scope,
+    root: &Root,
+    id: &str,
+    whole: bool,
+    bytes_max: usize,
+) -> Result<Vec<u8>, StoreError> {
+    let mut octets = read_in(scope, root, id, 0, bytes_max).await?;
+    let header = memchr::memmem::find(&octets, b"\n\n").map(|end| end + 1).filter(|_| !whole);
+    let last_line = || memchr::memrchr(b'\n', &octets).map_or(0, |end| end + 1);
+    let end = header.unwrap_or_else(|| if octets.len() < bytes_max { octets.len() } else { last_line() });
+    octets.truncate(end);
+    Ok(octets)
 }
 
 /// Reads up to `len` octets of a queued message; none at its end.
@@ -315,7 +382,7 @@ mod tests {
     fn put(disk: &mut MemDisk, id: &str) -> Option<Result<Envelope, StoreError>> {
         let inputs = Vec::from([TaskInput::Chunk(TEXT.to_vec()), TaskInput::Commit]);
         let id: QueueId = id.into();
-        disk.run(inputs, |disk| spool(disk, Arc::new(context()), root(), id, envelope()))
+        disk.run(inputs, |disk| spool(disk, Arc::new(context()), root(), id, envelope(), Vec::new()))
     }
 
     fn look(disk: &mut MemDisk) -> Recovered {

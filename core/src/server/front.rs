@@ -10,6 +10,7 @@
 //! chunk travels to the office in one piece with its commit.
 
 mod desk;
+mod outgoing;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use self::desk::{Clerk, Client, Desk};
-use super::{Caller, ConnId, FromOffice, FrontIndex, Service, ToOffice};
+use super::{Call, Caller, ConnId, FromOffice, FrontIndex, LinkNews, Service, ToOffice};
 use crate::disk::Handle;
 use crate::event::Event;
 use crate::machine::{CloseReason, Input, Instant, Machine, Now, StepOf, TlsInfo};
@@ -66,6 +67,7 @@ struct Connection {
 enum Session {
     Smtp(Box<smtp::server::Session>),
     Imap(Box<imap::server::Session>),
+    Client(Box<smtp::client::Session>),
 }
 
 /// What an adapter knows of a connection when it opens it.
@@ -131,6 +133,17 @@ impl Front {
         self.arm(conn);
     }
 
+    /// Takes in a connection that the office wanted. It is established; where TLS comes first, so is that.
+    pub fn call(&mut self, now: Now, conn: ConnId, call: Call, out: &mut Vec<FrontAction>) {
+        let (peer, host) = (call.address.ip(), call.host);
+        out.push(FrontAction::Event(conn, Event::Called { peer, host }));
+        let tx = SendQueue::new(self.site.limits.tx_high_water_bytes);
+        let session = Session::Client(Box::new(smtp::client::Session::new(call.setup, now)));
+        let desk = Desk::of_link(Caller { front: self.index, conn }, call.link);
+        self.connections.insert(conn, Connection { session, tx, desk, timer: None, closing: false });
+        self.arm(conn);
+    }
+
     /// Everything received and not consumed yet; says how much is consumed now.
     pub fn handle_bytes(&mut self, now: Now, conn: ConnId, rx: &[u8], out: &mut Vec<FrontAction>) -> usize {
         let consumed = self.connections.get_mut(&conn).map_or(rx.len(), |c| c.pump(&self.site, now, rx, out));
@@ -153,7 +166,7 @@ impl Front {
         if self.connections.get(&conn).is_some_and(|c| !c.closing) {
             self.feed(now, conn, Plain::Eof, out);
         }
-        let mut connection = self.connections.remove(&conn)?;
+        let connection = self.connections.remove(&conn)?;
         if !connection.closing {
             // The session had no turn to say so itself.
             out.push(FrontAction::Event(conn, Event::Disconnected { reason: CloseReason::PeerClosed }));
@@ -161,9 +174,13 @@ impl Front {
         if let Some(timer) = connection.timer {
             self.timers.remove(&(timer, conn));
         }
-        connection.desk.close(out);
-        connection.tx.clear();
-        Some(connection.tx)
+        let Connection { session, mut tx, mut desk, .. } = connection;
+        if let Session::Client(session) = session {
+            desk.tell_link(LinkNews::Ended(session.into_end()), out);
+        }
+        desk.close(out);
+        tx.clear();
+        Some(tx)
     }
 
     /// An answer or a notice of the office. Pump its connection afterwards.
@@ -208,6 +225,7 @@ impl Front {
             let session = match &c.session {
                 Session::Smtp(session) => session.wants_bytes(),
                 Session::Imap(session) => session.wants_bytes(),
+                Session::Client(session) => session.wants_bytes(),
             };
             session && !c.closing && c.desk.has_room() && !c.tx.is_above_high_water()
         })
@@ -222,6 +240,7 @@ impl Front {
                 Session::Smtp(session) => session.buffered(),
                 // It leaves a command with the receiver until the command is whole, but for what came compressed.
                 Session::Imap(session) => session.unpacked(),
+                Session::Client(_) => 0,
             };
             unsent.saturating_add(envelope).saturating_add(c.desk.buffered())
         })
@@ -277,6 +296,7 @@ impl Front {
         let wanted = match &connection.session {
             Session::Smtp(session) => session.poll_timeout(),
             Session::Imap(session) => session.poll_timeout(),
+            Session::Client(session) => session.poll_timeout(),
         };
         let wanted = wanted.filter(|_| !connection.closing).map(|(instant, _)| instant);
         if wanted == connection.timer {
@@ -325,6 +345,10 @@ impl Connection {
                 let mut clerk = Clerk { desk, site, out };
                 pump(&mut **session, now, rx, tx, &mut clerk, closing)
             }
+            Session::Client(session) => {
+                let mut clerk = Clerk { desk, site, out };
+                pump(&mut **session, now, rx, tx, &mut clerk, closing)
+            }
         }
     }
 
@@ -355,6 +379,17 @@ impl Connection {
                 };
                 feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
             }
+            Session::Client(session) => {
+                let input = match input {
+                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
+                    Plain::Timeout => Input::Timeout,
+                    Plain::Eof => Input::Eof,
+                    Plain::Shutdown => Input::Notice(smtp::client::Notice::Shutdown),
+                    // It is nobody's.
+                    Plain::AccountGone => return,
+                };
+                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
+            }
         }
     }
 
@@ -377,6 +412,7 @@ impl Connection {
                     FromOffice::Delivered { answer, .. } => smtp::server::Answer::Commit(answer),
                     FromOffice::Imap { .. }
                     | FromOffice::ImapNotice { .. }
+                    | FromOffice::Link { .. }
                     | FromOffice::ChunkTaken { .. } => return,
                 };
                 let mut clerk = Clerk { desk, site, out };
@@ -390,9 +426,19 @@ impl Connection {
                     }
                     FromOffice::Imap { answer, .. } => Input::Answer(*answer),
                     FromOffice::ImapNotice { notice, .. } => Input::Notice(notice),
-                    FromOffice::Delivered { .. } | FromOffice::ChunkTaken { .. } => return,
+                    FromOffice::Delivered { .. }
+                    | FromOffice::ChunkTaken { .. }
+                    | FromOffice::Link { .. } => {
+                        return;
+                    }
                 };
                 feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
+            }
+            Session::Client(session) => {
+                if let FromOffice::Link { answer, .. } = message {
+                    let mut clerk = Clerk { desk, site, out };
+                    feed(&mut **session, now, Input::Answer(answer), tx, &mut clerk, closing);
+                }
             }
         }
     }

@@ -5,6 +5,8 @@
 //!   and no lock between threads.
 //! * [`gate::Gate`]: who may connect at all.
 //!
+//! Connections to other servers live in fronts, too: the office wants one ([`Call`]), an adapter makes it.
+//!
 //! Front and office exchange [`ToOffice`] and [`FromOffice`]: plain values that can travel between threads.
 //! What a session asks and the [`Site`](crate::site::Site) can answer, the front answers on the spot.
 
@@ -13,11 +15,15 @@ pub mod gate;
 pub mod office;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use crate::auth::AuthVerdict;
 use crate::imap;
+use crate::queue::machine::LinkId;
 use crate::site::Account;
 use crate::smtp;
 use crate::ticket::{Answered, Ticket};
@@ -132,11 +138,48 @@ pub enum ToOffice {
         /// The question.
         ask: Box<imap::server::Ask>,
     },
+    /// News of a connection that the office wanted.
+    Link {
+        /// Who tells it; nobody yet if there was no connection.
+        caller: Option<Caller>,
+        /// Which.
+        link: LinkId,
+        /// What.
+        news: LinkNews,
+    },
     /// The connection is gone with all it had.
     Gone {
         /// Which.
         caller: Caller,
     },
+}
+
+/// A connection to another server that the office wants.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// To name it by.
+    pub link: LinkId,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The server's name, for SNI and its certificate; empty for an address in brackets.
+    pub host: Arc<str>,
+    /// The certificate must be good for `host`; otherwise any will do.
+    pub verify: bool,
+    /// How long to wait for the connection.
+    pub patience: Duration,
+    /// For the session.
+    pub setup: smtp::client::Setup,
+}
+
+/// What happens to a connection that the office wanted.
+#[derive(Debug)]
+pub enum LinkNews {
+    /// There is none; why, in words.
+    Unconnected(String),
+    /// Its session asks.
+    Ask(smtp::client::Ask),
+    /// It is over.
+    Ended(smtp::client::End),
 }
 
 /// A password on its way to the check. Its `Debug` hides it.
@@ -178,6 +221,13 @@ pub enum FromOffice {
         /// The answer.
         answer: Box<imap::server::Answer>,
     },
+    /// An answer to an SMTP client session.
+    Link {
+        /// For whom.
+        conn: ConnId,
+        /// The answer.
+        answer: smtp::client::Answer,
+    },
     /// A notice to an IMAP session.
     ImapNotice {
         /// For whom.
@@ -195,6 +245,7 @@ impl FromOffice {
             | FromOffice::Delivered { conn, .. }
             | FromOffice::ChunkTaken { conn }
             | FromOffice::Imap { conn, .. }
+            | FromOffice::Link { conn, .. }
             | FromOffice::ImapNotice { conn, .. } => *conn,
         }
     }

@@ -3,6 +3,7 @@
 //! It decides, and never touches the disk itself: it makes [`Task`]s and gives them to the adapter
 //! ([`OfficeAction::Run`]), which drives them on worker threads and brings them back ([`OfficeInput::Ran`]).
 //!
+//! * [`outbound`]: the queue, its connections, its lookups.
 //! * `uploads`: bodies on their way into a delivery or an APPEND, many at the same time.
 //! * `mailboxes`: open mailboxes. All that changes one goes through its queue of work, one task
 //!   at a time; what reads works on a snapshot and runs beside it.
@@ -17,6 +18,7 @@ mod folders;
 #[cfg(test)]
 mod lock_tests;
 mod mailboxes;
+pub mod outbound;
 mod reading;
 mod selections;
 mod uploads;
@@ -26,20 +28,23 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use self::mailboxes::{Mailbox, MailboxKey};
+use self::outbound::{Outbound, QueueCommand};
 use self::selections::Selection;
 use self::uploads::Upload;
 use self::work::Done;
-use super::{Caller, ConnId, FromOffice, FrontIndex, Password, ToOffice};
+use super::{Call, Caller, ConnId, FromOffice, FrontIndex, Password, ToOffice};
 use crate::auth::AuthVerdict;
 use crate::disk::{Task, TaskInput};
+use crate::dns::resolver::{ExchangeId, Transport};
 use crate::event::Event;
 use crate::imap::server::SelectionId;
 use crate::machine::{Instant, Now};
 use crate::maildir::context::StoreContext;
-use crate::site::Account;
+use crate::site::{Account, Site};
 use crate::ticket::Ticket;
 
 /// A store operation of the office.
@@ -93,6 +98,21 @@ pub enum OfficeInput {
         /// Which.
         watch: WatchId,
     },
+    /// A datagram, or the next octets of a stream, from a DNS server.
+    Received {
+        /// Which exchange it is of.
+        exchange: ExchangeId,
+        /// What.
+        octets: Vec<u8>,
+    },
+    /// The socket of an exchange failed, or its stream is at its end.
+    ExchangeFailed(ExchangeId),
+    /// An operator wants something of the queue.
+    Queue(QueueCommand),
+    /// A new configuration.
+    Reload(Arc<Site>),
+    /// The process ends: nothing new is begun.
+    Shutdown,
     /// The instant of [`Office::poll_timeout`] has come.
     Timeout,
 }
@@ -125,6 +145,22 @@ pub enum OfficeAction {
         /// Which.
         watch: WatchId,
     },
+    /// Connect to another server; then [`Front::call`](super::front::Front::call), or
+    /// [`LinkNews::Unconnected`](super::LinkNews::Unconnected).
+    Call(Box<Call>),
+    /// Open a socket to a DNS server, send these octets, hand in what comes.
+    OpenExchange {
+        /// To name it by.
+        exchange: ExchangeId,
+        /// The server.
+        server: SocketAddr,
+        /// How.
+        transport: Transport,
+        /// What to send.
+        octets: Vec<u8>,
+    },
+    /// That socket is not needed any more.
+    CloseExchange(ExchangeId),
     /// Log this; the connection it comes from, if it comes from one.
     Event(Option<ConnId>, Event),
 }
@@ -147,6 +183,8 @@ pub struct Office {
     waiting: BTreeMap<(Instant, JobId), StoreTask>,
     /// Accounts whose Maildir has been seen or made.
     prepared: BTreeSet<Vec<u8>>,
+    /// Mail for other servers, where it is sent.
+    outbound: Option<Box<Outbound>>,
 }
 
 #[derive(Debug)]
@@ -192,6 +230,7 @@ impl Office {
             works: BTreeMap::new(),
             waiting: BTreeMap::new(),
             prepared: BTreeSet::new(),
+            outbound: None,
         }
     }
 
@@ -204,6 +243,11 @@ impl Office {
             OfficeInput::PasswordChecked { job, right } => self.handle_password(job, right, desk),
             OfficeInput::DirectoryChanged { watch } => self.handle_directory(watch, desk),
             OfficeInput::WatchFailed { watch } => self.handle_unwatchable(watch, desk),
+            OfficeInput::Received { exchange, octets } => self.handle_exchange(exchange, Some(&octets), desk),
+            OfficeInput::ExchangeFailed(exchange) => self.handle_exchange(exchange, None, desk),
+            OfficeInput::Queue(command) => self.handle_queue_command(command, desk),
+            OfficeInput::Reload(site) => self.outbound(desk, |outbound, _| outbound.reload(site)),
+            OfficeInput::Shutdown => self.outbound(desk, |outbound, _| outbound.stop()),
             OfficeInput::Timeout => self.handle_timeout(desk),
         }
     }
@@ -212,7 +256,8 @@ impl Office {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let task = self.waiting.first_key_value().map(|((instant, _), _)| *instant);
         let mailbox = self.mailboxes.values().filter_map(Mailbox::poll_timeout).min();
-        task.into_iter().chain(mailbox).min()
+        let outbound = self.outbound.as_ref().and_then(|outbound| outbound.poll_timeout());
+        task.into_iter().chain(mailbox).chain(outbound).min()
     }
 
     /// Nothing is under way: everything that was accepted is durable or refused.
@@ -234,6 +279,7 @@ impl Office {
             ToOffice::Commit { caller, ticket } => self.commit_delivery(caller, ticket, desk),
             ToOffice::Abort { caller } => self.upload_input(caller, TaskInput::Abort, desk),
             ToOffice::Imap { caller, account, ask } => self.handle_imap(caller, account, *ask, desk),
+            ToOffice::Link { caller, link, news } => self.handle_link(caller, link, news, desk),
             ToOffice::Gone { caller } => {
                 self.abandon_upload(caller, desk);
                 self.leave_all(caller, desk);
@@ -277,6 +323,7 @@ impl Office {
             self.wake(job, task, desk);
         }
         self.look_after_mailboxes(desk);
+        self.outbound(desk, Outbound::handle_timeout);
     }
 
     /// A number for a task, a check, a watch or a selection.

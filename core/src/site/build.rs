@@ -11,7 +11,10 @@ use crate::imap::server::Mask;
 use crate::limits::Limits;
 
 use super::aliases::{Name, Target};
-use super::{Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Site, fold, join};
+use super::{
+    Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Sending, Site, fold, join,
+};
+use crate::smtp::address::Mailbox;
 
 /// Everything a [`Site`] is made of.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct SiteParts {
     pub bare_newline: BareNewline,
     /// Which IMAP capabilities are hidden from whom.
     pub imap_masks: Arc<[Mask]>,
+    /// How mail for other servers is sent; without it none is.
+    pub sending: Option<Arc<Sending>>,
 }
 
 impl SiteParts {
@@ -46,6 +51,7 @@ impl SiteParts {
             login_without_tls: LoginWithoutTls::default(),
             bare_newline: BareNewline::default(),
             imap_masks: Arc::default(),
+            sending: None,
         }
     }
 }
@@ -73,10 +79,17 @@ pub enum SiteError {
         /// The alias's name.
         span: Range<usize>,
     },
-    /// A target that is not ours: forwarding is not possible.
+    /// A target that is not ours, and no mail is sent to other servers.
     ForeignTarget {
         /// The domain.
         domain: Vec<u8>,
+        /// The target.
+        span: Range<usize>,
+    },
+    /// A target elsewhere that no mail can be sent to.
+    BadTarget {
+        /// The target as written.
+        address: Vec<u8>,
         /// The target.
         span: Range<usize>,
     },
@@ -127,6 +140,8 @@ impl Site {
             login_without_tls: parts.login_without_tls,
             bare_newline: parts.bare_newline,
             imap_masks: parts.imap_masks,
+            sending: parts.sending,
+            remotes: Vec::new(),
         };
         if site.domains.is_empty() {
             errors.push(SiteError::NoDomain);
@@ -139,11 +154,12 @@ impl Site {
         site.accounts = parts.accounts.into_iter().map(Arc::new).collect();
 
         site.name_aliases(&parts.aliases, &mut errors);
-        let mut linker = Linker { site: &site, errors, missing: BTreeMap::new(), spans: Vec::new() };
+        let (missing, spans, remotes) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut linker = Linker { site: &site, errors, missing, spans, remotes };
         let aliases: Vec<Vec<Goal>> =
             parts.aliases.entries.iter().map(|entry| linker.link(&entry.name, &entry.targets)).collect();
-        let Linker { mut errors, missing, spans, .. } = linker;
-        site.aliases = aliases;
+        let Linker { mut errors, missing, spans, remotes, .. } = linker;
+        (site.aliases, site.remotes) = (aliases, remotes);
         find_loops(&site.aliases, &parts.aliases, &spans, &mut errors);
         if errors.is_empty() {
             site.check_postmaster(&parts.aliases, &mut errors);
@@ -181,12 +197,16 @@ impl Site {
 
     fn check_postmaster(&self, aliases: &Aliases, errors: &mut Vec<SiteError>) {
         let goal = self.look_up(b"postmaster", self.first_domain());
-        if goal.is_some_and(|goal| !self.expand(goal).is_empty()) {
+        let is_somebody = |goal| {
+            let (accounts, remote) = self.expand(goal);
+            !(accounts.is_empty() && remote.is_empty())
+        };
+        if goal.is_some_and(is_somebody) {
             return;
         }
         let span = match goal {
             Some(Goal::Alias(index)) => aliases.entries.get(index).map(|entry| entry.name.span.clone()),
-            Some(Goal::Account(_)) | None => None,
+            Some(Goal::Account(_) | Goal::Remote(_)) | None => None,
         };
         errors.push(SiteError::NoPostmaster { span });
     }
@@ -200,6 +220,8 @@ struct Linker<'s> {
     missing: BTreeMap<Vec<u8>, (Range<usize>, usize)>,
     /// For each alias the places of its goals.
     spans: Vec<Vec<Range<usize>>>,
+    /// Addresses elsewhere.
+    remotes: Vec<Arc<str>>,
 }
 
 impl Linker<'_> {
@@ -222,8 +244,7 @@ impl Linker<'_> {
         let local = fold(&target.name.local);
         let domain = target.name.domain.as_deref().map_or_else(|| site.first_domain().to_vec(), fold);
         if !site.domain_set.contains(&domain) {
-            self.errors.push(SiteError::ForeignTarget { domain, span: span.clone() });
-            return None;
+            return self.remote(domain, target);
         }
         let account = || site.accounts_by_address.get(&join(&local, &domain)).copied().map(Goal::Account);
         let found = if target.account_only {
@@ -249,6 +270,30 @@ impl Linker<'_> {
     }
 }
 
+impl Linker<'_> {
+    /// A target in a domain that is not ours.
+    fn remote(&mut self, domain: Vec<u8>, target: &Target) -> Option<Goal> {
+        let span = target.name.span.clone();
+        if self.site.sending.is_none() {
+            self.errors.push(SiteError::ForeignTarget { domain, span });
+            return None;
+        }
+        // The local part is its owner's to read: it stays as it is, in quotes where they are needed.
+        let local = String::from_utf8_lossy(&target.name.local);
+        let domain = String::from_utf8_lossy(&domain);
+        let plain = alloc::format!("{local}@{domain}");
+        let quoted = || alloc::format!("\"{}\"@{domain}", local.replace('\\', "\\\\").replace('"', "\\\""));
+        let address = Some(plain).filter(|address| Mailbox::parse(address).is_ok());
+        let address = address.or_else(|| Some(quoted()).filter(|address| Mailbox::parse(address).is_ok()));
+        let Some(address) = address else {
+            self.errors.push(SiteError::BadTarget { address: as_written(&target.name), span });
+            return None;
+        };
+        self.remotes.push(address.into());
+        Some(Goal::Remote(self.remotes.len() - 1))
+    }
+}
+
 /// Depth first over the aliases, without recursion: an alias met again while its own targets are being
 /// visited closes a circle.
 fn find_loops(
@@ -269,7 +314,7 @@ fn find_loops(
             let (alias, at) = (*alias, *next);
             *next += 1;
             match aliases.get(alias).and_then(|goals| goals.get(at)) {
-                Some(Goal::Account(_)) => {}
+                Some(Goal::Account(_) | Goal::Remote(_)) => {}
                 Some(&Goal::Alias(other)) if on_path.contains(&other) => {
                     let start = path.iter().position(|&(alias, _)| alias == other).unwrap_or(0);
                     let circle = path.iter().skip(start).map(|&(alias, _)| alias).chain([other]);

@@ -19,6 +19,7 @@ mod account;
 mod aliases;
 mod build;
 mod layout;
+mod sending;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -32,6 +33,7 @@ pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user
 pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
 pub use build::{SiteError, SiteNote, SiteParts};
 pub use layout::{MaildirTemplate, TemplateError};
+pub use sending::{Relay, Sending, TlsPolicy, Way};
 
 /// Where a password may be sent without TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -58,6 +60,13 @@ pub enum BareNewline {
 pub enum Resolution {
     /// These accounts' mailboxes, at least one, each once, in the order the aliases name them.
     Local(Vec<AccountId>),
+    /// An alias leads elsewhere, to these addresses, and perhaps to accounts of ours too.
+    Forwarded {
+        /// As those of `Local`; may be empty.
+        accounts: Vec<AccountId>,
+        /// At least one, each once, in the order the aliases name them.
+        remote: Vec<Arc<str>>,
+    },
     /// The domain is ours, the name is nobody's.
     NoSuchUser,
     /// Not ours: accepting it would be relaying.
@@ -86,6 +95,8 @@ pub struct Site {
     /// By `user@domain`.
     accounts_by_address: BTreeMap<Vec<u8>, AccountId>,
     aliases: Vec<Vec<Goal>>,
+    /// Addresses elsewhere that aliases lead to.
+    remotes: Vec<Arc<str>>,
     /// By `user@domain` or `@domain`.
     aliases_by_address: BTreeMap<Vec<u8>, AliasKey>,
     /// Limits for sessions and connections.
@@ -96,6 +107,8 @@ pub struct Site {
     pub bare_newline: BareNewline,
     /// Which IMAP capabilities are hidden from whom.
     pub imap_masks: Arc<[Mask]>,
+    /// How mail for other servers is sent; without it none is.
+    pub sending: Option<Arc<Sending>>,
 }
 
 /// Where an alias leads, its name already looked up.
@@ -103,6 +116,7 @@ pub struct Site {
 enum Goal {
     Account(AccountId),
     Alias(usize),
+    Remote(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +174,9 @@ impl Site {
         let local = fold(local);
         match self.look_up(&local, &domain) {
             Some(goal) => match self.expand(goal) {
-                accounts if accounts.is_empty() => Resolution::NoSuchUser,
-                accounts => Resolution::Local(accounts),
+                (accounts, remote) if !remote.is_empty() => Resolution::Forwarded { accounts, remote },
+                (accounts, _) if accounts.is_empty() => Resolution::NoSuchUser,
+                (accounts, _) => Resolution::Local(accounts),
             },
             None if is_disguise(&local) => Resolution::NotLocal,
             None => Resolution::NoSuchUser,
@@ -178,7 +193,9 @@ impl Site {
             return true;
         }
         match self.resolve_recipient(local, Some(domain)) {
-            Resolution::Local(accounts) => accounts.contains(&account),
+            Resolution::Local(accounts) | Resolution::Forwarded { accounts, .. } => {
+                accounts.contains(&account)
+            }
             Resolution::NoSuchUser | Resolution::NotLocal => false,
         }
     }
@@ -223,23 +240,33 @@ impl Site {
         stand_in.bare.then_some(Goal::Alias(stand_in.index))
     }
 
-    /// The accounts behind a goal, each once. Aliases have no loops, and each is entered once.
-    fn expand(&self, goal: Goal) -> Vec<AccountId> {
+    /// The accounts behind a goal, each once, and the addresses elsewhere. Aliases have no loops, and each is entered once.
+    fn expand(&self, goal: Goal) -> (Vec<AccountId>, Vec<Arc<str>>) {
         let alias = match goal {
-            Goal::Account(id) => return [id].to_vec(),
+            Goal::Account(id) => return ([id].to_vec(), Vec::new()),
+            // Only an alias leads elsewhere, and it is entered first.
+            Goal::Remote(_) => return (Vec::new(), Vec::new()),
             Goal::Alias(alias) => alias,
         };
         let (mut accounts, mut taken, mut entered) = (Vec::new(), BTreeSet::new(), BTreeSet::from([alias]));
+        let (mut remote, mut sent) = (Vec::new(), BTreeSet::new());
         // Goals still to visit, the next one last.
         let mut waiting: Vec<Goal> = self.goals(alias).rev().collect();
         while let Some(goal) = waiting.pop() {
             match goal {
                 Goal::Account(id) if taken.insert(id) => accounts.push(id),
                 Goal::Alias(alias) if entered.insert(alias) => waiting.extend(self.goals(alias).rev()),
+                Goal::Remote(index) => {
+                    if let Some(address) = self.remotes.get(index)
+                        && sent.insert(address.clone())
+                    {
+                        remote.push(address.clone());
+                    }
+                }
                 Goal::Account(_) | Goal::Alias(_) => {}
             }
         }
-        accounts
+        (accounts, remote)
     }
 
     fn goals(&self, alias: usize) -> impl DoubleEndedIterator<Item = Goal> {

@@ -1,4 +1,5 @@
 use super::*;
+use std::format;
 use std::string::ToString;
 
 fn account(address: &str) -> Account {
@@ -32,6 +33,9 @@ fn who(site: &Site, address: &str) -> String {
             let names: Vec<_> =
                 ids.iter().map(|&id| String::from_utf8_lossy(&site.account(id).unwrap().address)).collect();
             names.join(",")
+        }
+        Resolution::Forwarded { accounts, remote } => {
+            format!("{} of ours and {}", accounts.len(), remote.join(","))
         }
         Resolution::NoSuchUser => "nobody".to_string(),
         Resolution::NotLocal => "elsewhere".to_string(),
@@ -199,4 +203,21 @@ fn senders_are_own_addresses() {
 fn unicode_names_fold_too() {
     let site = site(&["jürgen@one.example"], "postmaster: JÜRGEN\n");
     assert_eq!(who(&site, "Jürgen@one.example"), "jürgen@one.example");
+}
+
+#[test]
+fn aliases_lead_elsewhere_where_mail_is_sent_elsewhere() {
+    let aliases =
+        "postmaster: ann\naway: bob@far.example, ann, team\nteam: bob@far.example, \"a b\"@far.example\n";
+    let sending = Some(Arc::new(Sending::default()));
+    let (site, _) = Site::build(SiteParts { sending: sending.clone(), ..parts(ACCOUNTS, aliases) }).unwrap();
+    assert_eq!(who(&site, "away@one.example"), "1 of ours and bob@far.example,\"a b\"@far.example");
+    assert_eq!(who(&site, "team@one.example"), "0 of ours and bob@far.example,\"a b\"@far.example");
+    let ann = site.account_by_login(b"ann").unwrap();
+    assert!(
+        site.may_send_as(ann, b"away", b"one.example") && !site.may_send_as(ann, b"team", b"one.example")
+    );
+    let bad = "postmaster: ann\naway: bob@far..example\n";
+    let errors = Site::build(SiteParts { sending, ..parts(ACCOUNTS, bad) }).unwrap_err();
+    assert_eq!(errors, [SiteError::BadTarget { address: b"bob@far..example".to_vec(), span: 22..38 }]);
 }

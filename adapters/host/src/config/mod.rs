@@ -29,6 +29,7 @@
 mod identity;
 mod mail_root;
 mod people;
+mod sending;
 mod settings;
 mod table;
 
@@ -43,6 +44,7 @@ use crate::identity::Identity;
 use crate::report::{Errors, Problem, Severity};
 use crate::tls::{Tickets, TlsIdentity, server_config};
 
+pub use sending::SendSettings;
 pub use settings::{Listen, LogFormat, LogLevel, LogSettings, Settings, standard_port};
 pub use table::Located;
 

@@ -44,6 +44,13 @@ pub(super) fn build_site_from(
             read_named(settings, files, "the aliases file", place, advice, problems)?.octets
         }
     };
+    let password = match &settings.send.login {
+        None => None,
+        Some((_, place)) => {
+            let advice = "make the file with the password in its first line, for nobody but root to read";
+            Some(read_named(settings, files, "the relay's password", place, advice, problems)?.octets)
+        }
+    };
     let aliases_path = settings.aliases_path().unwrap_or(&settings.path);
     let (aliases, errors) = Aliases::parse(&aliases_text);
     for error in &errors {
@@ -63,6 +70,7 @@ pub(super) fn build_site_from(
         login_without_tls: settings.login_without_tls,
         bare_newline: settings.bare_newline,
         imap_masks: settings.imap_masks.clone(),
+        sending: settings.send.with_password(password.as_deref()),
     };
     let names: Vec<String> = parts.accounts.iter().map(|account| lossy(&account.address)).collect();
     let context = Context { settings, path: aliases_path, text: &aliases_text, names: &names };
@@ -215,11 +223,15 @@ impl Context<'_> {
             }
             SiteError::ForeignTarget { domain, span } => {
                 let problem =
-                    Problem::error(format!("{} is elsewhere: mail cannot be forwarded yet", lossy(domain)));
+                    Problem::error(format!("{} is elsewhere, and no mail is sent there", lossy(domain)));
                 self.at(problem, span, "").advise(match did_you_mean(&lossy(domain), domains()) {
                     Some(near) => format!("did you mean {near}?"),
                     None => "name an account of this server".to_owned(),
                 })
+            }
+            SiteError::BadTarget { address, span } => {
+                let problem = Problem::error(format!("{} is no address", lossy(address)));
+                self.at(problem, span, "").advise("write `user@domain`")
             }
             SiteError::Loop { chain, span } => {
                 let chain: Vec<_> = chain.iter().map(|name| lossy(name)).collect();

@@ -13,6 +13,7 @@ use postier_core::server::Service;
 use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError};
 use toml::de::DeTable;
 
+use super::sending::{self, Sections, SendSettings};
 use super::table::{Located, Source, Table};
 use crate::files::ReadFiles;
 use crate::report::{Errors, Problem, did_you_mean};
@@ -44,6 +45,20 @@ const KEYS: &[(&str, &str)] = &[
     ("limits", "login_seconds"),
     ("inbound", "bare_newline"),
     ("imap", "hide"),
+    ("queue", "send"),
+    ("queue", "ipv4_only"),
+    ("queue", "retry_seconds"),
+    ("queue", "longest_retry_seconds"),
+    ("queue", "expire_seconds"),
+    ("queue", "delay_notice_seconds"),
+    ("queue", "connections"),
+    ("queue", "connections_per_destination"),
+    ("relay", "host"),
+    ("relay", "port"),
+    ("relay", "tls"),
+    ("relay", "user"),
+    ("relay", "password_file"),
+    ("dns", "servers"),
     ("log", "level"),
     ("log", "format"),
 ];
@@ -85,6 +100,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[listen]`
     pub listen: Listen,
+    /// `[queue]`, `[relay]`, `[routes]`, `[dns]`
+    pub send: SendSettings,
     /// `[log]`
     pub log: LogSettings,
 }
@@ -209,7 +226,8 @@ impl Settings {
     /// Every file the configuration is made of, itself included.
     pub fn files(&self) -> Vec<PathBuf> {
         let own = [&self.path, &self.certificate.value, &self.key.value, &self.accounts.value];
-        own.into_iter().cloned().chain(self.aliases_path().map(Path::to_owned)).collect()
+        let password = self.send.login.as_ref().map(|(_, file)| file.value.clone());
+        own.into_iter().cloned().chain(self.aliases_path().map(Path::to_owned)).chain(password).collect()
     }
 
     /// The first domain: names without one belong to it.
@@ -259,6 +277,13 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let listen = listen(source, &listen_section);
     let limits = limits(&limits_section);
     let log = log(&log_section);
+    let sending = Sections {
+        queue: root.section("queue"),
+        relay: root.section("relay"),
+        routes: root.section("routes"),
+        dns: root.section("dns"),
+    };
+    let send = sending::read(source, &sending);
     for section in [
         tls,
         accounts,
@@ -270,6 +295,9 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         listen_section,
         limits_section,
         log_section,
+        sending.queue,
+        sending.relay,
+        sending.dns,
         root,
     ] {
         section.finish(KEYS);
@@ -293,6 +321,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         imap_masks,
         limits,
         listen,
+        send,
         log,
     })
 }

@@ -184,6 +184,38 @@ impl<'t, 's> Table<'t, 's> {
         found
     }
 
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        let value = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(yes) => Some(*yes),
+            other => {
+                self.wrong_type(key, "true or false", other, value.span());
+                None
+            }
+        }
+    }
+
+    /// The section is in the file.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Every key of a section whose keys are not known before, with its value, a string.
+    pub(super) fn pairs(&self) -> Vec<(String, Located<String>)> {
+        let mut pairs = Vec::new();
+        for (key, value) in self.table.into_iter().flatten() {
+            let key = key.get_ref().to_string();
+            match value.get_ref() {
+                DeValue::String(text) => {
+                    let text = text.clone().into_owned();
+                    pairs.push((key, Located { value: text, span: value.span() }));
+                }
+                other => self.wrong_type(&key, "a string", other, value.span()),
+            }
+        }
+        pairs
+    }
+
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<Located<String>>> {
         let value = self.take(key)?;
         let DeValue::Array(items) = value.get_ref() else {
@@ -213,8 +245,7 @@ impl<'t, 's> Table<'t, 's> {
             match parsed {
                 Ok(address) => addresses.push(Located { value: address, span }),
                 Err(_) => {
-                    let problem =
-                        self.source.error(format!("\"{value}\" is not an address to listen on"), span, "");
+                    let problem = self.source.error(format!("\"{value}\" is not an address"), span, "");
                     let examples =
                         format!("write \"192.0.2.1:{port}\", \"[2001:db8::1]:{port}\", or an address alone");
                     self.source.report(problem.advise(examples));

@@ -12,6 +12,7 @@
 //! assert_eq!(for_port_25.send_tls13_tickets, 0);
 //! ```
 
+mod client;
 mod validity;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+pub use client::{Trust, client_config};
 pub use validity::Validity;
 
 /// The cryptography used everywhere: aws-lc-rs, post-quantum key exchange included.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use postier_core::site::Sending;
 use postier_host::config::{Config, Warning};
 use serde_json::{Map, Value, json};
 
@@ -53,6 +54,7 @@ fn as_text(config: &Config) -> String {
         ("mail", settings.maildir.value.display().to_string()),
         ("state", settings.state.display().to_string()),
         ("user", config.identity.name.clone()),
+        ("sending", sending(config.site.sending.as_deref())),
     ];
     for (service, addresses) in settings.listen.iter() {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -62,6 +64,19 @@ fn as_text(config: &Config) -> String {
         ));
     }
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+/// Where mail for other servers goes.
+fn sending(sending: Option<&Sending>) -> String {
+    let Some(sending) = sending else { return "off".to_owned() };
+    let to = match &sending.relay {
+        Some(relay) => format!("by {} port {}", relay.host, relay.port),
+        None => "to each domain's own servers".to_owned(),
+    };
+    match sending.routes.len() {
+        0 => to,
+        count => format!("{to}; {count} domains by ways of their own"),
+    }
 }
 
 fn as_json(config: &Config, warnings: &[Warning]) -> Value {
@@ -77,6 +92,7 @@ fn as_json(config: &Config, warnings: &[Warning]) -> Value {
         "ok": true,
         "problems": problems_json(warnings),
         "hostname": settings.hostname.value,
+        "sending": sending(config.site.sending.as_deref()),
         "domains": settings.domains.iter().map(|domain| &domain.value).collect::<Vec<_>>(),
         "certificate": {
             "file": settings.certificate.value,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use postier_core::dns::{resolv_conf, resolver};
 use postier_core::server::Service;
 use postier_host::config::{Config, Settings};
 use postier_host::files::{DirectFiles, ReadFiles};
@@ -47,12 +48,22 @@ pub(super) fn start(
         tls: tls_configs(&config),
         listeners,
         state: config.settings.state.clone(),
+        dns: resolvers(&config.settings),
         identity: Some(config.identity.clone()),
         on_event,
         on_ready,
         reload,
     };
     run(setup).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Whom to ask for addresses: who the configuration names, or who everybody on this machine asks.
+fn resolvers(settings: &Settings) -> resolver::Config {
+    let mut config = resolv_conf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    if !settings.send.dns.is_empty() {
+        config.servers.clone_from(&settings.send.dns);
+    }
+    config
 }
 
 /// All addresses of all services.
@@ -64,10 +75,7 @@ pub(super) fn listeners(settings: &Settings) -> Vec<(Service, SocketAddr)> {
 }
 
 fn tls_configs(config: &Config) -> TlsConfigs {
-    TlsConfigs {
-        exchange: Some(config.tls_config(Tickets::Off)),
-        users: Some(config.tls_config(Tickets::On)),
-    }
+    TlsConfigs::new(Some(config.tls_config(Tickets::Off)), Some(config.tls_config(Tickets::On)))
 }
 
 /// How the server reads its files again. Where it is about to give up root, a process that stays root reads for it.
@@ -98,6 +106,7 @@ fn fixed(before: &Settings, now: &Settings) -> Vec<Problem> {
         ("listen", before.listen != now.listen),
         ("user", before.user.value != now.user.value),
         ("state", before.state != now.state),
+        ("dns", before.send.dns != now.send.dns),
         ("log", before.log != now.log),
     ];
     let changed = changes.into_iter().filter(|(_, changed)| *changed);

@@ -126,6 +126,8 @@ fn furnish(args: &TryArgs, user: &str, domain: &str) -> io::Result<()> {
          submissions = [\"127.0.0.1:2465\"]\n\
          imap = [\"127.0.0.1:2143\"]\n\
          imaps = [\"127.0.0.1:2993\"]\n\n\
+         [queue]\n\
+         send = false # `true` to send mail to other servers, too\n\n\
          [limits]\n\
          connections = 1000\n"
     );

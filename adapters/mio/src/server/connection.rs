@@ -1,8 +1,9 @@
 //! A connection between its socket and its session: the stages of its life, one turn at a time.
 //!
 //! ```text
-//! Handshake ─▶ Open ─▶ StartTls ─▶ Handshake ─▶ Open ─▶ Closing ─▶ Lingering ─▶ gone
+//! (Connecting) ─▶ Handshake ─▶ Open ─▶ StartTls ─▶ Handshake ─▶ Open ─▶ Closing ─▶ Lingering ─▶ gone
 //! ```
+//! * `Connecting`: a connection of ours to another server; the kernel has not said yet whether there is one.
 //! * `Handshake`: TLS is being negotiated; a session that begins with TLS does not exist yet.
 //! * `Open`: octets go to the session and from it.
 //! * `StartTls`: the reply that allows TLS is on its way; then the handshake begins. Nothing received in the clear
@@ -21,10 +22,11 @@ use mio::net::TcpStream;
 use postier_core::machine::{Instant, Now};
 use postier_core::send_queue::SendQueue;
 use postier_core::server::front::{Front, FrontAction, Opening};
-use postier_core::server::{ConnId, Service};
-use rustls::ServerConfig;
+use postier_core::server::{Call, ConnId, LinkNews, Service, ToOffice};
+use rustls::{ClientConfig, ServerConfig};
 
 use super::budget::{FLOOR_BYTES, Share};
+use super::side::Side;
 use super::wire::{Buffers, Received, Sent, Wire, WireError};
 
 /// Octets received, and octets sent, by one connection in one turn.
@@ -42,6 +44,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Where a connection is in its life.
 enum Stage {
+    Connecting,
     Handshake { first: bool },
     Open,
     StartTls,
@@ -86,7 +89,7 @@ pub(super) enum Turn {
 pub(super) struct Connection {
     id: ConnId,
     wire: Wire<TcpStream>,
-    service: Service,
+    side: Side,
     peer: IpAddr,
     stage: Stage,
     /// Received and not consumed by the session; no memory while empty.
@@ -98,8 +101,6 @@ pub(super) struct Connection {
     end_told: bool,
     /// Octets received and sent in this turn.
     used: usize,
-    /// For STARTTLS, or for the first octet where the service wants it.
-    tls: Option<Arc<ServerConfig>>,
     deadline: Option<Instant>,
     /// It would read if all connections together held less.
     starved: bool,
@@ -119,18 +120,29 @@ impl Connection {
         peer: IpAddr,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
+        Self::begin(id, socket, peer, Side::Server { service, tls }, Stage::Open)
+    }
+
+    /// A connection that the office wanted; the kernel is at it.
+    pub(super) fn to(id: ConnId, socket: TcpStream, call: Call, tls: Arc<ClientConfig>, now: Now) -> Self {
+        let (peer, deadline) = (call.address.ip(), Some(now.instant.plus(call.patience)));
+        let host = call.host.clone();
+        let side = Side::Client { call: Some(Box::new(call)), host, tls, why: String::new() };
+        Connection { deadline, ..Self::begin(id, socket, peer, side, Stage::Connecting) }
+    }
+
+    fn begin(id: ConnId, socket: TcpStream, peer: IpAddr, side: Side, stage: Stage) -> Self {
         Connection {
             id,
             wire: Wire::new(socket),
-            service,
+            side,
             peer,
-            stage: Stage::Open,
+            stage,
             rx: Vec::new(),
             pump: false,
             ended: false,
             end_told: false,
             used: 0,
-            tls,
             deadline: None,
             starved: false,
             share: Share::default(),
@@ -139,8 +151,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn peer(&self) -> IpAddr {
-        self.peer
+    /// Who is connected to us; nobody where we are connected to somebody.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        match self.side {
+            Side::Server { .. } => Some(self.peer),
+            Side::Client { .. } => None,
+        }
     }
 
     pub(super) fn wire_mut(&mut self) -> &mut Wire<TcpStream> {
@@ -149,7 +165,7 @@ impl Connection {
 
     /// The session exists: the peer has been, or is being, greeted.
     pub(super) fn has_session(&self) -> bool {
-        !matches!(self.stage, Stage::Handshake { first: true })
+        !matches!(self.stage, Stage::Connecting | Stage::Handshake { first: true })
     }
 
     /// When the adapter itself loses patience.
@@ -164,7 +180,7 @@ impl Connection {
 
     /// Begins: with a handshake, or with the session's greeting.
     pub(super) fn start(&mut self, desk: &mut Desk<'_>) -> Result<(), WireError> {
-        if self.service.implicit_tls() {
+        if self.side.implicit_tls() {
             return self.start_handshake(desk.now, true);
         }
         self.open_session(desk);
@@ -190,9 +206,12 @@ impl Connection {
     }
 
     /// Says for the log what was not done in time.
-    pub(super) fn report_deadline(&self) {
+    pub(super) fn report_deadline(&mut self) {
+        if let (Stage::Connecting, Side::Client { why, .. }) = (&self.stage, &mut self.side) {
+            "no answer in time".clone_into(why);
+        }
         if let Stage::Handshake { .. } = self.stage {
-            let service = self.service.name();
+            let service = self.side.name();
             tracing::info!(conn = self.id.0, peer = %self.peer, service, "no TLS handshake in time");
         }
     }
@@ -207,6 +226,7 @@ impl Connection {
         loop {
             self.starved = false;
             let step = match self.stage {
+                Stage::Connecting => self.step_connecting(desk),
                 Stage::Handshake { first } => self.step_handshake(first, desk),
                 Stage::Open => self.step_open(desk),
                 Stage::StartTls => self.step_start_tls(desk),
@@ -232,28 +252,54 @@ impl Connection {
     /// The last of it: what the front had is given back.
     pub(super) fn end(mut self, desk: &mut Desk<'_>) -> TcpStream {
         self.leave_front(desk);
+        if let Side::Client { call: Some(call), why, .. } = self.side {
+            // It has not come to a session.
+            let news = LinkNews::Unconnected(if why.is_empty() { "it was closed".into() } else { why });
+            let message = ToOffice::Link { caller: None, link: call.link, news };
+            desk.actions.push(FrontAction::Office(message));
+        }
         self.wire.into_socket()
     }
 
     fn open_session(&mut self, desk: &mut Desk<'_>) {
-        let opening = Opening {
-            service: self.service,
-            peer: self.peer,
-            starttls: self.tls.is_some() && !self.service.implicit_tls(),
-            tls: self.wire.tls_info(),
-        };
         self.stage = Stage::Open;
         self.deadline = None;
         self.pump = true;
-        desk.front.open(desk.now, self.id, opening, desk.actions);
+        match &mut self.side {
+            Side::Server { service, tls } => {
+                let starttls = tls.is_some() && !service.implicit_tls();
+                let tls = self.wire.tls_info();
+                let opening = Opening { service: *service, peer: self.peer, starttls, tls };
+                desk.front.open(desk.now, self.id, opening, desk.actions);
+            }
+            Side::Client { call, .. } => {
+                if let Some(call) = call.take() {
+                    desk.front.call(desk.now, self.id, *call, desk.actions);
+                }
+            }
+        }
     }
 
     fn start_handshake(&mut self, now: Now, first: bool) -> Result<(), WireError> {
-        let config = self.tls.clone().ok_or_else(|| std::io::Error::other("there is no certificate"))?;
-        self.wire.start_tls(config)?;
+        self.side.start_tls(&mut self.wire, self.peer)?;
         self.stage = Stage::Handshake { first };
         self.deadline = Some(now.instant.plus(HANDSHAKE));
         Ok(())
+    }
+
+    fn step_connecting(&mut self, desk: &mut Desk<'_>) -> Result<Step, WireError> {
+        let socket = self.wire.socket();
+        if let Some(error) = socket.take_error()? {
+            return Err(error.into());
+        }
+        match socket.peer_addr() {
+            Ok(_) => {
+                self.start(desk)?;
+                Ok(Step::Moved)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => Ok(Step::Idle),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn step_handshake(&mut self, first: bool, desk: &mut Desk<'_>) -> Result<Step, WireError> {
@@ -450,11 +496,14 @@ impl Connection {
     }
 
     fn give_up(&mut self, error: &WireError) {
+        if let Side::Client { call: Some(_), why, .. } = &mut self.side {
+            *why = error.to_string();
+        }
         match (error, &self.stage) {
             (WireError::Tls(error), _) => {
                 // Says why to a peer that cares.
                 let _ = self.wire.flush();
-                tracing::info!(conn = self.id.0, peer = %self.peer, service = self.service.name(), %error, "TLS failed");
+                tracing::info!(conn = self.id.0, peer = %self.peer, service = self.side.name(), %error, "TLS failed");
             }
             (WireError::Io(error), Stage::Lingering { .. }) => {
                 tracing::trace!(conn = self.id.0, %error, "gone while lingering");

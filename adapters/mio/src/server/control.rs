@@ -190,6 +190,7 @@ impl Control {
                 for sender in &self.loops {
                     sender.send(ToLoop::Reload(reloaded.site.clone(), reloaded.tls.clone()));
                 }
+                self.office.send(OfficeInput::Reload(reloaded.site.clone()));
                 let accounts = reloaded.site.accounts().count();
                 tracing::info!(accounts, "configuration reloaded");
                 Ok(format!("{accounts} accounts"))

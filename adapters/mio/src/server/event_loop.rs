@@ -19,7 +19,7 @@ use postier_core::machine::{Instant, Now};
 use postier_core::server::front::{Front, FrontAction};
 use postier_core::server::gate::Gate;
 use postier_core::server::office::OfficeInput;
-use postier_core::server::{ConnId, FrontIndex, Service};
+use postier_core::server::{Call, ConnId, FrontIndex, LinkNews, Service, ToOffice};
 use postier_core::site::Site;
 use postier_host::clock;
 
@@ -187,6 +187,7 @@ impl EventLoop {
                     self.wake(id);
                     self.carry_out(now);
                 }
+                ToLoop::Call(call) => self.call(now, *call),
                 ToLoop::Reload(site, tls) => {
                     self.receive_bytes_max = site.limits.rx_bytes_max;
                     self.budget.set_max(self.shared.buffers_bytes_max(&site.limits));
@@ -256,9 +257,8 @@ impl EventLoop {
             return;
         }
         let id = ConnId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
-        let token = Token(FIRST_CONNECTION.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)));
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut socket, token, interest) {
+        if let Err(error) = self.poll.registry().register(&mut socket, token(id), interest) {
             tracing::warn!(%error, "cannot watch a connection");
             self.shared.gate().release(peer);
             return;
@@ -274,6 +274,33 @@ impl EventLoop {
         self.carry_out(now);
     }
 
+    /// Begins a connection to another server. Whether there is one, the poll will say.
+    fn call(&mut self, now: Now, call: Call) {
+        if self.closing {
+            return;
+        }
+        let id = ConnId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
+        let begun = TcpStream::connect(call.address).and_then(|mut socket| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, token(id), interest)?;
+            Ok(socket)
+        });
+        match begun {
+            Ok(socket) => {
+                let tls = self.tls.to(&call);
+                let mut connection = Box::new(Connection::to(id, socket, call, tls, now));
+                enqueue(&mut self.queue, id, &mut connection);
+                self.arm(id, &mut connection);
+                self.connections.insert(id, connection);
+            }
+            Err(error) => {
+                let news = LinkNews::Unconnected(error.to_string());
+                let message = ToOffice::Link { caller: None, link: call.link, news };
+                self.office.send(OfficeInput::Front(message));
+            }
+        }
+    }
+
     fn run_timers(&mut self, now: Now) {
         if self.front.poll_timeout().is_some_and(|instant| instant <= now.instant) {
             self.front.handle_timeouts(now, &mut self.actions);
@@ -283,7 +310,7 @@ impl EventLoop {
             && instant <= now.instant
         {
             self.deadlines.pop_first();
-            if let Some(connection) = self.connections.get(&id) {
+            if let Some(connection) = self.connections.get_mut(&id) {
                 connection.report_deadline();
             }
             self.remove(now, id);
@@ -377,11 +404,13 @@ impl EventLoop {
         if let Some(deadline) = connection.armed {
             self.deadlines.remove(&(deadline, id));
         }
-        let peer = connection.peer();
+        let client = connection.client();
         // Closing the socket takes it out of the poll.
         connection.end(&mut self.desk(now));
         self.carry_out(now);
-        self.shared.gate().release(peer);
+        if let Some(client) = client {
+            self.shared.gate().release(client);
+        }
     }
 
     fn remove_all(&mut self, now: Now, which: impl Fn(&Connection) -> bool) {
@@ -402,6 +431,10 @@ impl EventLoop {
             over_budget: self.budget.is_over(),
         }
     }
+}
+
+fn token(id: ConnId) -> Token {
+    Token(FIRST_CONNECTION.saturating_add(usize::try_from(id.0).unwrap_or(usize::MAX)))
 }
 
 /// A connection to which something happens: it gets a turn.

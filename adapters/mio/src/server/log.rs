@@ -5,7 +5,7 @@
 //! Addresses and subjects come from strangers: they are quoted, and without control characters. The core's
 //! events hold no passwords and no message texts.
 
-use postier_core::event::Event;
+use postier_core::event::{Event, Fate};
 use postier_core::machine::CloseReason;
 use postier_core::server::ConnId;
 use postier_host::config::{LogFormat, LogLevel, LogSettings};
@@ -86,6 +86,28 @@ impl EventLog {
                 let (place, what) = (printable(place.as_bytes()), printable(what.as_bytes()));
                 tracing::error!(conn, place, what, "trouble in the mail store");
             }
+            Event::Called { peer, host } => {
+                info!(conn, %peer, host = printable(host.as_bytes()), "connected to")
+            }
+            Event::Queued { id, from, to, size } => {
+                let to = to.iter().map(|to| printable(to.as_bytes())).collect::<Vec<_>>().join(" ");
+                info!(conn, %id, from = printable(from.as_bytes()), to, size, "queued");
+            }
+            Event::Sent { id, to, host, fate, reply } => {
+                let (to, host) = (printable(to.as_bytes()), printable(host.as_bytes()));
+                let reply = printable(reply.as_bytes());
+                match fate {
+                    Fate::Sent => info!(%id, to, host, reply, "sent"),
+                    Fate::Deferred => info!(%id, to, host, reply, "deferred"),
+                    Fate::Failed => warn!(%id, to, host, reply, "failed"),
+                }
+            }
+            Event::Unreachable { destination, why } => {
+                let destination = printable(destination.as_bytes());
+                warn!(destination, why = printable(why.as_bytes()), "cannot send");
+            }
+            Event::Told { id, to, what } => info!(%id, to = printable(to.as_bytes()), what, "sender told"),
+            Event::Dequeued { id } => info!(%id, "done"),
             Event::Abuse { what } => warn!(conn, what, "abuse"),
         }
         (self.hook)(event);

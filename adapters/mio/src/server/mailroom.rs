@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use mio::{Registry, Token, Waker};
-use postier_core::server::FromOffice;
+use postier_core::server::{Call, FromOffice};
 use postier_core::site::Site;
 
 use super::TlsConfigs;
@@ -15,6 +15,8 @@ use super::TlsConfigs;
 pub(super) enum ToLoop {
     /// An answer of the office.
     Office(FromOffice),
+    /// Connect to another server.
+    Call(Box<Call>),
     /// A new configuration.
     Reload(Arc<Site>, TlsConfigs),
     /// Accept nothing more, and end the sessions in good order.

@@ -3,7 +3,8 @@
 //! ```text
 //! event loop ─┐ asks        ┌─▶ store workers ──┐ tasks come back
 //! event loop ─┼──▶ office ──┼─▶ password workers┘
-//!             ◀──┘ answers  └─▶ watches ◀── main thread (signals, control socket, inotify)
+//!             ◀──┘ answers  ├─▶ watches ◀── main thread (signals, control socket, inotify)
+//!                           └─▶ sockets to DNS servers
 //! ```
 //! No thread decides anything about mail: the loops drive `Front`s, and whoever has an input for it takes the desk of
 //! the one `Office`; both are the core's. A thread that panics ends the process: everything acknowledged is on the
@@ -12,12 +13,14 @@
 mod budget;
 mod connection;
 mod control;
+mod dns;
 mod event_loop;
 mod journal;
 mod listen;
 pub(crate) mod log;
 mod mailroom;
 mod office;
+mod side;
 mod watch;
 mod wire;
 mod workers;
@@ -33,16 +36,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use postier_core::disk::Task;
+use postier_core::dns::resolver;
 use postier_core::limits::Limits;
-use postier_core::maildir::context::{HostFacts, StoreContext};
+use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+use postier_core::queue::spool;
 use postier_core::server::gate::Gate;
-use postier_core::server::office::Office;
-use postier_core::server::{FrontIndex, Service};
+use postier_core::server::office::{Office, OfficeInput, outbound};
+use postier_core::server::{Call, FrontIndex, Service};
 use postier_core::site::Site;
 use postier_host::clock;
+use postier_host::disk::{self, DiskExecutor};
 use postier_host::identity::Identity;
 use postier_host::password::PasswordChecker;
-use rustls::ServerConfig;
+use postier_host::tls::{Trust, client_config};
+use rustls::{ClientConfig, ServerConfig};
 
 pub(crate) use listen::{ListenError, check_ports};
 
@@ -54,16 +62,30 @@ use mailroom::ToLoop;
 use office::OfficeDesk;
 use watch::Watcher;
 
-/// TLS configurations; without one, TLS is not offered.
-#[derive(Clone, Debug, Default)]
+/// TLS configurations; without one for a service, TLS is not offered.
+#[derive(Clone, Debug)]
 pub(crate) struct TlsConfigs {
     /// For port 25: without session tickets.
     pub exchange: Option<Arc<ServerConfig>>,
     /// For users.
     pub users: Option<Arc<ServerConfig>>,
+    /// For other servers, whose certificate nobody looks at,
+    pub anybody: Arc<ClientConfig>,
+    /// and for those whose certificate must be good.
+    pub verified: Arc<ClientConfig>,
 }
 
 impl TlsConfigs {
+    pub(crate) fn new(exchange: Option<Arc<ServerConfig>>, users: Option<Arc<ServerConfig>>) -> Self {
+        let (anybody, verified) = (client_config(Trust::Anybody), client_config(Trust::Roots));
+        TlsConfigs { exchange, users, anybody, verified }
+    }
+
+    /// For a connection to another server.
+    fn to(&self, call: &Call) -> Arc<ClientConfig> {
+        if call.verify { self.verified.clone() } else { self.anybody.clone() }
+    }
+
     fn of(&self, service: Service) -> Option<Arc<ServerConfig>> {
         match service {
             Service::Smtp => self.exchange.clone(),
@@ -97,6 +119,8 @@ pub(crate) struct Setup {
     pub listeners: Vec<(Service, SocketAddr)>,
     /// Directory for what the server remembers; made when missing.
     pub state: PathBuf,
+    /// Whom to ask for addresses.
+    pub dns: resolver::Config,
     /// Who to be after the ports are bound.
     pub identity: Option<Identity>,
     /// Sees every event.
@@ -156,7 +180,7 @@ impl std::error::Error for RunError {}
 /// # Errors
 /// [`RunError`], before anybody was served.
 pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
-    let Setup { site, tls, listeners, state, identity, on_event, on_ready, reload } = setup;
+    let Setup { site, tls, listeners, state, dns, identity, on_event, on_ready, reload } = setup;
     for (service, _) in &listeners {
         if service.implicit_tls() && tls.of(*service).is_none() {
             return Err(RunError::NoCertificate(*service));
@@ -185,7 +209,9 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     let checker = Arc::new(PasswordChecker::new());
     checker.imitate(&site);
 
-    let office = OfficeDesk::new(Office::new(Arc::new(StoreContext::new(host_facts()))));
+    let mut office = Office::new(Arc::new(StoreContext::new(host_facts())));
+    send_mail(&mut office, site.clone(), &state, dns)?;
+    let office = OfficeDesk::new(office);
     let mut loops = Vec::new();
     let mut senders = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
@@ -241,6 +267,47 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     ended.map_err(|error| RunError::System("the main thread's poll failed", error))
 }
 
+/// The queue's directory in the state directory.
+const QUEUE: &str = "queue";
+
+/// The office sends mail, and what an earlier process has left in the queue to begin with.
+fn send_mail(
+    office: &mut Office,
+    site: Arc<Site>,
+    state: &Path,
+    dns: resolver::Config,
+) -> Result<(), RunError> {
+    let path = state.join(QUEUE);
+    let spool = Root::new(path.as_os_str().as_encoded_bytes());
+    let mut task = Task::new(|disk| spool::recover(disk, spool.clone()));
+    let recovered = match disk::drive(&mut task, &mut DiskExecutor::default()) {
+        disk::Ended::Done(Ok(recovered)) => recovered,
+        disk::Ended::Done(Err(error)) => {
+            return Err(RunError::State(path, io::Error::other(error.to_string())));
+        }
+        disk::Ended::NeedInput | disk::Ended::Wait(_) => {
+            return Err(RunError::State(path, io::Error::other("it cannot be read now")));
+        }
+    };
+    for name in &recovered.damaged {
+        let name = String::from_utf8_lossy(name);
+        tracing::warn!(%name, "a damaged file in the queue; it stays where it is, in mail/ there");
+    }
+    if !recovered.queued.is_empty() {
+        tracing::info!(messages = recovered.queued.len(), "in the queue");
+    }
+    let seed = secret_seed().map_err(|error| RunError::System("no randomness", error))?;
+    office.send_mail(clock::now(), outbound::Setup { site, spool, recovered, dns, seed });
+    Ok(())
+}
+
+/// Randomness that nobody can guess.
+fn secret_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut seed)?;
+    Ok(seed)
+}
+
 /// The threads that end in order: first the loops, then the office's time.
 struct Threads {
     time: thread::JoinHandle<()>,
@@ -249,6 +316,7 @@ struct Threads {
 
 impl Threads {
     fn finish(self, senders: &[mailroom::LoopSender], office: &OfficeDesk) {
+        office.send(OfficeInput::Shutdown);
         for sender in senders {
             sender.send(ToLoop::Shutdown);
         }

@@ -17,6 +17,7 @@ use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
 use postier_host::password::PasswordChecker;
 
+use super::dns::{DnsSender, ToDns};
 use super::log::EventLog;
 use super::mailroom::{LoopSender, ToLoop};
 use super::watch::Watcher;
@@ -69,6 +70,7 @@ struct Equipment {
     log: Arc<EventLog>,
     store: Pool<StoreJob>,
     passwords: Pool<PasswordJob>,
+    dns: DnsSender,
 }
 
 impl OfficeDesk {
@@ -105,7 +107,8 @@ impl OfficeDesk {
             }
         })?;
         // Called once, at the start.
-        let _ = self.0.equipment.set(Equipment { loops, watcher, log, store, passwords });
+        let dns = super::dns::start(self.clone())?;
+        let _ = self.0.equipment.set(Equipment { loops, watcher, log, store, passwords, dns });
         Ok(())
     }
 
@@ -205,6 +208,22 @@ impl State {
                         }
                     }
                     OfficeAction::Unwatch { watch } => equipment.watcher.unwatch(watch),
+                    OfficeAction::Call(call) => {
+                        // Spread over the loops; a call goes to one loop and stays there.
+                        let loops = u64::try_from(equipment.loops.len()).unwrap_or(1).max(1);
+                        let index = usize::try_from(call.link.0 % loops).unwrap_or(0);
+                        if let (Some(sender), Some(ring)) =
+                            (equipment.loops.get(index), self.to_ring.get_mut(index))
+                        {
+                            sender.leave(ToLoop::Call(call));
+                            *ring = true;
+                        }
+                    }
+                    OfficeAction::OpenExchange { exchange, server, transport, octets } => {
+                        let open = ToDns::Open { exchange, server, transport, octets };
+                        equipment.dns.send(open);
+                    }
+                    OfficeAction::CloseExchange(exchange) => equipment.dns.send(ToDns::Close(exchange)),
                     OfficeAction::Event(conn, event) => equipment.log.event(conn, &event),
                 }
             }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use postier_core::machine::TlsInfo;
 use postier_core::send_queue::{SendQueue, Transmit};
 use postier_host::disk;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 /// Octets read from a socket at once.
 const RAW_BYTES: usize = 64 * 1024;
@@ -94,7 +95,7 @@ impl std::fmt::Display for WireError {
 /// A socket with what it takes to read and write it.
 pub(super) struct Wire<S> {
     socket: S,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Connection>>,
     /// What TLS keeps of received octets.
     record: Record,
     /// Without TLS: gathered octets that the kernel did not take yet, from `unsent_at` on.
@@ -158,12 +159,25 @@ impl<S: Read + Write> Wire<S> {
 
     /// Begins TLS as the server. Nothing may wait to be sent.
     pub(super) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), WireError> {
-        let mut tls = ServerConnection::new(config).map_err(WireError::Tls)?;
+        self.set_tls(ServerConnection::new(config).map_err(WireError::Tls)?.into());
+        Ok(())
+    }
+
+    /// Begins TLS as the client of a server of this name. Nothing may wait to be sent.
+    pub(super) fn start_tls_to(
+        &mut self,
+        config: Arc<ClientConfig>,
+        server: ServerName<'static>,
+    ) -> Result<(), WireError> {
+        self.set_tls(ClientConnection::new(config, server).map_err(WireError::Tls)?.into());
+        Ok(())
+    }
+
+    fn set_tls(&mut self, mut tls: Connection) {
         // What is written is bounded by the runs it comes in.
         tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
         self.record = Record::default();
-        Ok(())
     }
 
     /// What the finished handshake agreed on; `None` while it is under way.
@@ -179,7 +193,10 @@ impl<S: Read + Write> Wire<S> {
         Some(TlsInfo {
             version,
             cipher: cipher_name(cipher),
-            server_name: tls.server_name().map(str::to_owned),
+            server_name: match &**tls {
+                Connection::Server(tls) => tls.server_name().map(str::to_owned),
+                Connection::Client(_) => None,
+            },
         })
     }
 
@@ -367,7 +384,7 @@ fn may_retry(error: io::Error) -> Result<bool, WireError> {
 }
 
 /// Feeds records to TLS and takes out what they hold: how many octets, and whether they are the last.
-fn decrypt(tls: &mut ServerConnection, mut raw: &[u8], plain: &mut [u8]) -> Result<(usize, bool), WireError> {
+fn decrypt(tls: &mut Connection, mut raw: &[u8], plain: &mut [u8]) -> Result<(usize, bool), WireError> {
     let mut count = 0;
     while !raw.is_empty() {
         if tls.read_tls(&mut raw)? == 0 {

@@ -22,6 +22,7 @@ mod neighbours;
 mod operation;
 mod races;
 mod readers;
+mod sending;
 mod sorting;
 mod storm;
 mod submission;

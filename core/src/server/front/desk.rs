@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::super::{Caller, Password, ToOffice};
+use super::super::{Caller, LinkNews, Password, ToOffice};
 use super::FrontAction;
 use crate::auth::{AuthVerdict, Credentials};
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Machine};
 use crate::mime::unbinary::Unbinary;
+use crate::queue::machine::LinkId;
 use crate::site::{Account, AccountId, Resolution, Site};
 use crate::ticket::{Answered, Ticket, TicketId};
 use crate::wire::eol::ToLf;
@@ -23,6 +24,8 @@ const CHUNKS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Desk {
     caller: Caller,
+    /// It is a connection that the office wanted.
+    link: Option<LinkId>,
     login: LoginState,
     upload: Option<Upload>,
     chunks_out: usize,
@@ -59,7 +62,20 @@ enum UploadKind {
 
 impl Desk {
     pub(super) fn new(caller: Caller) -> Self {
-        Desk { caller, login: LoginState::Nobody, upload: None, chunks_out: 0, mail_out: 0, envelope: 0 }
+        let login = LoginState::Nobody;
+        Desk { caller, link: None, login, upload: None, chunks_out: 0, mail_out: 0, envelope: 0 }
+    }
+
+    /// For a connection that the office wanted.
+    pub(super) fn of_link(caller: Caller, link: LinkId) -> Self {
+        Desk { link: Some(link), ..Self::new(caller) }
+    }
+
+    /// News for the office of a connection that it wanted.
+    pub(super) fn tell_link(&self, news: LinkNews, out: &mut Vec<FrontAction>) {
+        if let Some(link) = self.link {
+            out.push(FrontAction::Office(ToOffice::Link { caller: Some(self.caller), link, news }));
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -295,12 +311,20 @@ impl Client for smtp::server::Session {
                 let verdict = if allowed { SenderVerdict::Allowed } else { SenderVerdict::NotYours };
                 Some(Answer::Sender(ticket.answer(verdict)))
             }
-            Ask::Recipient { ticket, local, domain, .. } => {
+            Ask::Recipient { ticket, account, local, domain } => {
+                let accounts = |ids: Vec<AccountId>| {
+                    ids.into_iter().filter_map(|id| site.account(id).cloned()).collect()
+                };
+                let elsewhere = domain.as_ref().is_some_and(|domain| !site.is_local_domain(domain));
                 let verdict = match site.resolve_recipient(&local, domain.as_deref()) {
-                    Resolution::Local(ids) => RecipientVerdict::Local(
-                        ids.into_iter().filter_map(|id| site.account(id).cloned()).collect(),
-                    ),
+                    Resolution::Local(ids) => RecipientVerdict::Local(accounts(ids)),
+                    Resolution::Forwarded { accounts: ids, remote } => {
+                        RecipientVerdict::Forward { accounts: accounts(ids), remote }
+                    }
                     Resolution::NoSuchUser => RecipientVerdict::NoSuchUser,
+                    Resolution::NotLocal if elsewhere && account.is_some() && site.sending.is_some() => {
+                        RecipientVerdict::Send
+                    }
                     Resolution::NotLocal => RecipientVerdict::NotLocal,
                 };
                 Some(Answer::Recipient(ticket.answer(verdict)))

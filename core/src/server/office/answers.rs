@@ -163,6 +163,7 @@ impl Office {
             }
             Outcome::Discarded => {}
             Outcome::Compacted(mailbox) => self.end_compaction(&mailbox),
+            Outcome::Outbound(done) => self.finish_outbound(done, desk),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -21,10 +21,11 @@ use crate::imap::server::{Answer, Appended, MessageHead, Refusal};
 use crate::imap::url::MessageUrl;
 use crate::maildir::append::{self, Staged, stage_append};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
-use crate::maildir::deliver::{Delivered, DeliveryTarget, deliver};
+use crate::maildir::deliver::{DeliveryTarget, deliver};
 use crate::maildir::fetch::Splice;
 use crate::maildir::folder::FolderName;
 use crate::mime::header;
+use crate::queue::spool::spool;
 use crate::server::{ConnId, FromOffice};
 use crate::smtp::server::{CommitVerdict, Transaction};
 use crate::ticket::Ticket;
@@ -101,13 +102,26 @@ impl Office {
     ) {
         let roots: BTreeSet<Root> =
             recipients(&transaction).map(|account| Root::new(&account.maildir)).collect();
-        let targets =
+        let mut targets: Vec<DeliveryTarget> =
             roots.into_iter().map(|root| DeliveryTarget { root, folder: FolderName::inbox() }).collect();
-        let ctx = self.context.clone();
-        let mut task =
-            Task::new(
-                move |disk| async move { Done::new(Outcome::Delivered(deliver(disk, ctx, targets).await)) },
-            );
+        if self.is_lost(&transaction) {
+            // All or nothing: without targets a delivery fails.
+            targets.clear();
+        }
+        let (ctx, elsewhere) = (self.context.clone(), self.envelope_of(&transaction, desk.now));
+        let mut task = match elsewhere {
+            Some((root, envelope)) => {
+                let id = transaction.id.clone();
+                Task::new(move |disk| async move {
+                    let result = spool(disk, ctx, root, id, envelope, targets).await;
+                    Done::new(Outcome::Delivered(result.map(|envelope| envelope.size)))
+                })
+            }
+            None => Task::new(move |disk| async move {
+                let result = deliver(disk, ctx, targets).await;
+                Done::new(Outcome::Delivered(result.map(|delivered| delivered.size)))
+            }),
+        };
         let subject = header::find(&body, b"Subject").map(|field| header::unfold(field.value).into_owned());
         let committed = commit.is_some();
         let subject = subject.unwrap_or_default();
@@ -268,7 +282,7 @@ impl Office {
     pub(super) fn finish_delivery(
         &mut self,
         job: JobId,
-        result: Result<Delivered, StoreError>,
+        result: Result<u64, StoreError>,
         desk: &mut Desk<'_>,
     ) {
         let Some(mut upload) = self.uploads.remove(&job) else { return };
@@ -282,15 +296,16 @@ impl Office {
         };
         self.release_upload(caller, job);
         let verdict = match result {
-            Ok(delivered) => {
-                self.tell_delivered(caller.conn, transaction, core::mem::take(subject), delivered, desk);
+            Ok(size) => {
+                self.tell_queued(caller.conn, transaction, size, desk);
+                self.tell_delivered(caller.conn, transaction, core::mem::take(subject), size, desk);
                 CommitVerdict::Done
             }
             Err(error) => {
                 let why = error.to_string();
                 desk.event(Some(caller.conn), Event::NotDelivered { id: transaction.id.clone(), why });
                 let to = recipients(transaction).map(|account| account.maildir.as_slice()).next();
-                trouble(&alloc::string::String::from_utf8_lossy(to.unwrap_or_default()), &error, desk);
+                trouble(&String::from_utf8_lossy(to.unwrap_or_default()), &error, desk);
                 verdict(&error)
             }
         };
@@ -399,17 +414,32 @@ impl Office {
         }
     }
 
+    /// What is in the spool is the queue's from here on.
+    fn tell_queued(&mut self, conn: ConnId, transaction: &Transaction, size: u64, desk: &mut Desk<'_>) {
+        let all = transaction.recipients.iter().flat_map(|recipient| &recipient.remote);
+        let to: Vec<String> = all.map(|address| address.to_string()).collect();
+        if to.is_empty() {
+            return;
+        }
+        let (id, from) = (transaction.id.clone(), String::from_utf8_lossy(&transaction.reverse_path).into());
+        desk.event(Some(conn), Event::Queued { id: id.clone(), from, to, size });
+        self.queued(id, desk);
+    }
+
     fn tell_delivered(
         &mut self,
         conn: ConnId,
         transaction: &Transaction,
         subject: Vec<u8>,
-        delivered: Delivered,
+        size: u64,
         desk: &mut Desk<'_>,
     ) {
+        if recipients(transaction).next().is_none() {
+            return;
+        }
         let (id, from) = (transaction.id.clone(), transaction.reverse_path.clone());
         let to = recipients(transaction).map(|account| account.address.clone()).collect();
-        desk.event(Some(conn), Event::Delivered { id, from, to, size: delivered.size, subject });
+        desk.event(Some(conn), Event::Delivered { id, from, to, size, subject });
         let roots: BTreeSet<Root> =
             recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {

@@ -21,7 +21,6 @@ use crate::imap::server::{
 use crate::maildir::append::{self, Staged, commit_append};
 use crate::maildir::context::{StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::copy::{CopySource, copy};
-use crate::maildir::deliver::Delivered;
 use crate::maildir::expunge::{Victims, expunge};
 use crate::maildir::fetch::Fetched;
 use crate::maildir::flags::{FlagRequest, store_flags};
@@ -177,7 +176,8 @@ pub(super) enum Outcome {
         account: Arc<Account>,
         result: Result<(), StoreError>,
     },
-    Delivered(Result<Delivered, StoreError>),
+    /// So many octets are stored.
+    Delivered(Result<u64, StoreError>),
     Staged(Result<Staged, StoreError>),
     Worked(MailboxKey, Box<Worked>),
     Fetched {
@@ -196,6 +196,7 @@ pub(super) enum Outcome {
     Discarded,
     /// The cache of this mailbox was written anew.
     Compacted(MailboxKey),
+    Outbound(super::outbound::Done),
 }
 
 /// Whom to answer, and how many messages of the commit were theirs, in order.

@@ -266,6 +266,8 @@ pub enum End {
     Refused(Reply),
     /// The policy wants TLS and the server does not offer it, or says no to STARTTLS.
     NoTls,
+    /// The TLS handshake came to nothing: no common version, a certificate the policy does not accept, nonsense.
+    TlsFailed,
     /// Our password is for TLS only, or the server offers no way to log in that we know.
     NoAuth,
     /// The server closed, or the connection broke.

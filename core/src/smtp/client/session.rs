@@ -130,6 +130,7 @@ impl Machine for Session {
             // RFC 5321 §4.1.1.10: a server must not close before QUIT; those that do have lost the mail under way.
             Input::Eof => self.finish(match self.state {
                 State::Quitting => End::Done,
+                State::Handshake => End::TlsFailed,
                 _ => End::Lost,
             }),
         }
@@ -324,7 +325,7 @@ impl Session {
             End::Done | End::Refused(_) | End::NoTls | End::NoAuth | End::Local => CloseReason::Goodbye,
             End::Lost => CloseReason::PeerClosed,
             End::TimedOut => CloseReason::IdleTimeout,
-            End::Nonsense => CloseReason::ProtocolViolation,
+            End::Nonsense | End::TlsFailed => CloseReason::ProtocolViolation,
         };
         self.end = Some(end);
         self.state = State::Closed;

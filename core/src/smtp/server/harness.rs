@@ -268,6 +268,9 @@ fn begun(transaction: &Transaction) -> String {
     for recipient in &transaction.recipients {
         let accounts: Vec<String> = recipient.accounts.iter().map(|account| text(&account.address)).collect();
         line += &format!(" {}={}", text(&recipient.forward_path), accounts.join(","));
+        if !recipient.remote.is_empty() {
+            line += &format!(" elsewhere={}", recipient.remote.join(","));
+        }
         if let Some(Notify { success, failure, delay }) = recipient.dsn_notify {
             line += &format!(" notify={}{}{}", u8::from(success), u8::from(failure), u8::from(delay));
         }
@@ -344,6 +347,11 @@ fn answer(ask: Ask, words: &str) -> Answer {
             "unknown" => RecipientVerdict::NoSuchUser,
             "not local" => RecipientVerdict::NotLocal,
             "temporary" => RecipientVerdict::Temporary,
+            "send" => RecipientVerdict::Send,
+            forward if forward.starts_with("forward ") => RecipientVerdict::Forward {
+                accounts: Vec::new(),
+                remote: forward.split(' ').skip(1).map(Into::into).collect(),
+            },
             addresses => RecipientVerdict::Local(addresses.split(' ').map(account).collect()),
         })),
         Ask::Begin { ticket, .. } => Answer::Begin(ticket.answer(match words {

@@ -153,6 +153,7 @@ impl Session {
         let recipient = Recipient {
             forward_path: forward_path_text(&rcpt.forward_path),
             accounts: Vec::new(),
+            remote: Vec::new(),
             dsn_notify: rcpt.parameters.notify,
             dsn_original: rcpt.parameters.orcpt.map(|orcpt| {
                 // The address of `utf-8` may hold octets that are not xtext (RFC 6533 §3): those are kept as
@@ -177,8 +178,20 @@ impl Session {
                 transaction.recipients.push(Recipient { accounts, ..recipient });
                 return self.say(Reply::RecipientOk, tx);
             }
+            (RecipientVerdict::Forward { accounts, remote }, Mail::Envelope { transaction, .. }) => {
+                transaction.recipients.push(Recipient { accounts, remote, ..recipient });
+                return self.say(Reply::RecipientOk, tx);
+            }
+            (RecipientVerdict::Send, Mail::Envelope { transaction, .. }) => {
+                let remote = [String::from_utf8_lossy(&recipient.forward_path).into()].into();
+                transaction.recipients.push(Recipient { remote, ..recipient });
+                return self.say(Reply::RecipientOk, tx);
+            }
             // Only RCPT within an envelope asks, and nothing is carried out before the answer.
-            (RecipientVerdict::Local(_), Mail::None | Mail::Chunks(_)) => Reply::MailFirst,
+            (
+                RecipientVerdict::Local(_) | RecipientVerdict::Forward { .. } | RecipientVerdict::Send,
+                Mail::None | Mail::Chunks(_),
+            ) => Reply::MailFirst,
             (RecipientVerdict::NoSuchUser, _) => Reply::UnknownUser,
             (RecipientVerdict::NotLocal, _) if self.setup.role == Role::Submission => Reply::NoWayOut,
             (RecipientVerdict::NotLocal, _) => Reply::RelayDenied,

@@ -189,7 +189,9 @@ impl Transaction {
             let original =
                 recipient.dsn_original.as_ref().map_or(0, |(kind, address)| kind.len() + address.len());
             let accounts = recipient.accounts.len() * size_of::<Arc<Account>>();
-            size_of::<Recipient>() + recipient.forward_path.len() + original + accounts
+            let remote: usize =
+                recipient.remote.iter().map(|address| size_of::<Arc<str>>() + address.len()).sum();
+            size_of::<Recipient>() + recipient.forward_path.len() + original + accounts + remote
         });
         size_of::<Self>() + self.reverse_path.len() + recipients.sum::<usize>()
     }
@@ -202,6 +204,8 @@ pub struct Recipient {
     pub forward_path: Vec<u8>,
     /// The accounts whose mailboxes get it.
     pub accounts: Vec<Arc<Account>>,
+    /// Addresses elsewhere to which it is sent, without brackets.
+    pub remote: Vec<Arc<str>>,
     /// `NOTIFY=` of RFC 3461 §4.1.
     pub dsn_notify: Option<Notify>,
     /// `ORCPT=` of RFC 3461 §4.2: type and address, xtext decoded.
@@ -222,9 +226,18 @@ pub enum SenderVerdict {
 pub enum RecipientVerdict {
     /// Mail for it goes into these mailboxes.
     Local(Vec<Arc<Account>>),
+    /// It is sent on to these addresses, and goes into these mailboxes.
+    Forward {
+        /// May be empty.
+        accounts: Vec<Arc<Account>>,
+        /// Without brackets.
+        remote: Vec<Arc<str>>,
+    },
+    /// It is sent to the forward-path as it was given.
+    Send,
     /// The domain is ours, the mailbox is not there.
     NoSuchUser,
-    /// Not for us: on port 25 that would be relaying; at submission there is no way out yet.
+    /// Not for us: on port 25 that would be relaying; at submission there is no way out.
     NotLocal,
     /// Try again later.
     Temporary,

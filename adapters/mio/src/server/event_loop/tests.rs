@@ -37,8 +37,14 @@ impl Driven {
         let log = Arc::new(EventLog::new(Box::new(|_| {})));
         let shared = Arc::new(Shared::new(Gate::new(100, 100), log, 1));
         let office = OfficeDesk::new(Office::new(Arc::new(StoreContext::new(crate::server::host_facts()))));
-        let made =
-            EventLoop::new(FrontIndex(0), (site, TlsConfigs::default()), vec![listener], shared, office, 1);
+        let made = EventLoop::new(
+            FrontIndex(0),
+            (site, TlsConfigs::new(None, None)),
+            vec![listener],
+            shared,
+            office,
+            1,
+        );
         Driven { event_loop: made.unwrap().0, events: Events::with_capacity(EVENTS), address }
     }
 

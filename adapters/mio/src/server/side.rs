@@ -1,0 +1,62 @@
+//! Which end of a connection we are, and what that end needs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use postier_core::server::{Call, Service};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::wire::{Wire, WireError};
+
+/// Which end of the connection we are.
+pub(super) enum Side {
+    Server {
+        service: Service,
+        /// For STARTTLS, or for the first octet where the service wants it.
+        tls: Option<Arc<ServerConfig>>,
+    },
+    Client {
+        /// Until there is a session.
+        call: Option<Box<Call>>,
+        /// The server's name; empty where it has none.
+        host: Arc<str>,
+        tls: Arc<ClientConfig>,
+        /// Why there is no session, for a person.
+        why: String,
+    },
+}
+
+impl Side {
+    pub(super) fn implicit_tls(&self) -> bool {
+        match self {
+            Side::Server { service, .. } => service.implicit_tls(),
+            Side::Client { call, .. } => call.as_ref().is_some_and(|call| call.setup.implicit_tls),
+        }
+    }
+
+    /// For the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Side::Server { service, .. } => service.name(),
+            Side::Client { .. } => "outgoing",
+        }
+    }
+
+    /// Begins TLS. Nothing may wait to be sent.
+    pub(super) fn start_tls(&self, wire: &mut Wire<TcpStream>, peer: IpAddr) -> Result<(), WireError> {
+        match self {
+            Side::Server { tls, .. } => {
+                let config = tls.clone().ok_or_else(|| std::io::Error::other("there is no certificate"))?;
+                wire.start_tls(config)
+            }
+            Side::Client { tls, host, .. } => {
+                // An address in brackets has no name to ask for.
+                let name = ServerName::try_from(String::from(&**host));
+                let name = name.unwrap_or_else(|_| ServerName::IpAddress(peer.into()));
+                wire.start_tls_to(tls.clone(), name)
+            }
+        }
+    }
+}

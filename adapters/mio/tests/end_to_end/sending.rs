@@ -1,0 +1,221 @@
+//! Mail leaves for other servers: another postier, and servers that say exactly what a test says.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::harness::{Server, Site, eventually, mail_in};
+
+/// A site of another domain, with `ann` and `bob`.
+fn site_of(domain: &str, sections: &str) -> Site {
+    let site = Site::with(sections);
+    site.edit("postier.toml", "\"example.test\", \"second.test\"", &format!("\"{domain}\""));
+    site.edit("users", "example.test", domain);
+    site
+}
+
+fn route(domain: &str, port: u16) -> String {
+    format!("[routes]\n\"{domain}\" = \"127.0.0.1:{port}\"\n")
+}
+
+/// A mail server in a few lines.
+struct Sink {
+    port: u16,
+    mails: Arc<Mutex<Vec<String>>>,
+}
+
+/// How it behaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Good,
+    /// Says "later" to each recipient the first time.
+    Greylisting,
+    NobodyHere,
+}
+
+impl Sink {
+    fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sink = Sink { port: listener.local_addr().unwrap().port(), mails: Arc::default() };
+        let mails = sink.mails.clone();
+        thread::spawn(move || {
+            let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+            for client in listener.incoming() {
+                let (client, seen, mails) = (client.unwrap(), seen.clone(), mails.clone());
+                thread::spawn(move || serve(&client, manner, &seen, &mails));
+            }
+        });
+        sink
+    }
+
+    fn mails(&self) -> Vec<String> {
+        self.mails.lock().unwrap().clone()
+    }
+}
+
+/// One connection, to its end; `None` when it breaks.
+fn serve(
+    client: &TcpStream,
+    manner: Manner,
+    seen: &Mutex<BTreeSet<String>>,
+    mails: &Mutex<Vec<String>>,
+) -> Option<()> {
+    let mut out = client;
+    let mut say = |reply: &str| out.write_all(format!("{reply}\r\n").as_bytes()).ok();
+    let mut lines = BufReader::new(client).lines();
+    say("220 sink")?;
+    let mut recipients = 0;
+    while let Some(Ok(line)) = lines.next() {
+        match line.get(..4).unwrap_or_default() {
+            "EHLO" => say("250 sink")?,
+            "RCPT" if manner == Manner::NobodyHere => say("550 5.1.1 Nobody of that name")?,
+            "RCPT" if manner == Manner::Greylisting && seen.lock().unwrap().insert(line.clone()) => {
+                say("450 4.2.0 Greylisted")?;
+            }
+            "RCPT" => {
+                recipients += 1;
+                say("250 ok")?;
+            }
+            "DATA" if recipients == 0 => say("554 For nobody?")?,
+            "DATA" => {
+                say("354 go")?;
+                let mail: Vec<String> =
+                    lines.by_ref().map_while(Result::ok).take_while(|line| line != ".").collect();
+                mails.lock().unwrap().push(mail.join("\n") + "\n");
+                recipients = 0;
+                say("250 taken")?;
+            }
+            "QUIT" => return say("221 bye"),
+            _ => say("250 ok")?,
+        }
+    }
+    None
+}
+
+const TEXT: &str = "From: ann@example.test\nTo: you@there.test\nSubject: Tea\n\nAt five.\n.dot\n";
+
+fn queue(site: &Site) -> Vec<String> {
+    let entries = std::fs::read_dir(site.path("state/queue/mail")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn wait_for_empty_queue(site: &Site) {
+    eventually("an empty queue", || queue(site).is_empty().then_some(()));
+}
+
+#[test]
+fn two_servers_write_to_each_other_inside_tls() {
+    let there = site_of("there.test", "[routes]\n");
+    let there_server = Server::start(&there);
+    let here = Site::with(&route("there.test", there_server.port("smtp")));
+    let here_server = Server::start(&here);
+    let mut smtp = here_server.submission("ann");
+    smtp.deliver("ann@example.test", &["bob@there.test", "bob@example.test"], TEXT);
+    assert_eq!(mail_in(&here.maildir("bob")).len(), 1, "ours before the 250");
+    let maildir = there.path("mail/there.test/bob");
+    eventually("the mail", || {
+        maildir.join("new").read_dir().is_ok_and(|mut all| all.next().is_some()).then_some(())
+    });
+    let mails = mail_in(&maildir);
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    let (header, body) = mail.text.split_once("\n\n").unwrap();
+    assert_eq!(body, "At five.\n.dot\n");
+    assert_eq!(header.matches("Return-Path: ").count(), 1, "{header}");
+    assert_eq!(header.matches("Received: ").count(), 2, "{header}");
+    assert!(header.contains("ESMTPS"), "{header}");
+    wait_for_empty_queue(&here);
+
+    // The answer, when the other side has been told the way.
+    there.edit("postier.toml", "[routes]\n", &route("example.test", here_server.port("smtp")));
+    there_server.after(|server| server.signal("HUP"), "configuration reloaded");
+    let mut smtp = there_server.submission("bob");
+    smtp.deliver("bob@there.test", &["ann@example.test"], TEXT);
+    here_server.wait_for_log("\"delivered\"");
+    eventually("the answer", || (mail_in(&here.maildir("ann")).len() == 1).then_some(()));
+    wait_for_empty_queue(&there);
+    here_server.stop();
+    there_server.stop();
+}
+
+#[test]
+fn what_is_greylisted_is_tried_again_even_by_the_next_process() {
+    let sink = Sink::start(Manner::Greylisting);
+    let site = Site::with(&format!("[queue]\nretry_seconds = 3\n{}", route("there.test", sink.port)));
+    let server = Server::start(&site);
+    server.submission("ann").deliver("ann@example.test", &["bob@there.test"], TEXT);
+    server.wait_for_log("\"deferred\"");
+    eventually("the note of it", || {
+        let envelope = queue(&site).into_iter().find(|name| name.ends_with(".e"))?;
+        let text = std::fs::read_to_string(site.path("state/queue/mail").join(envelope)).ok()?;
+        text.contains("Greylisted").then_some(())
+    });
+    server.kill();
+    assert!(sink.mails().is_empty());
+    let server = Server::start(&site);
+    wait_for_empty_queue(&site);
+    let mails = sink.mails();
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert!(mail.starts_with("Received: ") && mail.ends_with("\n\nAt five.\n..dot\n"), "{mail}");
+    server.stop();
+}
+
+#[test]
+fn a_sender_is_told_what_could_not_be_delivered() {
+    let sink = Sink::start(Manner::NobodyHere);
+    let site = Site::with(&route("there.test", sink.port));
+    let server = Server::start(&site);
+    server.submission("ann").deliver("ann@example.test", &["bob@there.test"], TEXT);
+    eventually("the notice", || (mail_in(&site.maildir("ann")).len() == 1).then_some(()));
+    let notice = &mail_in(&site.maildir("ann"))[0].text;
+    assert!(
+        notice.starts_with("Return-Path: <>\nFrom: Mail delivery <MAILER-DAEMON@localhost>\n"),
+        "{notice}"
+    );
+    for words in
+        ["says: 550 5.1.1 Nobody of that name", "Final-Recipient: rfc822; bob@there.test", "\nSubject: Tea\n"]
+    {
+        assert!(notice.contains(words), "{words}: {notice}");
+    }
+    wait_for_empty_queue(&site);
+    let mut imap = server.imap("ann@example.test");
+    assert!(imap.ok("SELECT INBOX").contains(&"1 EXISTS".to_owned()));
+    server.stop();
+}
+
+#[test]
+fn aliases_forward_and_port_25_still_relays_for_nobody() {
+    let sink = Sink::start(Manner::Good);
+    let site = Site::with(&route("there.test", sink.port));
+    site.add("aliases", "away: bob@there.test, ann\n");
+    let server = Server::start(&site);
+    let mut smtp = server.exchange();
+    smtp.expect("EHLO localhost", 250);
+    smtp.expect("MAIL FROM:<me@far.test>", 250);
+    smtp.expect("RCPT TO:<bob@there.test>", 550);
+    smtp.expect("RSET", 250);
+    smtp.deliver("me@far.test", &["away@example.test"], TEXT);
+    assert_eq!(mail_in(&site.maildir("ann")).len(), 1);
+    wait_for_empty_queue(&site);
+    assert_eq!(sink.mails().len(), 1);
+    server.stop();
+}
+
+#[test]
+fn a_server_that_is_down_is_no_reason_to_lose_mail_and_one_that_is_up_does_not_wait_for_it() {
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sink = Sink::start(Manner::Good);
+    let routes = format!("{}\"up.test\" = \"127.0.0.1:{}\"\n", route("down.test", down), sink.port);
+    let site = Site::with(&routes);
+    let server = Server::start(&site);
+    let mut smtp = server.submission("ann");
+    for _ in 0..20 {
+        smtp.deliver("ann@example.test", &["bob@down.test", "bob@up.test"], TEXT);
+    }
+    eventually("all at the one that is up", || (sink.mails().len() == 20).then_some(()));
+    server.wait_for_log("No connection to [127.0.0.1]: Connection refused");
+    assert_eq!(queue(&site).iter().filter(|name| name.ends_with(".m")).count(), 20);
+    assert!(mail_in(&site.maildir("ann")).is_empty(), "nobody is told yet");
+    server.stop();
+}

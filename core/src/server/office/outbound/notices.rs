@@ -1,0 +1,177 @@
+//! What senders are told, and where that goes: into a Maildir of ours, or to another server.
+//!
+//! A notice has no reverse-path, so the queue tells nobody about it; and a sender who is nobody any more is not told.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Done, Outbound, Todo};
+use crate::disk::Disk;
+use crate::maildir::body::Body;
+use crate::maildir::context::{Root, StoreContext, StoreError};
+use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
+use crate::maildir::folder::FolderName;
+use crate::maildir::scope::Scope;
+use crate::queue::envelope::{Envelope, Recipient, State};
+use crate::queue::machine::QueueInput;
+use crate::queue::notice::{About, Action, Notice, Returned};
+use crate::queue::spool::{self, QueueId};
+use crate::site::{AccountId, Resolution, Site};
+use crate::smtp::address::Mailbox;
+
+/// Octets of the original that come back with a notice; of a longer one its header does.
+const RETURNED_BYTES_MAX: usize = 256 * 1024;
+
+/// What has become of a notice.
+#[derive(Debug)]
+pub(in crate::server::office) struct Delivery {
+    pub(super) about: QueueId,
+    pub(super) to: String,
+    pub(super) what: &'static str,
+    /// The notice lies in the spool, so many octets.
+    pub(super) queued: Option<(QueueId, u64)>,
+    /// It lies in these Maildirs.
+    pub(super) roots: Vec<Root>,
+}
+
+/// Where the mail of an address goes.
+#[derive(Debug, Default)]
+struct Goal {
+    targets: Vec<DeliveryTarget>,
+    remote: Vec<Recipient>,
+}
+
+/// A notice on its way.
+struct Parcel {
+    about: QueueId,
+    id: String,
+    to: String,
+    what: &'static str,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    whole: bool,
+    goal: Goal,
+    now: i64,
+}
+
+impl Outbound {
+    pub(super) fn tell(
+        &mut self,
+        now: i64,
+        id: QueueId,
+        envelope: &Envelope,
+        action: Action,
+        recipients: &[usize],
+        host: Option<&str>,
+    ) {
+        let goal = goal(&self.site, &envelope.reverse_path);
+        if goal.targets.is_empty() && goal.remote.is_empty() {
+            return self.todo.push_back(Todo::Queue(QueueInput::Told { id, durable: true }));
+        }
+        self.last_notice += 1;
+        let notice_id = format!("{id}n{now:x}x{}", self.last_notice);
+        let whole = envelope.return_full == Some(true)
+            && action == Action::Failed
+            && envelope.size <= RETURNED_BYTES_MAX as u64;
+        let told = recipients.iter().filter_map(|n| envelope.recipients.get(*n));
+        let notice = Notice {
+            host: self.site.hostname(),
+            to: &envelope.reverse_path,
+            id: &notice_id,
+            now,
+            arrived: envelope.arrived,
+            envelope_id: envelope.envelope_id.as_deref(),
+            utf8: envelope.smtputf8,
+            action,
+            recipients: told
+                .map(|recipient| About {
+                    forward_path: &recipient.forward_path,
+                    original: recipient.original.as_ref().map(|(kind, address)| (&**kind, &**address)),
+                    remote: host,
+                    reply: words(&recipient.state),
+                })
+                .collect(),
+            returned: if whole { Returned::Full } else { Returned::Header },
+        };
+        let (head, tail) = (notice.head(), notice.tail());
+        let what = match action {
+            Action::Failed => "failed",
+            Action::Delayed { .. } => "delayed",
+            Action::Relayed => "relayed",
+        };
+        let to = envelope.reverse_path.clone();
+        let parcel = Parcel { about: id.clone(), id: notice_id, to, what, head, tail, whole, goal, now };
+        let context = self.context.clone();
+        self.task(move |disk, root| async move {
+            Done::Told(id, deliver_notice(disk, context, root, parcel).await)
+        });
+    }
+}
+
+fn words(state: &State) -> &str {
+    match state {
+        State::Waiting { last, .. } => last,
+        State::Delivered { reply, .. } => reply,
+        State::Failed { why, .. } => why,
+    }
+}
+
+/// Where mail for this reverse-path goes.
+fn goal(site: &Site, address: &str) -> Goal {
+    let Ok(mailbox) = Mailbox::parse(address) else { return Goal::default() };
+    let (local, domain) = (mailbox.local.unquoted(), format!("{}", mailbox.domain));
+    let targets = |ids: Vec<AccountId>| {
+        let accounts = ids.into_iter().filter_map(|id| site.account(id));
+        accounts
+            .map(|account| DeliveryTarget { root: Root::new(&account.maildir), folder: FolderName::inbox() })
+            .collect()
+    };
+    match site.resolve_recipient(local.as_bytes(), Some(domain.as_bytes())) {
+        Resolution::Local(ids) => Goal { targets: targets(ids), remote: Vec::new() },
+        Resolution::Forwarded { accounts, remote } => Goal {
+            targets: targets(accounts),
+            remote: remote.iter().map(|address| Recipient::new(address)).collect(),
+        },
+        Resolution::NoSuchUser => Goal::default(),
+        Resolution::NotLocal if site.is_local_domain(domain.as_bytes()) => Goal::default(),
+        Resolution::NotLocal => Goal { targets: Vec::new(), remote: [Recipient::new(address)].into() },
+    }
+}
+
+async fn deliver_notice(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    parcel: Parcel,
+) -> Result<Delivery, StoreError> {
+    let mut scope = Scope::new(disk);
+    let result = deliver_in(&mut scope, &context, &root, parcel).await;
+    scope.finish().await;
+    result
+}
+
+async fn deliver_in(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    parcel: Parcel,
+) -> Result<Delivery, StoreError> {
+    let Parcel { about, id, to, what, head, tail, whole, goal, now } = parcel;
+    let original = spool::read_beginning(scope, root, &about, whole, RETURNED_BYTES_MAX).await?;
+    let message = [head, original, tail].concat();
+    let roots = goal.targets.iter().map(|target| target.root.clone()).collect();
+    let mut queued = None;
+    if !goal.remote.is_empty() {
+        let envelope = Envelope { arrived: now, recipients: goal.remote, ..Envelope::default() };
+        let envelope = spool::spool_whole(scope, context, root, &id, envelope, message.clone()).await?;
+        queued = Some((id.into(), envelope.size));
+    }
+    if !goal.targets.is_empty() {
+        // RFC 5321 §4.4: the first line of what is delivered.
+        let body = Body::whole([&b"Return-Path: <>\n"[..], &message].concat());
+        deliver_to(scope, context, goal.targets, Message::Body(body)).await?;
+    }
+    Ok(Delivery { about, to, what, queued, roots })
+}
