@@ -13,6 +13,7 @@ mod crash;
 mod delivery;
 mod faults;
 mod harness;
+mod internet;
 mod ledger;
 mod load;
 mod mailboxes;

@@ -16,7 +16,7 @@ pub(crate) use disk::Disk;
 pub(crate) use dovecot::Dovecot;
 pub(crate) use imap::Imap;
 pub(crate) use maildir::mail_in;
-pub(crate) use run::{client, good, in_own_mounts, run_with, write_private};
+pub(crate) use run::{client, good, in_own_mounts, in_own_network, run_with, write_private};
 pub(crate) use server::{Server, postier};
 pub(crate) use site::{PASSWORD, Site};
 pub(crate) use smtp::Smtp;

@@ -46,6 +46,19 @@ pub(crate) fn write_private(path: &Path, text: &str) {
 /// # Panics
 /// If nobody here can be root, or the second run fails.
 pub(crate) fn in_own_mounts(test: &str) -> bool {
+    in_own(test, &[])
+}
+
+/// As [`in_own_mounts`], in a network of its own too, where every port and every address of loopback is free.
+pub(crate) fn in_own_network(test: &str) -> bool {
+    if !in_own(test, &["--net"]) {
+        return false;
+    }
+    assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+    true
+}
+
+fn in_own(test: &str, spaces: &[&str]) -> bool {
     const MARK: &str = "POSTIER_OWN_MOUNTS";
     if std::env::var_os(MARK).is_some() {
         return true;
@@ -54,16 +67,14 @@ pub(crate) fn in_own_mounts(test: &str) -> bool {
     let mut command = Command::new(if root { "env" } else { "sudo" });
     if !root {
         let may = Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success());
-        assert!(
-            may,
-            "{test} mounts file systems and shuts them down: run it as root, or where sudo asks nothing"
-        );
+        assert!(may, "{test} needs namespaces of its own: run it as root, or where sudo asks nothing");
         command.args(["-n", "env"]);
     }
     // Otherwise somebody else's namespace can keep a copy of a mount alive that is gone here.
     let rounds = std::env::var("POSTIER_ROUNDS").map(|rounds| format!("POSTIER_ROUNDS={rounds}"));
     command.arg(format!("{MARK}=1")).args(rounds).args(["unshare", "--mount", "--propagation", "private"]);
+    command.args(spaces);
     command.arg(std::env::current_exe().unwrap()).args(["--exact", test, "--include-ignored", "--nocapture"]);
-    assert!(command.status().unwrap().success(), "{test}, run as root in a mount namespace of its own");
+    assert!(command.status().unwrap().success(), "{test}, run as root in namespaces of its own");
     false
 }

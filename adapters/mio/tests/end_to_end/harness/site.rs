@@ -96,7 +96,17 @@ impl Site {
 
     /// A new certificate and key in the place of the old ones.
     pub(crate) fn renew_certificate(&mut self) {
-        let made = self_signed(&["localhost", "127.0.0.1"]).unwrap();
+        self.certify(&["localhost", "127.0.0.1"]);
+    }
+
+    /// Another name for the server, and a certificate that has it.
+    pub(crate) fn call_it(&mut self, hostname: &str) {
+        self.edit("postier.toml", "hostname = \"localhost\"", &format!("hostname = \"{hostname}\""));
+        self.certify(&["localhost", "127.0.0.1", hostname]);
+    }
+
+    fn certify(&mut self, names: &[&str]) {
+        let made = self_signed(names).unwrap();
         self.write("crt", &made.certificate);
         self.write("key", &made.key);
         self.certificate = made.certificate;

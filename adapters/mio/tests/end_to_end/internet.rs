@@ -1,0 +1,185 @@
+//! A small internet on the loopback addresses of a network namespace: a real DNS server (Unbound), a real Postfix and two
+//! postiers, all on port 25, write to each other.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Server, Site, client, eventually, good, in_own_network, mail_in};
+
+const ZONE: &[&str] = &[
+    "here.test. MX 10 mx.here.test.",
+    "mx.here.test. A 127.0.0.3",
+    "there.test. MX 10 mx.there.test.",
+    "mx.there.test. A 127.0.0.4",
+    "postfix.test. MX 5 dead.postfix.test.",
+    "postfix.test. MX 10 mx.postfix.test.",
+    "dead.postfix.test. A 127.0.0.9",
+    "mx.postfix.test. A 127.0.0.2",
+    "null.test. MX 0 .",
+];
+
+/// Programs that end with the test.
+struct Internet {
+    dir: tempfile::TempDir,
+    unbound: Child,
+}
+
+impl Internet {
+    fn start(site: &Site) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let unbound = start_unbound(dir.path());
+        start_postfix(dir.path(), site);
+        Internet { dir, unbound }
+    }
+
+    fn postfix_mail(&self) -> Vec<String> {
+        let maildir = self.dir.path().join("mail/bob");
+        if !maildir.join("new").exists() {
+            return Vec::new();
+        }
+        mail_in(&maildir).into_iter().map(|mail| mail.text).collect()
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        let _ = postfix(self.dir.path()).arg("stop").status();
+        let _ = self.unbound.kill();
+        let _ = self.unbound.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join("maillog")).unwrap_or_default();
+            eprintln!("Postfix's log:\n{log}");
+        }
+    }
+}
+
+fn start_unbound(dir: &Path) -> Child {
+    let data: String = ZONE.iter().map(|record| format!(" local-data: \"{record}\"\n")).collect();
+    let at = dir.display();
+    let config = format!(
+        "server:\n interface: 127.0.0.1\n port: 53\n username: \"\"\n chroot: \"\"\n directory: \"{at}\"\n \
+         pidfile: \"{at}/unbound.pid\"\n use-syslog: no\n logfile: \"{at}/unbound.log\"\n \
+         access-control: 127.0.0.0/8 allow\n local-zone: \"test.\" static\n{data}remote-control:\n control-enable: no\n"
+    );
+    fs::write(dir.join("unbound.conf"), config).unwrap();
+    fs::write(dir.join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
+    let mounted =
+        Command::new("mount").arg("--bind").arg(dir.join("resolv.conf")).arg("/etc/resolv.conf").status();
+    assert!(mounted.unwrap().success());
+    let mut unbound = Command::new("unbound");
+    unbound.arg("-d").arg("-c").arg(dir.join("unbound.conf"));
+    unbound.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn postfix(dir: &Path) -> Command {
+    let mut command = Command::new("postfix");
+    command.arg("-c").arg(dir.join("postfix")).stdout(Stdio::null());
+    command
+}
+
+/// Its own directories, an address that it finds on an interface, and what Debian's `master.cf` says, without the chroot, which has another resolv.conf.
+fn start_postfix(dir: &Path, site: &Site) {
+    let address = Command::new("ip").args(["address", "add", "127.0.0.2/32", "dev", "lo"]).status();
+    assert!(address.unwrap().success());
+    let (at, config) = (dir.display(), dir.join("postfix"));
+    fs::create_dir(&config).unwrap();
+    fs::create_dir(dir.join("mail")).unwrap();
+    fs::set_permissions(dir.join("mail"), fs::Permissions::from_mode(0o777)).unwrap();
+    let (certificate, key) = (site.path("crt"), site.path("key"));
+    let main = format!(
+        "compatibility_level = 3.6\nqueue_directory = {at}/spool\ndata_directory = {at}/data\n\
+         myhostname = mx.postfix.test\nmydestination =\ninet_interfaces = 127.0.0.2\ninet_protocols = ipv4\n\
+         mynetworks = 127.0.0.0/8\nvirtual_mailbox_domains = postfix.test\nvirtual_mailbox_base = {at}/mail\n\
+         virtual_mailbox_maps = static:bob/\nvirtual_uid_maps = static:65534\nvirtual_gid_maps = static:65534\n\
+         smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n\
+         smtpd_tls_received_header = yes\nsmtp_tls_security_level = may\n\
+         maillog_file_prefixes = {at}\nmaillog_file = {at}/maillog\n",
+        certificate.display(),
+        key.display(),
+    );
+    fs::write(config.join("main.cf"), main).unwrap();
+    let master = fs::read_to_string("/etc/postfix/master.cf").expect("apt install postfix");
+    let master = master.lines().map(|line| {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        if !line.starts_with([' ', '\t', '#']) && words.len() >= 8 {
+            words[4] = "n";
+            return words.join(" ");
+        }
+        line.to_owned()
+    });
+    let master: Vec<String> = master.collect();
+    fs::write(config.join("master.cf"), master.join("\n") + "\n").unwrap();
+    for sub in ["spool", "data"] {
+        fs::create_dir(dir.join(sub)).unwrap();
+    }
+    assert!(Command::new("chown").arg("postfix").arg(dir.join("data")).status().unwrap().success());
+    assert!(postfix(dir).arg("start").status().unwrap().success(), "Postfix starts");
+}
+
+/// A site of this domain with port 25 at this address.
+fn site_at(domain: &str, address: &str) -> Site {
+    // No routes: DNS shows the way.
+    let mut site = Site::with("[routes]\n");
+    site.edit("postier.toml", "\"example.test\", \"second.test\"", &format!("\"{domain}\""));
+    site.call_it(&format!("mx.{domain}"));
+    site.edit("postier.toml", "smtp = [\"127.0.0.1:0\"]", &format!("smtp = [\"{address}:25\"]"));
+    site.edit("users", "example.test", domain);
+    site
+}
+
+fn one_mail(what: &str, maildir: &Path) -> String {
+    eventually(what, || {
+        let mails = if maildir.join("new").exists() { mail_in(maildir) } else { Vec::new() };
+        mails.into_iter().next().map(|mail| mail.text)
+    })
+}
+
+#[test]
+#[ignore = "needs root, a network namespace, unbound, postfix and swaks"]
+fn two_postiers_and_a_postfix_write_to_each_other() {
+    if !in_own_network("internet::two_postiers_and_a_postfix_write_to_each_other") {
+        return;
+    }
+    let (here, there) = (site_at("here.test", "127.0.0.3"), site_at("there.test", "127.0.0.4"));
+    let internet = Internet::start(&here);
+    let (here_server, there_server) = (Server::start(&here), Server::start(&there));
+    let text = "From: ann@here.test\nSubject: Tea\n\nAt five, with caf\u{e9}.\n.dot\n";
+
+    // The first exchanger of postfix.test is down.
+    let mut smtp = here_server.submission("ann");
+    smtp.deliver("ann@here.test", &["bob@there.test", "bob@postfix.test"], text);
+    let mail = one_mail("the mail at the other postier", &there.path("mail/there.test/bob"));
+    assert!(mail.ends_with("\n\nAt five, with caf\u{e9}.\n.dot\n") && mail.contains("ESMTPS"), "{mail}");
+    let mail = eventually("the mail at Postfix", || internet.postfix_mail().into_iter().next());
+    assert!(mail.ends_with("\n\nAt five, with caf\u{e9}.\n.dot\n"), "{mail}");
+    let header = mail.split_once("\n\n").unwrap().0;
+    assert!(header.contains("(using TLSv1.3 ") && header.contains("from mx.here.test ("), "{header}");
+    assert_eq!(header.matches("Return-Path: ").count(), 1, "{header}");
+
+    // And back.
+    there_server.submission("bob").deliver("bob@there.test", &["ann@here.test"], text);
+    one_mail("the answer of the other postier", &here.path("mail/here.test/ann"));
+    let mut swaks = client(&here, "swaks");
+    swaks.args(["--server", "127.0.0.2", "--from", "bob@postfix.test", "--to", "bob@here.test"]);
+    good(swaks.args(["--h-Subject", "Cake"]), "");
+    let mail = one_mail("the mail of Postfix", &here.path("mail/here.test/bob"));
+    assert!(mail.contains("\nSubject: Cake\n") && mail.contains("ESMTPS"), "{mail}");
+
+    // Who takes no mail, and who does not exist.
+    smtp.deliver("ann@here.test", &["you@null.test", "you@nowhere.test"], text);
+    eventually("two notices", || {
+        let mails = mail_in(&here.path("mail/here.test/ann"));
+        let has = |words: &str| mails.iter().any(|mail| mail.text.contains(words));
+        (has("The domain null.test says that it takes no mail")
+            && has("The domain nowhere.test does not exist"))
+        .then_some(())
+    });
+    eventually("an empty queue", || {
+        here.path("state/queue/mail").read_dir().unwrap().next().is_none().then_some(())
+    });
+    here_server.stop();
+    there_server.stop();
+}
