@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use postier_core::auth::AuthVerdict;
 use postier_core::event::Event;
-use postier_core::imap::sequence::UidSet;
+use postier_core::imap::sequence::{NumberRange, UidSet};
 use postier_core::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
     Selected, SelectionId, Session, Setup, Status, Stored,
@@ -376,6 +376,10 @@ impl World {
                     threader.push(ThreadMessage { uid, id, references, ..ThreadMessage::default() });
                 }
                 Answer::Thread(ticket.answer(self.or_refused(threader.finish())))
+            }
+            Ask::Vanished { ticket, uids, .. } => {
+                let known = uids.intersect(&[NumberRange { first: 1, last: 99 }].into_iter().collect());
+                Answer::Vanished(ticket.answer(self.some(&known)))
             }
             Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.draw(1 << 32))),
             Ask::Search { ticket, within, .. } => {

@@ -22,7 +22,7 @@ use super::fetch::Fetch;
 use super::flag::FlagList;
 pub use super::parse::{ParseError, parse, parse_append_rest, parse_section, tag_of};
 use super::search::Search;
-use super::sequence::SequenceSet;
+use super::sequence::{SequenceSet, UidSet};
 use super::sort::Sort;
 use super::thread::Algorithm;
 pub use crate::maildir::folder::SpecialUse;
@@ -190,6 +190,21 @@ pub struct Select {
     pub read_only: bool,
     /// CONDSTORE (RFC 7162 §3.1.8): the client knows of mod-sequences.
     pub condstore: bool,
+    /// QRESYNC (RFC 7162 §3.2.5): the client knows the mailbox as it was.
+    pub resync: Option<Resync>,
+}
+
+/// What a client remembers of a mailbox that it opens again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resync {
+    /// UIDVALIDITY at that time; if it is another one now, all the rest means nothing.
+    pub uid_validity: u32,
+    /// HIGHESTMODSEQ at that time.
+    pub modseq: u64,
+    /// The UIDs it wants to know about; all if it does not say.
+    pub known: Option<UidSet>,
+    /// Some sequence numbers of that time, and their UIDs.
+    pub matches: Option<(UidSet, UidSet)>,
 }
 
 /// The name of a mailbox as octets on the wire. `INBOX` in any case is `INBOX`; everything else, modified

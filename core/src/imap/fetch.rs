@@ -35,6 +35,8 @@ pub struct Fetch {
     pub partial: Option<PartialRange>,
     /// Only messages that have changed since this mod-sequence (RFC 7162 §3.1.4.1).
     pub changed_since: Option<u64>,
+    /// Tell what has gone since then, too (RFC 7162 §3.2.6). Only with `uid` and `changed_since`.
+    pub vanished: bool,
 }
 
 /// One thing to say of a message.

@@ -21,7 +21,7 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     if items.is_empty() {
         return Err(Expected(ITEM));
     }
-    let mut fetch = Fetch { uid, set, items, partial: None, changed_since: None };
+    let mut fetch = Fetch { uid, set, items, partial: None, changed_since: None, vanished: false };
     if !cursor.at_end() {
         cursor.space()?;
         modifiers(cursor, &mut fetch)?;
@@ -31,7 +31,7 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
 
 // RFC 4466 §2.4, fetch-modifiers
 fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
-    const MODIFIER: &str = "PARTIAL or CHANGEDSINCE";
+    const MODIFIER: &str = "PARTIAL, CHANGEDSINCE or VANISHED";
     let read = cursor.list(MODIFIER, |cursor| {
         let word = cursor.name();
         match_keyword!(word,
@@ -43,12 +43,17 @@ fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
                 cursor.space()?;
                 fetch.changed_since = Some(cursor.modseq()?);
             },
+            "VANISHED" if fetch.uid => fetch.vanished = true,
+            "VANISHED" => return Err(cursor.back(word, "VANISHED in UID FETCH only")),
             // RFC 9394 §3.3: it is UID FETCH that has it, once.
             "PARTIAL" => return Err(cursor.back(word, "one PARTIAL, in UID FETCH")),
             _ => return Err(cursor.back(word, MODIFIER)),
         );
         Ok(())
     })?;
+    if fetch.vanished && fetch.changed_since.is_none() {
+        return Err(Expected("CHANGEDSINCE beside VANISHED before this"));
+    }
     if read.is_empty() { Err(Expected("at least one modifier before this")) } else { Ok(()) }
 }
 

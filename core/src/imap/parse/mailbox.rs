@@ -2,8 +2,9 @@
 
 use super::cursor::{Cursor, Expected, Parsed};
 use crate::imap::command::{
-    AString, CommandBody, List, ListReturn, ListSelect, Select, SpecialUse, StatusItem,
+    AString, CommandBody, List, ListReturn, ListSelect, Resync, Select, SpecialUse, StatusItem,
 };
+use crate::imap::sequence::UidSet;
 use crate::wire::keyword::match_keyword;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,21 +16,55 @@ const LIST_PATTERN_BYTES_MAX: usize = 4096;
 
 // RFC 9051 §6.3.2; RFC 7162 §7, select-param
 pub(super) fn select<'a>(cursor: &mut Cursor<'a>, read_only: bool) -> Parsed<CommandBody<'a>> {
-    const PARAMETER: &str = "CONDSTORE";
+    const PARAMETER: &str = "CONDSTORE or QRESYNC";
     let mailbox = cursor.mailbox_argument()?;
-    let mut select = Select { mailbox, read_only, condstore: false };
+    let mut select = Select { mailbox, read_only, condstore: false, resync: None };
     if !cursor.at_end() {
         cursor.space()?;
         cursor.list(PARAMETER, |cursor| {
             let word = cursor.name();
             match_keyword!(word,
                 "CONDSTORE" => select.condstore = true,
+                "QRESYNC" if select.resync.is_none() => {
+                    cursor.space()?;
+                    select.resync = Some(resync(cursor)?);
+                },
                 _ => return Err(cursor.back(word, PARAMETER)),
             );
             Ok(())
         })?;
     }
     Ok(CommandBody::Select(select))
+}
+
+/// `(67890007 20050715194045000 41:211,214 (1,9 41,57))`
+fn resync(cursor: &mut Cursor<'_>) -> Parsed<Resync> {
+    cursor.expect(b'(', "a UIDVALIDITY and a mod-sequence in parentheses")?;
+    let uid_validity = cursor.number("a UIDVALIDITY")?;
+    cursor.space()?;
+    let mut resync = Resync { uid_validity, modseq: cursor.modseq()?, known: None, matches: None };
+    if cursor.rest().starts_with(b" ") && !cursor.rest().starts_with(b" (") {
+        cursor.space()?;
+        resync.known = Some(known_set(cursor)?);
+    }
+    if cursor.eat(b' ') {
+        cursor.expect(b'(', "sequence numbers and their UIDs in parentheses")?;
+        let numbers = known_set(cursor)?;
+        cursor.space()?;
+        resync.matches = Some((numbers, known_set(cursor)?));
+        cursor.expect(b')', "a closing parenthesis")?;
+    }
+    cursor.expect(b')', "a closing parenthesis")?;
+    Ok(resync)
+}
+
+/// A set of what the client has seen: no `*`.
+fn known_set(cursor: &mut Cursor<'_>) -> Parsed<UidSet> {
+    let set = cursor.sequence_set()?;
+    if set.has_star() || set.is_saved() {
+        return Err(Expected("a set without * and $ before this"));
+    }
+    Ok(set.resolve(u32::MAX))
 }
 
 // RFC 9051 §6.3.4; RFC 6154 §3

@@ -115,8 +115,9 @@ fn id_and_enable() {
 
 #[test]
 fn mailboxes() {
-    let select =
-        |mailbox, read_only, condstore| CommandBody::Select(Select { mailbox, read_only, condstore });
+    let select = |mailbox, read_only, condstore| {
+        CommandBody::Select(Select { mailbox, read_only, condstore, resync: None })
+    };
     assert_eq!(body("a SELECT iNbOx\r\n"), select(MailboxName::inbox(), false, false));
     assert_eq!(body("a EXAMINE \"a b\"\r\n"), select(name("a b"), true, false));
     assert_eq!(body("a SELECT b (condstore)\r\n"), select(name("b"), false, true));
@@ -137,7 +138,7 @@ fn mailboxes() {
     wrong("a CREATE m (USE (Sent))\r\n");
     wrong("a SELECT\r\n");
     wrong("a SELECT a b\r\n");
-    assert_eq!(wrong("a SELECT m (MODSEQ)\r\n"), "SELECT: expected CONDSTORE, found \"MODSEQ)\"");
+    assert_eq!(wrong("a SELECT m (MODSEQ)\r\n"), "SELECT: expected CONDSTORE or QRESYNC, found \"MODSEQ)\"");
     let items = vec![StatusItem::UidNext, StatusItem::Messages];
     assert_eq!(
         body("a STATUS blurdybloop (UIDNEXT MESSAGES uidnext)\r\n"),
@@ -280,6 +281,42 @@ fn append_head() {
     ] {
         wrong(text);
     }
+}
+
+#[test]
+fn what_a_client_remembers() {
+    let resync = |text: &str| match body(&format!("a SELECT INBOX (QRESYNC {text})\r\n")) {
+        CommandBody::Select(select) => select.resync.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let set = |text: &str| SequenceSet::parse(text.as_bytes()).unwrap().resolve(u32::MAX);
+    let plain = Resync { uid_validity: 67890007, modseq: 20050715194045000, known: None, matches: None };
+    assert_eq!(resync("(67890007 20050715194045000)"), plain);
+    let known = Resync { known: Some(set("41:211,214:541")), ..plain.clone() };
+    assert_eq!(resync("(67890007 20050715194045000 41:211,214:541)"), known);
+    let matches = Some((set("1,9"), set("41,57")));
+    assert_eq!(
+        resync("(67890007 20050715194045000 41:211,214:541 (1,9 41,57))"),
+        Resync { matches: matches.clone(), ..known }
+    );
+    assert_eq!(resync("(67890007 20050715194045000 (1,9 41,57))"), Resync { matches, ..plain });
+    for text in [
+        "",
+        "()",
+        "(1)",
+        "(1 2 *)",
+        "(1 2 3:*)",
+        "(1 2 $)",
+        "(1 2 3 4)",
+        "(1 2 (1))",
+        "(1 2 (1 *))",
+        "(1 2 3",
+    ] {
+        wrong(&format!("a SELECT INBOX (QRESYNC {text})\r\n"));
+    }
+    wrong("a SELECT INBOX (QRESYNC (1 2) QRESYNC (1 2))\r\n");
+    wrong("a UID FETCH 1 FLAGS (VANISHED)\r\n");
+    wrong("a FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)\r\n");
 }
 
 #[test]

@@ -74,6 +74,11 @@ impl Session {
                     self.handle_found(searching, verdict, tx);
                 }
             }
+            Answer::Vanished(answered) => {
+                if let Some((gone, Then::Vanished(fetching))) = self.take_verdict(answered) {
+                    self.handle_vanished(fetching, &gone, tx);
+                }
+            }
             Answer::ModSeq(answered) => {
                 if let Some((modseq, Then::ModSeq(searching, found))) = self.take_verdict(answered) {
                     self.tell_found(&searching, found, Some(modseq), tx);
@@ -163,6 +168,10 @@ impl Session {
                 self.lost_selects.push(id);
                 self.end_lost(tx);
             }
+            Then::Fetch(fetching) | Then::Vanished(fetching) => {
+                self.drop_fetch(&fetching);
+                self.end_lost(tx);
+            }
             Then::Login(_)
             | Then::List(_)
             | Then::ListStatus(_)
@@ -171,7 +180,6 @@ impl Session {
             | Then::Folder(_)
             | Then::AppendCommit(_)
             | Then::Replaced
-            | Then::Fetch(_)
             | Then::Store(_)
             | Then::Copy(_)
             | Then::Expunge
@@ -188,7 +196,7 @@ impl Session {
 
     fn resume_after_lost(&mut self, after: After, tx: &mut SendQueue) {
         match after {
-            After::Reply(_) => self.resume_after(after, tx),
+            After::Reply(_) | After::Expunged(_) => self.resume_after(after, tx),
             After::Idle => self.state = State::Idle,
         }
     }

@@ -9,7 +9,8 @@ use super::idle;
 use super::select::Mailbox;
 use super::session::{Session, State, Then};
 use super::{Ask, Changes, MessageFlags};
-use crate::imap::response::{Status, write_message_data, write_number};
+use crate::imap::response::{Code, Status, write_message_data, write_number, write_tagged};
+use crate::imap::sequence::UidSet;
 use crate::machine::CloseReason;
 use crate::send_queue::SendQueue;
 use alloc::vec::Vec;
@@ -19,8 +20,20 @@ use alloc::vec::Vec;
 pub(super) enum After {
     /// The tagged reply of the command, written already.
     Reply(Vec<u8>),
+    /// The tagged reply of a command that has taken messages away: with the highest mod-sequence (RFC 7162 §3.2.7).
+    Expunged(&'static str),
     /// IDLE goes on.
     Idle,
+}
+
+/// Writes a VANISHED response, with what it says beside the UIDs.
+pub(super) fn tell_vanished(uids: &UidSet, tag: &[u8], tx: &mut SendQueue) {
+    tx.write_with(|out| {
+        out.extend_from_slice(b"* VANISHED ");
+        out.extend_from_slice(tag);
+        uids.write(out);
+        out.extend_from_slice(b"\r\n");
+    });
 }
 
 /// How the flags of a message are told.
@@ -54,8 +67,12 @@ impl Session {
     pub(super) fn handle_changes(&mut self, changes: Changes, after: After, tx: &mut SendQueue) {
         if changes.reset {
             // The command itself is done, and its client should know.
-            if let After::Reply(line) = &after {
-                tx.push(line);
+            match &after {
+                After::Reply(line) => tx.push(line),
+                After::Expunged(text) => {
+                    tx.write_with(|out| write_tagged(out, &self.command.tag, Status::Ok, None, text));
+                }
+                After::Idle => {}
             }
             return self.bye("The mailbox was replaced or deleted", CloseReason::Goodbye, tx);
         }
@@ -65,12 +82,24 @@ impl Session {
         self.resume_after(after, tx);
     }
 
+    /// Ends a command that has taken messages away, if there were any.
+    pub(super) fn end_expunge(&mut self, text: &'static str, tx: &mut SendQueue) {
+        match self.enabled.qresync && self.wants_changes() {
+            true => self.ask_changes(After::Expunged(text)),
+            false => self.end(Status::Ok, None, text, tx),
+        }
+    }
+
     /// Writes what was held back and goes on.
     pub(super) fn resume_after(&mut self, after: After, tx: &mut SendQueue) {
         match after {
             After::Reply(line) => {
                 tx.push(&line);
                 self.between_commands(tx);
+            }
+            After::Expunged(text) => {
+                let modseq = self.mailbox.as_ref().and_then(|mailbox| mailbox.modseq);
+                self.end(Status::Ok, modseq.map(Code::HighestModSeq).as_ref(), text, tx);
             }
             After::Idle => {
                 self.state = State::Idle;
@@ -118,12 +147,19 @@ impl Mailbox {
         }
     }
 
-    /// Writes the EXPUNGE responses that are due. From the highest number down, so that none changes another.
+    /// Writes the EXPUNGE responses that are due. From the highest number down, so that none changes another. To a client
+    /// that knows UIDs it is one VANISHED (RFC 7162 §3.2.10).
     fn tell_expunged(&mut self, tx: &mut SendQueue) {
         let gone = core::mem::take(&mut self.untold);
+        let by_uid = self.enabled.qresync;
+        if by_uid && !gone.is_empty() {
+            tell_vanished(&gone, b"", tx);
+        }
         for range in gone.ranges().iter().rev() {
             for uid in (range.first..=range.last).rev() {
-                if let Some(number) = self.view.remove(uid) {
+                if let Some(number) = self.view.remove(uid)
+                    && !by_uid
+                {
                     tx.write_with(|out| write_message_data(out, number, "EXPUNGE"));
                 }
             }
@@ -135,6 +171,7 @@ impl Mailbox {
     pub(super) fn tell_flags(&self, message: &MessageFlags, told: Told, tx: &mut SendQueue) {
         let MessageFlags { uid, flags, modseq } = *message;
         let tells_modseq = self.tells_modseq();
+        let with_uid = told.with_uid || self.enabled.qresync;
         let Some(number) = self.view.sequence_of(uid).filter(|_| tells_modseq || !told.silent) else {
             return;
         };
@@ -148,7 +185,7 @@ impl Mailbox {
                 flags.write(out, &self.keywords, self.recent.contains(uid));
                 before = b" ";
             }
-            if told.with_uid {
+            if with_uid {
                 out.extend_from_slice(before);
                 out.extend_from_slice(b"UID ");
                 write_number(out, u64::from(uid));

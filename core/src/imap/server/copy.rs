@@ -72,7 +72,7 @@ impl Session {
         if code.is_some() {
             tx.write_with(|out| write_untagged(out, Status::Ok, code.as_ref(), "Moved"));
         }
-        self.end(Status::Ok, None, "Move completed", tx);
+        self.end_expunge("Move completed", tx);
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Enabled {
     pub(super) utf8: bool,
     /// CONDSTORE (RFC 7162): changes are told with their mod-sequences.
     pub(super) condstore: bool,
+    /// QRESYNC (RFC 7162): what goes is told by UID.
+    pub(super) qresync: bool,
 }
 
 impl Enabled {
@@ -32,6 +34,8 @@ const SWITCHES: &[Switch] = &[
     ("IMAP4rev2", |enabled| enabled.rev2 = true),
     ("UTF8=ACCEPT", |enabled| enabled.utf8 = true),
     ("CONDSTORE", |enabled| enabled.condstore = true),
+    // RFC 7162 §3.2.3
+    ("QRESYNC", |enabled| (enabled.condstore, enabled.qresync) = (true, true)),
 ];
 
 impl Session {

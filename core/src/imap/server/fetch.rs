@@ -3,6 +3,7 @@
 //! The office renders what stands between the parentheses; the session knows the sequence numbers. A page may have
 //! parts of one opened file, which go into the send queue at their places.
 
+use super::select::SelectEnd;
 use super::session::{Session, State, Then};
 use super::{Ask, FetchPage, FetchRequest, Refusal};
 use crate::imap::fetch::{Fetch, FetchItem};
@@ -26,12 +27,24 @@ pub(super) struct Fetching {
     unreadable: bool,
     /// Some part could not be decoded.
     unknown_encoding: bool,
+    /// It is what SELECT tells a client that was there before.
+    select: Option<SelectEnd>,
+}
+
+impl Fetching {
+    pub(super) fn new(uid: bool, uids: UidSet, request: FetchRequest, select: Option<SelectEnd>) -> Self {
+        let request = Arc::new(request);
+        Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false, select }
+    }
 }
 
 impl Session {
     pub(super) fn start_fetch(&mut self, fetch: Fetch, tx: &mut SendQueue) {
-        let Fetch { uid, set, mut items, partial, changed_since } = fetch;
+        let Fetch { uid, set, mut items, partial, changed_since, vanished } = fetch;
         self.command.hides_expunges = !uid;
+        if vanished && !self.enabled.qresync {
+            return self.end(Status::Bad, None, "ENABLE QRESYNC first", tx);
+        }
         // RFC 7162 §3.1.4.1: who asks for changes is told their mod-sequences.
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
@@ -51,13 +64,30 @@ impl Session {
         let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
         let (recent, tells_modseq) = (mailbox.recent.clone(), mailbox.tells_modseq());
         let request = FetchRequest { items, recent, set_seen, changed_since, tells_modseq };
-        let request = Arc::new(request);
-        let fetching =
-            Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false };
-        if fetching.uids.is_empty() {
-            return self.end_fetch(&fetching, tx);
+        let fetching = Fetching::new(uid, uids, request, None);
+        match changed_since.filter(|_| vanished) {
+            // RFC 7162 §3.2.6: what has gone is told of all the client names, whether it has seen it here or not.
+            Some(since) => {
+                let named = if set.is_saved() { mailbox.saved.clone() } else { set.resolve(u32::MAX) };
+                self.ask_vanished(fetching, since, named);
+            }
+            None => self.go_on_fetching(fetching, tx),
         }
-        self.ask_page(fetching);
+    }
+
+    /// Asks for the first page, if there is anything to ask for.
+    pub(super) fn go_on_fetching(&mut self, fetching: Fetching, tx: &mut SendQueue) {
+        match fetching.uids.is_empty() {
+            true => self.end_fetch(&fetching, tx),
+            false => self.ask_page(fetching),
+        }
+    }
+
+    /// A FETCH ends without having told all: where it was part of SELECT, nothing is selected.
+    pub(super) fn drop_fetch(&mut self, fetching: &Fetching) {
+        if fetching.select.is_some() {
+            self.leave_mailbox();
+        }
     }
 
     /// There is room in the send queue again.
@@ -90,7 +120,10 @@ impl Session {
     ) {
         let page = match answer {
             Ok(page) => page,
-            Err(refusal) => return self.end_refused(&refusal, tx),
+            Err(refusal) => {
+                self.drop_fetch(&fetching);
+                return self.end_refused(&refusal, tx);
+            }
         };
         if let Some(mailbox) = self.mailbox.as_ref() {
             write_page(&page, &mailbox.view, tx);
@@ -101,6 +134,7 @@ impl Session {
         let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
         if fetching.uids.first().is_none_or(|first| next <= first) {
             // The office does not get on; without this the two would go round in circles.
+            self.drop_fetch(&fetching);
             return self.end(Status::No, Some(&Code::ServerBug), "Fetch came to a halt", tx);
         }
         fetching.uids = uids_from(&fetching.uids, next);
@@ -113,6 +147,9 @@ impl Session {
     /// RFC 5530 §3: messages that are gone, though their EXPUNGE cannot be told now. UID FETCH of what is not there
     /// is no error (RFC 9051 §6.4.9).
     fn end_fetch(&mut self, fetching: &Fetching, tx: &mut SendQueue) {
+        if let Some(end) = &fetching.select {
+            return self.end_select(end, tx);
+        }
         if fetching.unreadable {
             // RFC 5530 §3: nothing the client does will help.
             let text = "Some of the messages cannot be read on the server, the others are sent";

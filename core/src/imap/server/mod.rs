@@ -20,7 +20,7 @@
 //! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
-//! | `modseq` | mod-sequences: who is told them, and when |
+//! | `modseq`, `resync` | mod-sequences: who is told them, and when; what has changed since the last time |
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
 //! | `reply` | what a refusal is on the wire |
@@ -66,6 +66,7 @@ mod login;
 mod modseq;
 mod names;
 mod reply;
+mod resync;
 mod sasl;
 mod search;
 mod select;
@@ -299,6 +300,17 @@ pub enum Ask {
         /// Where.
         selection: SelectionId,
         /// Which messages.
+        uids: UidSet,
+    },
+    /// Which UIDs have gone since a mod-sequence (RFC 7162 §3.2.6)?
+    Vanished {
+        /// To answer with.
+        ticket: Ticket<UidSet>,
+        /// Where.
+        selection: SelectionId,
+        /// The mod-sequence.
+        since: u64,
+        /// Only these.
         uids: UidSet,
     },
     /// SORT.
@@ -610,6 +622,8 @@ pub enum Answer {
     Search(Answered<Result<UidSet, Refusal>>),
     /// To [`Ask::ModSeq`].
     ModSeq(Answered<u64>),
+    /// To [`Ask::Vanished`].
+    Vanished(Answered<UidSet>),
     /// To [`Ask::Sort`].
     Sort(Answered<Result<Vec<u32>, Refusal>>),
     /// To [`Ask::Thread`].

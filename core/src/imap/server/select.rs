@@ -5,7 +5,7 @@ use super::enable::Enabled;
 use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Selected, SelectionId};
-use crate::imap::command::Select;
+use crate::imap::command::{Resync, Select};
 use crate::imap::flag::SystemFlag;
 use crate::imap::response::{Code, Status, write_message_data, write_untagged};
 use crate::imap::sequence::{NumberRange, SequenceSet, UidSet};
@@ -48,12 +48,24 @@ pub(super) struct Selecting {
     /// As the client has written it.
     sent: Vec<u8>,
     read_only: bool,
+    resync: Option<Resync>,
+}
+
+/// How SELECT and EXAMINE end.
+#[derive(Debug)]
+pub(super) struct SelectEnd {
+    code: Code<'static>,
+    text: &'static str,
 }
 
 impl Session {
     /// RFC 9051 §6.3.2: the mailbox selected before is left, whether or not the new one can be selected.
     pub(super) fn start_select(&mut self, select: &Select, tx: &mut SendQueue) {
-        let Select { ref mailbox, read_only, condstore } = *select;
+        let Select { ref mailbox, read_only, condstore, ref resync } = *select;
+        if resync.is_some() && !self.enabled.qresync {
+            // RFC 7162 §3.2.5
+            return self.end(Status::Bad, None, "ENABLE QRESYNC first", tx);
+        }
         if self.mailbox.is_some() {
             // RFC 9051 §7.1: what comes from here on is not about the mailbox before.
             let text = "The mailbox selected before is closed";
@@ -62,7 +74,8 @@ impl Session {
         self.leave_mailbox();
         self.enabled.condstore |= condstore;
         let Some(name) = self.checked_name(mailbox, tx) else { return };
-        let selecting = Selecting { name: name.clone(), sent: mailbox.as_sent().to_vec(), read_only };
+        let (sent, resync) = (mailbox.as_sent().to_vec(), resync.clone());
+        let selecting = Selecting { name: name.clone(), sent, read_only, resync };
         self.ask(Then::Select(selecting), |ticket| Ask::Select { ticket, mailbox: name, read_only });
     }
 
@@ -115,13 +128,24 @@ impl Session {
             }
         });
         self.tell_name(&selecting.sent, &mailbox.name, true, tx);
+        // RFC 7162 §3.2.5.1: of another mailbox under the same name the client knows nothing.
+        let resync = selecting.resync.filter(|resync| resync.uid_validity == uid_validity);
+        let resync = resync.filter(|_| mailbox.modseq.is_some());
         self.mailbox = Some(mailbox);
         let (code, text) = match (read_only, selecting.read_only) {
             (true, true) => (Code::ReadOnly, "Examine completed"),
             (true, false) => (Code::ReadOnly, "Select completed, for reading only"),
             (false, _) => (Code::ReadWrite, "Select completed"),
         };
-        self.end(Status::Ok, Some(&code), text, tx);
+        let end = SelectEnd { code, text };
+        match resync {
+            Some(resync) => self.start_resync(&resync, end),
+            None => self.end_select(&end, tx),
+        }
+    }
+
+    pub(super) fn end_select(&mut self, end: &SelectEnd, tx: &mut SendQueue) {
+        self.end(Status::Ok, Some(&end.code), end.text, tx);
     }
 
     /// Leaves the mailbox, if one is selected.
@@ -173,7 +197,7 @@ impl Session {
     /// What went is told by the changes that `end` asks for.
     pub(super) fn handle_expunged(&mut self, answer: Result<(), Refusal>, tx: &mut SendQueue) {
         match answer {
-            Ok(()) => self.end(Status::Ok, None, "Expunge completed", tx),
+            Ok(()) => self.end_expunge("Expunge completed", tx),
             Err(refusal) => self.end_refused(&refusal, tx),
         }
     }

@@ -128,6 +128,8 @@ pub(super) enum Then {
     AppendCommit(append::Committing),
     Replaced,
     Fetch(Fetching),
+    /// FETCH or SELECT that tells first what has gone.
+    Vanished(Fetching),
     Store(Storing),
     Copy(Copying),
     Expunge,
@@ -155,6 +157,7 @@ impl Then {
             | Then::AppendCommit(_)
             | Then::Replaced
             | Then::Fetch(_)
+            | Then::Vanished(_)
             | Then::Store(_)
             | Then::Copy(_)
             | Then::Expunge

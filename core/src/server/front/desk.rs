@@ -384,6 +384,7 @@ impl Client for imap::server::Session {
             | Ask::Expunge { .. }
             | Ask::Search { .. }
             | Ask::ModSeq { .. }
+            | Ask::Vanished { .. }
             | Ask::Sort { .. }
             | Ask::Thread { .. }
             | Ask::Remove { .. } => {}

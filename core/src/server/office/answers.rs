@@ -114,6 +114,10 @@ impl Office {
                 let modseq = self.highest_of(selection, &uids);
                 desk.imap(caller, Answer::ModSeq(ticket.answer(modseq)));
             }
+            Ask::Vanished { ticket, selection, since, uids } => {
+                let gone = self.vanished_since(selection, since, &uids);
+                desk.imap(caller, Answer::Vanished(ticket.answer(gone)));
+            }
             Ask::Sort { ticket, selection, within, query, criteria } => {
                 let sort = |disk, root, folder, scope| sort::sort(disk, root, folder, scope, query, criteria);
                 self.search(caller, ticket, selection, within, Answer::Sort, sort, desk);

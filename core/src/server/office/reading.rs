@@ -273,6 +273,11 @@ impl Office {
         messages.map(|message| state.told_modseq(message)).max().unwrap_or(0)
     }
 
+    /// Which of these have gone since a mod-sequence.
+    pub(super) fn vanished_since(&self, selection: SelectionId, modseq: u64, uids: &UidSet) -> UidSet {
+        self.selected_state(selection).map_or(UidSet::new(), |(_, state)| state.vanished_since(modseq, uids))
+    }
+
     fn selected_state(&self, selection: SelectionId) -> Option<(&MailboxKey, &MailboxState)> {
         let key = &self.selections.get(&selection)?.mailbox;
         Some((key, self.state(key)?))

@@ -270,6 +270,9 @@ fn show(ask: &Ask) -> String {
         Ask::Search { selection, within, query, .. } => {
             format!("search {} {}", selection.0, show_query(query, within))
         }
+        Ask::Vanished { selection, since, uids, .. } => {
+            format!("vanished {} {uids} since={since}", selection.0)
+        }
         Ask::ModSeq { selection, uids, .. } => format!("modseq {} {uids}", selection.0),
         Ask::Sort { selection, within, query, criteria, .. } => {
             let sign = |criterion: &SortCriterion| if criterion.reverse { "-" } else { "" };

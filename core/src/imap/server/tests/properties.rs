@@ -178,6 +178,10 @@ impl Draw {
                 let threads = threads.into_iter().nth(self.below(4) as usize).unwrap();
                 Answer::Thread(ticket.answer(self.or_refused(script::threads(threads))))
             }
+            Ask::Vanished { ticket, .. } => {
+                let gone = self.uids();
+                Answer::Vanished(ticket.answer(gone))
+            }
             Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.below(99).into())),
             Ask::Search { ticket, .. } => {
                 let found = self.uids();

@@ -249,6 +249,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Copy(ticket.answer(or_refused(text, copied)))
         }
         Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
+        Ask::Vanished { ticket, .. } => Answer::Vanished(ticket.answer(words.uids("uids"))),
         Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(words.modseq().unwrap())),
         Ask::Sort { ticket, .. } => {
             let list = || words.0.get("list").into_iter().flat_map(|list| list.split(','));

@@ -94,6 +94,7 @@ transcripts! {
     long_lines
     loopback
     lost_answers
+    qresync
     rev2
     rev2_names
     search
