@@ -5,6 +5,7 @@ pub mod config;
 pub mod disk;
 pub mod files;
 pub mod identity;
+pub mod memory;
 pub mod password;
 pub mod privileged;
 pub mod report;

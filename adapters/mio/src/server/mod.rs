@@ -258,6 +258,9 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     on_ready(&bound);
     sd_notify_quietly(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
+    if let Err(error) = postier_host::memory::forget_code() {
+        tracing::debug!(%error, "what was needed to start stays in memory");
+    }
 
     let ended = control.run();
     sd_notify_quietly(&[sd_notify::NotifyState::Stopping]);
@@ -404,6 +407,9 @@ fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Result<()> {
     }
 }
 
+/// A server that is not told how many connections to serve, and cannot serve this many, says so.
+const FEW_CONNECTIONS: usize = 1000;
+
 /// Raises the number of descriptors to what is allowed, and lowers the number of connections to what that serves:
 /// each may have its socket and an open message, and the store needs some.
 fn fit_descriptors(mut limits: Limits) -> Limits {
@@ -414,9 +420,11 @@ fn fit_descriptors(mut limits: Limits) -> Limits {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let served = usize::try_from(descriptors.saturating_sub(128) / 2).unwrap_or(usize::MAX).max(16);
     if served < limits.connections_max {
+        // A limit that nobody has chosen is fitted without a word while it is still a large one.
+        let wanted = limits.connections_max != Limits::default().connections_max || served < FEW_CONNECTIONS;
         // Said once, not at each reload.
         static SAID: AtomicUsize = AtomicUsize::new(0);
-        if SAID.swap(limits.connections_max, Ordering::Relaxed) != limits.connections_max {
+        if wanted && SAID.swap(limits.connections_max, Ordering::Relaxed) != limits.connections_max {
             tracing::warn!(
                 descriptors,
                 connections = served,
