@@ -4,25 +4,21 @@
 //! which a crash cut short is completed by the next.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use postier_core::disk::{Op, Resume, Task, TaskStep};
-//! use postier_core::maildir::context::{HostFacts, Root, StoreContext};
+//! use postier_core::maildir::context::Root;
 //! use postier_core::maildir::account::create_account;
 //!
-//! let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
-//! let context = Arc::new(StoreContext::new(facts));
-//! let mut task = Task::new(|disk| create_account(disk, context, Root::new(b"/mail/you")));
+//! let mut task = Task::new(|disk| create_account(disk, Root::new(b"/mail/you")));
 //! let makes = Op::OpenRoot { path: b"/mail/you".to_vec(), create: true };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == makes));
 //! ```
 
-use super::context::{At, Root, StoreContext, StoreError};
+use super::context::{At, Root, StoreError};
 use super::folder::SpecialUse;
 use super::scope::Scope;
 use super::subscriptions::{self, Subscriptions};
 use crate::disk::{Disk, Errno, Handle};
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The three directories of a Maildir, in the order in which they are made: one with `cur` has the others
@@ -39,7 +35,7 @@ pub(super) const MAILDIRFOLDER: &[u8] = b"maildirfolder";
 ///
 /// # Errors
 /// [`StoreError`]; what was made stays, and the next attempt goes on.
-pub async fn create_account(disk: Disk, _context: Arc<StoreContext>, root: Root) -> Result<(), StoreError> {
+pub async fn create_account(disk: Disk, root: Root) -> Result<(), StoreError> {
     let mut scope = Scope::new(disk);
     let result = create(&mut scope, &root).await;
     scope.finish().await;
@@ -140,12 +136,11 @@ fn or_exists(result: Result<(), Errno>) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memdisk::{MemDisk, context, root};
+    use super::super::memdisk::{MemDisk, root};
     use super::*;
 
     fn create_on(disk: &mut MemDisk) -> Option<Result<(), StoreError>> {
-        let context = Arc::new(context());
-        disk.run(Vec::new(), move |disk| create_account(disk, context, root()))
+        disk.run(Vec::new(), move |disk| create_account(disk, root()))
     }
 
     fn assert_whole(disk: &MemDisk) {

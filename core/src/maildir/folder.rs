@@ -81,16 +81,19 @@ impl FolderName {
 
     /// Reads a stored name, as `subscriptions` and the protocol between session and store have it.
     ///
-    /// INBOX in any case is INBOX (RFC 9051 §5.1).
+    /// INBOX in any case is INBOX (RFC 9051 §5.1), also as the parent of others, as Dovecot has it.
     ///
     /// # Errors
     /// [`BadName`].
     pub fn new(stored: &[u8]) -> Result<FolderName, BadName> {
-        if stored.eq_ignore_ascii_case(b"INBOX") {
-            return Ok(FolderName::inbox());
-        }
         check(stored)?;
-        Ok(FolderName(stored.to_vec()))
+        let mut name = stored.to_vec();
+        if let Some(first) = name.split_mut(|&byte| byte == DELIMITER).next()
+            && first.eq_ignore_ascii_case(b"INBOX")
+        {
+            first.make_ascii_uppercase();
+        }
+        Ok(FolderName(name))
     }
 
     /// Reads a name as a client says it, in modified UTF-7, its levels separated by `delimiter` (an ASCII
@@ -115,11 +118,8 @@ impl FolderName {
     /// to see.
     pub fn from_directory(entry: &[u8]) -> Option<FolderName> {
         let stored = entry.strip_prefix(b".")?;
-        // `.INBOX` is not INBOX; nobody could tell the two apart.
-        if stored.eq_ignore_ascii_case(b"INBOX") {
-            return None;
-        }
-        FolderName::new(stored).ok()
+        // `.INBOX` is not INBOX, nor `.inbox.x` the mailbox of that name: nobody could tell the two apart.
+        FolderName::new(stored).ok().filter(|name| !name.is_inbox() && name.as_bytes() == stored)
     }
 
     /// Whether this is INBOX.
@@ -347,7 +347,11 @@ mod tests {
     fn inbox_is_one_mailbox_in_any_case() {
         assert_eq!(FolderName::from_client(b"iNbOx", b'/'), Ok(FolderName::inbox()));
         assert!(!name("inbox.x").is_inbox());
-        assert_eq!(name("inbox.x").as_bytes(), b"inbox.x");
+        assert_eq!(name("inbox.x.Inbox"), name("INBOX.x.Inbox"));
+        assert_eq!(name("inbox.x").directory(), b".INBOX.x");
+        assert_eq!(name("x.inbox").as_bytes(), b"x.inbox");
+        assert_eq!(name("inboxes").as_bytes(), b"inboxes");
+        assert_eq!(FolderName::from_directory(b".inbox.x"), None, "it could not be opened under that name");
     }
 
     #[test]

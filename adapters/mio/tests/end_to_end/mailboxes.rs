@@ -224,6 +224,39 @@ fn no_name_leads_out_of_the_maildir() {
 }
 
 #[test]
+fn a_mailbox_that_is_renamed_stays_selected() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let (mut imap, mut other) = (server.imap("ann"), server.imap("ann"));
+    imap.ok("CREATE One");
+    imap.append("One", "", "Subject: x\r\n\r\nx\r\n");
+    imap.ok("SELECT One");
+    other.ok("SELECT One");
+    imap.ok("RENAME One Two.Three");
+    assert!(imap.ok("NOOP").is_empty() && other.ok("NOOP").is_empty());
+    imap.ok("STORE 1 +FLAGS (\\Seen)");
+    assert!(imap.one("FETCH 1 BODY.PEEK[]", "1 FETCH").contains("Subject: x"));
+    other.ok("NOOP");
+    assert_eq!(uids_and_flags(&mut other), [(1, "\\Seen".to_owned())]);
+    // What comes in under the new name is told.
+    other.append("Two.Three", "", "Subject: y\r\n\r\ny\r\n");
+    assert!(imap.ok("NOOP").contains(&"2 EXISTS".to_owned()));
+
+    imap.append("INBOX", "", "Subject: z\r\n\r\nz\r\n");
+    imap.ok("SELECT INBOX");
+    imap.ok("RENAME INBOX Old");
+    eventually("the messages that moved are told", || {
+        imap.ok("NOOP").contains(&"1 EXPUNGE".to_owned()).then_some(())
+    });
+    assert_eq!(uids_and_flags(&mut imap), []);
+    imap.ok("SELECT Old");
+    assert_eq!(uids_and_flags(&mut imap).len(), 1);
+    // A mailbox below INBOX is that in any case.
+    imap.ok("CREATE inbox.below");
+    assert!(imap.ok("LIST \"\" INBOX.%").iter().any(|line| line.ends_with(" INBOX.below")));
+}
+
+#[test]
 fn copies_and_moves_keep_what_they_carry() {
     let site = Site::new();
     let server = Server::start(&site);
@@ -238,7 +271,9 @@ fn copies_and_moves_keep_what_they_carry() {
     assert!(end.starts_with("OK"), "{end}");
     assert!(untagged.iter().any(|line| line.contains(" 3:4 3:4]")), "{untagged:?}");
     assert_eq!(untagged.iter().filter(|line| line.ends_with(" EXPUNGE")).count(), 2, "{untagged:?}");
-    imap.ok("SELECT Archive");
+    // RFC 3501 §6.4.7: copies are recent, flags or not.
+    let selected = imap.ok("SELECT Archive");
+    assert!(selected.contains(&"4 RECENT".to_owned()), "{selected:?}");
     let flags = uids_and_flags(&mut imap);
     assert_eq!(flags.len(), 4);
     assert!(flags.iter().all(|(_, flags)| flags == "\\Flagged work"), "{flags:?}");

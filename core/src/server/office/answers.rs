@@ -194,6 +194,7 @@ impl Office {
             }
             Worked::Appended { answers, result } => {
                 let uids = self.adopt(key, result, None, desk).map_err(try_create);
+                self.note_recent(key, uids.iter().flatten().copied());
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
                 let mut first = 0;
                 for (caller, ticket, count) in answers {
@@ -217,6 +218,7 @@ impl Office {
             }
             Worked::Copied { caller, ticket, source, remove, result } => {
                 let pairs = self.adopt(key, result, None, desk).map_err(try_create);
+                self.note_recent(key, pairs.iter().flatten().map(|(_, to)| *to));
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
                 match pairs.map(|pairs| Copied { uid_validity, pairs }) {
                     Ok(copied) if remove => {
@@ -235,12 +237,12 @@ impl Office {
                     trouble(&place(key), &error, desk);
                     refusal(&error)
                 });
-                if answer.is_ok() {
-                    let moved = |other: &MailboxKey| {
-                        let below = other.folder.is_below(&key.folder) && to.is_some();
-                        other.root == key.root && (other.folder == key.folder || below)
-                    };
-                    self.forget_mailboxes(moved, desk);
+                match to {
+                    _ if answer.is_err() => {}
+                    None => self.forget_mailboxes(|other| other == key, desk),
+                    // Its messages are in another mailbox now.
+                    Some(_) if key.folder.is_inbox() => self.look_at(key.clone(), desk),
+                    Some(to) => self.rename_mailboxes(key, &to, desk),
                 }
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
@@ -288,6 +290,13 @@ impl Office {
                     Err(refused) => refuse_store(caller, then, refused, desk),
                 }
             }
+        }
+    }
+
+    /// Messages that have come into a mailbox are `\Recent` (RFC 3501 §2.3.2), with whatever flags.
+    fn note_recent(&mut self, key: &MailboxKey, came: impl Iterator<Item = u32>) {
+        if let Some(mailbox) = self.mailboxes.get_mut(key) {
+            mailbox.note_recent(came);
         }
     }
 

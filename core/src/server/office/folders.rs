@@ -27,9 +27,9 @@ impl Office {
         account: Arc<Account>,
         desk: &mut Desk<'_>,
     ) {
-        let (ctx, root) = (self.context.clone(), Root::new(&account.maildir));
+        let root = Root::new(&account.maildir);
         let task = Task::new(move |disk| async move {
-            let result = create_account(disk, ctx, root).await;
+            let result = create_account(disk, root).await;
             Done::new(Outcome::Prepared { caller, ticket, account, result })
         });
         self.run(task, desk);

@@ -141,6 +141,11 @@ impl Mailbox {
         self.running.is_none() && self.queue.is_empty()
     }
 
+    /// Nothing runs.
+    fn rests(&self) -> bool {
+        self.running.is_none() && self.aside.is_none()
+    }
+
     /// The messages that are `\Recent` for the next session that hears of them.
     pub(super) fn claim_recent(&mut self) -> UidSet {
         self.recent_from = self.state.as_ref().map_or(0, |state| state.uid_next);
@@ -396,6 +401,33 @@ impl Office {
         }
     }
 
+    /// A mailbox and those below it have other names: who has one selected keeps it.
+    pub(super) fn rename_mailboxes(&mut self, from: &MailboxKey, to: &FolderName, desk: &mut Desk<'_>) {
+        let keys: Vec<MailboxKey> =
+            self.mailboxes.keys().filter(|key| key.root == from.root).cloned().collect();
+        for key in keys {
+            let Some(Ok(folder)) = key.folder.renamed(&from.folder, to) else { continue };
+            let new = MailboxKey { root: key.root.clone(), folder };
+            let is_busy = |key| self.mailboxes.get(key).is_some_and(|mailbox| !mailbox.rests());
+            let is_used = |mailbox: &Mailbox| !mailbox.is_idle() || !mailbox.selected.is_empty();
+            if is_busy(&key) || self.mailboxes.get(&new).is_some_and(is_used) {
+                // A task is on its way with the old name, or somebody knows the new one from before.
+                self.forget_mailboxes(|other| *other == key || *other == new, desk);
+                continue;
+            }
+            let Some(mailbox) = self.mailboxes.remove(&key) else { continue };
+            // The watch is on the directory, not on its name.
+            for watched in self.watches.values_mut().filter(|watched| **watched == key) {
+                *watched = new.clone();
+            }
+            for selection in self.selections.values_mut().filter(|selection| selection.mailbox == key) {
+                selection.mailbox = new.clone();
+            }
+            self.mailboxes.insert(new.clone(), mailbox);
+            self.start_next(new, desk);
+        }
+    }
+
     /// Watches the mailbox while somebody has it selected.
     pub(super) fn watch_if_selected(&mut self, key: &MailboxKey, desk: &mut Desk<'_>) {
         let id = WatchId(self.id());
@@ -532,6 +564,31 @@ mod tests {
         office.mailboxes.insert(key.clone(), mailbox);
         office.watches.insert(WatchId(1), key.clone());
         (office, key)
+    }
+
+    #[test]
+    fn who_has_a_mailbox_selected_keeps_it_under_its_new_name() {
+        let (mut office, inbox) = office_with_a_watched_inbox();
+        let key =
+            |name: &[u8]| MailboxKey { root: inbox.root.clone(), folder: FolderName::new(name).unwrap() };
+        let mailbox = office.mailboxes.remove(&inbox).unwrap();
+        office.mailboxes.insert(key(b"a"), mailbox);
+        office.mailboxes.insert(key(b"a.b"), Mailbox { aside: Some(JobId(9)), ..Mailbox::default() });
+        office.mailboxes.insert(key(b"ab"), Mailbox::default());
+        office.watches.insert(WatchId(1), key(b"a"));
+        let mut out = Vec::new();
+        let now = Now { instant: Instant::from_micros(1), wall: WallTime::default() };
+        office.rename_mailboxes(
+            &key(b"a"),
+            &FolderName::new(b"c").unwrap(),
+            &mut Desk { now, out: &mut out },
+        );
+        let names: Vec<&[u8]> = office.mailboxes.keys().map(|key| key.folder.as_bytes()).collect();
+        // Of one with a task on its way only the sessions are told that it is gone.
+        assert_eq!(names, [&b"a.b"[..], b"ab", b"c"]);
+        assert_eq!(office.watches.get(&WatchId(1)), Some(&key(b"c")));
+        let renamed = office.mailboxes.get(&key(b"c")).unwrap();
+        assert!(renamed.state.is_some() && !renamed.log.has_news(0, SelectionId(1)));
     }
 
     #[test]
