@@ -4,6 +4,8 @@
 //! It keeps no line: at most the [`HELD_BYTES_MAX`] first bytes of the line being looked at, as long as these do not
 //! tell whether the line still belongs to the header. The header ends before an empty line, or before the first line
 //! that cannot be a field (the writer then puts the missing empty line). A "From " line at the very top is let pass.
+//!
+//! Fields that are not to be passed on ([`HeaderScanner::leaving_out`]) it points out, a line at a time.
 
 use super::header::{FIELD_NAME_BYTES_MAX, is_name_byte};
 
@@ -29,6 +31,9 @@ pub struct Scan<'s> {
     /// How many bytes of the slice are known to be header. To be passed on second. While `end` is `None` the rest of
     /// the slice is held back by the scanner itself: the caller drops it.
     pub header_bytes: usize,
+    /// How many bytes after these belong to a field that is left out. Where there are any, the scanner has looked no
+    /// further: feed it what follows them.
+    pub left_out: usize,
     /// The header has ended. The caller now writes its own fields, then [`HeaderScanner::held`], then the rest of
     /// the slice, and feeds no more.
     pub end: Option<HeaderEnd>,
@@ -66,6 +71,10 @@ pub struct HeaderScanner {
     from: bool,
     /// No line has been passed yet.
     at_top: bool,
+    /// Names of fields to leave out, in lower case.
+    unwanted: &'static [&'static [u8]],
+    /// The field that is passing by is one of them.
+    leaving_out: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +115,14 @@ impl HeaderScanner {
             message_id: false,
             from: false,
             at_top: true,
+            unwanted: &[],
+            leaving_out: false,
         }
+    }
+
+    /// A scanner that points out the fields of these names, in lower case, with all their lines.
+    pub fn leaving_out(unwanted: &'static [&'static [u8]]) -> Self {
+        HeaderScanner { unwanted, ..Self::new() }
     }
 
     /// Looks at the next slice. After the end it says the same end again, and takes nothing.
@@ -115,23 +131,22 @@ impl HeaderScanner {
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             match self.state {
-                State::Ended(end) => {
-                    return Scan { released: self.released(released), header_bytes: at, end: Some(end) };
-                }
-                State::Line => match memchr::memchr(b'\n', rest) {
-                    Some(lf) => {
-                        at += lf + 1;
+                State::Ended(end) => return self.scan(released, at, 0, Some(end)),
+                State::Line => {
+                    let line_end = memchr::memchr(b'\n', rest);
+                    let line = line_end.map_or(rest.len(), |lf| lf + 1);
+                    if line_end.is_some() {
                         self.state = State::Name;
                         self.at_top = false;
                     }
-                    None => {
-                        return Scan {
-                            released: self.released(released),
-                            header_bytes: bytes.len(),
-                            end: None,
-                        };
+                    if self.leaving_out && line > 0 {
+                        return self.scan(released, at, line, None);
                     }
-                },
+                    at += line;
+                    if line_end.is_none() {
+                        return self.scan(released, at, 0, None);
+                    }
+                }
                 State::Name => {
                     let before = self.held_bytes;
                     let room = HELD_BYTES_MAX.saturating_sub(before);
@@ -141,20 +156,24 @@ impl HeaderScanner {
                     self.held_bytes = before + room.min(rest.len());
                     match self.judge() {
                         Verdict::Header { used } => {
-                            if before > 0 {
-                                (self.released, released) = (self.held, before);
-                            }
-                            at += used.saturating_sub(before);
                             self.held_bytes = 0;
                             self.state = State::Line;
+                            let used = used.saturating_sub(before);
+                            if self.leaving_out {
+                                // What was held back of it is forgotten.
+                                if used > 0 {
+                                    return self.scan(released, at, used, None);
+                                }
+                            } else if before > 0 {
+                                (self.released, released) = (self.held, before);
+                            }
+                            at += used;
                         }
                         Verdict::End(end) => {
                             self.held_bytes = before;
                             self.state = State::Ended(end);
                         }
-                        Verdict::Undecided => {
-                            return Scan { released: self.released(released), header_bytes: at, end: None };
-                        }
+                        Verdict::Undecided => return self.scan(released, at, 0, None),
                     }
                 }
             }
@@ -183,7 +202,7 @@ impl HeaderScanner {
 
     /// Whether the message ended in the middle of a header line, so that a field put after it needs a line end first.
     pub fn is_mid_line(&self) -> bool {
-        self.state == State::Line
+        self.state == State::Line && !self.leaving_out
     }
 
     /// How many `Received` fields the header has so far (RFC 5321 §6.3 counts them to find loops).
@@ -206,8 +225,15 @@ impl HeaderScanner {
         self.from
     }
 
-    fn released(&self, count: usize) -> &[u8] {
-        self.released.get(..count).unwrap_or_default()
+    fn scan(
+        &self,
+        released: usize,
+        header_bytes: usize,
+        left_out: usize,
+        end: Option<HeaderEnd>,
+    ) -> Scan<'_> {
+        let released = self.released.get(..released).unwrap_or_default();
+        Scan { released, header_bytes, left_out, end }
     }
 
     /// Reads the line start in `held`.
@@ -234,6 +260,7 @@ impl HeaderScanner {
                 self.date |= date;
                 self.message_id |= id;
                 self.from |= from;
+                self.leaving_out = self.unwanted.iter().any(|unwanted| name.eq_ignore_ascii_case(unwanted));
                 Verdict::Header { used }
             }
             None if held.len() < HELD_BYTES_MAX => Verdict::Undecided,
@@ -255,7 +282,14 @@ mod tests {
 
     /// The header, the reason, and the rest, of a message cut at `cuts`.
     fn scan(message: &[u8], cuts: &[usize]) -> (Vec<u8>, HeaderEnd, Vec<u8>, u32) {
-        let mut scanner = HeaderScanner::new();
+        scan_with(HeaderScanner::new(), message, cuts)
+    }
+
+    fn scan_with(
+        mut scanner: HeaderScanner,
+        message: &[u8],
+        cuts: &[usize],
+    ) -> (Vec<u8>, HeaderEnd, Vec<u8>, u32) {
         let (mut header, mut body, mut ended, mut at) = (Vec::new(), Vec::new(), false, 0);
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (message.len() + 1)).collect();
         cuts.push(message.len());
@@ -267,14 +301,20 @@ mod tests {
                 body.extend_from_slice(slice);
                 continue;
             }
-            let scan = scanner.feed(slice);
-            header.extend_from_slice(scan.released);
-            header.extend_from_slice(&slice[..scan.header_bytes]);
-            let (rest, end) = (&slice[scan.header_bytes..], scan.end);
-            if end.is_some() {
-                ended = true;
+            let mut slice = slice;
+            loop {
+                let scan = scanner.feed(slice);
+                header.extend_from_slice(scan.released);
+                header.extend_from_slice(&slice[..scan.header_bytes]);
+                slice = &slice[scan.header_bytes + scan.left_out..];
+                ended = scan.end.is_some();
+                if ended || scan.left_out == 0 {
+                    break;
+                }
+            }
+            if ended {
                 body.extend_from_slice(scanner.held());
-                body.extend_from_slice(rest);
+                body.extend_from_slice(slice);
             }
         }
         if !ended {
@@ -323,7 +363,45 @@ mod tests {
         assert!(scanner.has_message_id() && scanner.has_from() && !scanner.has_date());
     }
 
+    #[test]
+    fn unwanted_fields_are_left_out_with_all_their_lines() {
+        const UNWANTED: &[&[u8]] = &[b"bcc", b"return-path"];
+        let cases: [(&[u8], &[u8], &[u8]); 6] = [
+            (b"Bcc: a\r\n b\r\n\tc\r\nA: b\r\n c\r\n\r\nBcc: x", b"A: b\r\n c\r\n", b"\r\nBcc: x"),
+            (b"A: b\r\nBCC : a\r\nRETURN-PATH:<x>\r\nBccc: d\r\n\n", b"A: b\r\nBccc: d\r\n", b"\n"),
+            (b"A: b\nReturn-Path:\n <x>\nHello\n", b"A: b\n", b"Hello\n"),
+            (b"A: b\r\nBcc: a", b"A: b\r\n", b""),
+            (b"Bcc:", b"", b""),
+            (b"Bcc", b"", b"Bcc"),
+        ];
+        for (message, header, body) in cases {
+            let every: Vec<_> = (0..message.len()).collect();
+            for cuts in [&[][..], &[3], &[4, 5], &every] {
+                let got = scan_with(HeaderScanner::leaving_out(UNWANTED), message, cuts);
+                assert_eq!((&got.0[..], &got.2[..]), (header, body), "{message:?} {cuts:?}");
+            }
+        }
+        let mut scanner = HeaderScanner::leaving_out(UNWANTED);
+        scanner.feed(b"Bcc: a");
+        assert!(!scanner.is_mid_line(), "nothing of that line is passed on");
+    }
+
     proptest! {
+        #[test]
+        fn leaving_out_is_what_remains_without(parts in proptest::collection::vec(prop::sample::select(&[
+            "A: b\r\n", "Bcc: c\r\n", " d\r\n", "Received: e\n", "bcc:f\n",
+        ][..]), 0..12), cuts in proptest::collection::vec(any::<usize>(), 0..20)) {
+            let parts = [&["A: b\r\n"], &parts[..]].concat();
+            let (mut keep, mut kept) = (true, Vec::new());
+            for part in &parts {
+                keep = if part.starts_with(' ') { keep } else { !part.to_ascii_lowercase().starts_with("bcc") };
+                kept.extend_from_slice(if keep { part.as_bytes() } else { b"" });
+            }
+            let message = parts.concat().into_bytes();
+            let got = scan_with(HeaderScanner::leaving_out(&[b"bcc"]), &message, &cuts);
+            prop_assert_eq!(&got, &scan(&kept, &[]));
+        }
+
         #[test]
         fn any_segmentation(parts in proptest::collection::vec(prop::sample::select(&[
             "A: b\r\n", " c\r\n", "\r\n", "\n", "\r", "Received:", "From ", "x", " ", "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",

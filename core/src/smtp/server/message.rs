@@ -1,7 +1,8 @@
 //! One message on its way in: what becomes of its octets between the wire and the store.
 //!
-//! Counts them, watches its header go by, puts in what a submission lacks (RFC 6409 §8), and notes what is
-//! wrong with it. A fault is answered at the message's real end; from the moment it is known nothing more is
+//! Counts them, watches its header go by, puts in what a submission lacks (RFC 6409 §8), leaves out what must not go
+//! on, and notes what is wrong with it. Left out are: Return-Path, which is written by who delivers and by nobody
+//! else (RFC 5321 §4.4); at submission also Bcc and Resent-Bcc, which are for the sender's eyes (RFC 5322 §3.6.3). A fault is answered at the message's real end; from the moment it is known nothing more is
 //! passed on. Slices of the receive buffer are passed on as they are, but for the one in which the header
 //! ends.
 
@@ -16,6 +17,11 @@ use crate::mime::header_scanner::{HeaderEnd, HeaderScanner};
 use crate::smtp::reply::Reply;
 use crate::ticket::TicketId;
 use crate::wire::dot::NewlineWatch;
+
+/// Fields nobody but this server writes.
+const UNWANTED: &[&[u8]] = &[b"return-path"];
+/// Fields that end with the submission.
+const UNWANTED_OF_SUBMISSION: &[&[u8]] = &[b"return-path", b"bcc", b"resent-bcc"];
 
 /// A message whose transaction has begun.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ pub(super) struct MessageSetup {
     pub(super) id: Arc<str>,
     /// Return-Path and Received.
     pub(super) trace: Vec<u8>,
-    /// Put in what is missing.
+    /// It is a submission: put in what is missing.
     pub(super) completion: Option<Completion>,
     pub(super) bytes_max: u64,
     pub(super) received_fields_max: usize,
@@ -65,11 +71,12 @@ enum Header {
 impl Message {
     /// `begin` is the number of the ask by which it began.
     pub(super) fn new(setup: MessageSetup, begin: TicketId) -> Self {
+        let unwanted = if setup.completion.is_some() { UNWANTED_OF_SUBMISSION } else { UNWANTED };
         Message {
             id: setup.id,
             begin,
             trace: setup.trace,
-            header: Header::Within(Box::default()),
+            header: Header::Within(Box::new(HeaderScanner::leaving_out(unwanted))),
             completion: setup.completion,
             bytes: 0,
             bytes_max: setup.bytes_max,
@@ -170,21 +177,26 @@ fn pass_header<'i>(
     id: &str,
     octets: &'i [u8],
 ) -> (Cow<'i, [u8]>, Option<u32>) {
-    let scan = scanner.feed(octets);
-    let (header, rest) = octets.split_at_checked(scan.header_bytes).unwrap_or((octets, &[]));
-    let Some(end) = scan.end else {
-        let passed = match scan.released {
-            [] => Cow::Borrowed(header),
-            released => Cow::Owned([released, header].concat()),
-        };
-        return (passed, None);
-    };
-    let mut out = Vec::with_capacity(scan.released.len() + octets.len() + 256);
-    out.extend_from_slice(scan.released);
-    out.extend_from_slice(header);
-    write_header_end(scanner, end, completion, id, &mut out);
-    out.extend_from_slice(rest);
-    (Cow::Owned(out), Some(scanner.received_count()))
+    let (mut rest, mut out) = (octets, Vec::new());
+    loop {
+        let scan = scanner.feed(rest);
+        let (header, after) = rest.split_at_checked(scan.header_bytes).unwrap_or((rest, &[]));
+        if out.is_empty() && scan.released.is_empty() && scan.left_out == 0 && scan.end.is_none() {
+            return (Cow::Borrowed(header), None);
+        }
+        out.extend_from_slice(scan.released);
+        out.extend_from_slice(header);
+        match (scan.end, scan.left_out) {
+            (Some(end), _) => {
+                out.reserve(after.len() + 256);
+                write_header_end(scanner, end, completion, id, &mut out);
+                out.extend_from_slice(after);
+                return (Cow::Owned(out), Some(scanner.received_count()));
+            }
+            (None, 0) => return (Cow::Owned(out), None),
+            (None, left_out) => rest = after.get(left_out..).unwrap_or_default(),
+        }
+    }
 }
 
 /// Where the header ends: the missing fields, the missing empty line, and what the scanner holds back.

@@ -8,7 +8,8 @@
 //! is undone by [`Action::Cancel`](crate::machine::Action::Cancel) with the number of its `Begin`.
 //!
 //! The first `Body` of a message is its trace (Return-Path and Received, lines ending with CRLF), the others
-//! are the message as it came; at submission with the fields it lacked.
+//! are the message as it came, without a Return-Path of others; at submission with the fields it lacked, and without
+//! Bcc.
 //!
 //! | file | what |
 //! |---|---|
