@@ -4,21 +4,25 @@
 //! which a crash cut short is completed by the next.
 //!
 //! ```
+//! use std::sync::Arc;
 //! use postier_core::disk::{Op, Resume, Task, TaskStep};
-//! use postier_core::maildir::context::Root;
+//! use postier_core::maildir::context::{HostFacts, Root, StoreContext};
 //! use postier_core::maildir::account::create_account;
 //!
-//! let mut task = Task::new(|disk| create_account(disk, Root::new(b"/mail/you")));
-//! let makes = Op::OpenRoot { path: b"/mail/you".to_vec(), create: true };
-//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == makes));
+//! let facts = HostFacts { host: b"mx".to_vec(), pid: 7, ..HostFacts::default() };
+//! let context = Arc::new(StoreContext::new(facts));
+//! let mut task = Task::new(|disk| create_account(disk, context, Root::new(b"/mail/you")));
+//! let looks = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
+//! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == looks));
 //! ```
 
-use super::context::{At, Root, StoreError};
+use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::SpecialUse;
 use super::scope::Scope;
 use super::subscriptions::{self, Subscriptions};
 use crate::disk::{Disk, Errno, Handle};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// The three directories of a Maildir, in the order in which they are made: one with `cur` has the others
@@ -35,18 +39,28 @@ pub(super) const MAILDIRFOLDER: &[u8] = b"maildirfolder";
 ///
 /// # Errors
 /// [`StoreError`]; what was made stays, and the next attempt goes on.
-pub async fn create_account(disk: Disk, root: Root) -> Result<(), StoreError> {
+pub async fn create_account(disk: Disk, context: Arc<StoreContext>, root: Root) -> Result<(), StoreError> {
     let mut scope = Scope::new(disk);
-    let result = create(&mut scope, &root).await;
+    let result = create(&mut scope, &context, &root).await;
     scope.finish().await;
     result
 }
 
 /// [`create_account`] within another operation.
-pub(super) async fn create(scope: &mut Scope, root: &Root) -> Result<(), StoreError> {
+pub(super) async fn create(scope: &mut Scope, context: &StoreContext, root: &Root) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
-    let handle = disk.open_root(&root.path, true).await.at(&root.path)?;
-    let top = scope.hold(handle);
+    let making;
+    let handle = match disk.open_root(&root.path, false).await {
+        Err(Errno::NotFound) => {
+            making = context.durable().begin_making_root(root);
+            disk.open_root(&root.path, true).await
+        }
+        opened => {
+            making = context.durable().begin_making(root);
+            opened
+        }
+    };
+    let top = scope.hold(handle.at(&root.path)?);
     let new_account = match disk.stat(top, b"cur").await {
         Ok(_) => false,
         Err(Errno::NotFound) => true,
@@ -60,7 +74,9 @@ pub(super) async fn create(scope: &mut Scope, root: &Root) -> Result<(), StoreEr
     }
     // INBOX's `cur` comes last: it says that all the rest is there.
     make_parts(scope, top).await?;
-    disk.sync_dir(top).await.at(&root.path)
+    let synced = disk.sync_dir(top).await.at(&root.path);
+    drop(making);
+    synced
 }
 
 /// Makes a mailbox's directory with all that belongs into it, or completes it. The caller syncs `root`.
@@ -136,11 +152,12 @@ fn or_exists(result: Result<(), Errno>) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memdisk::{MemDisk, root};
+    use super::super::memdisk::{MemDisk, context, root};
     use super::*;
 
     fn create_on(disk: &mut MemDisk) -> Option<Result<(), StoreError>> {
-        disk.run(Vec::new(), move |disk| create_account(disk, root()))
+        let context = Arc::new(context());
+        disk.run(Vec::new(), move |disk| create_account(disk, context, root()))
     }
 
     fn assert_whole(disk: &MemDisk) {

@@ -99,15 +99,21 @@ async fn stage(
     internal_date: Option<i64>,
     body: Body,
 ) -> Result<Staged, StoreError> {
-    let mut place = Place::open(scope, root, folder).await?;
+    let mut place = Place::open(scope, context, root, folder).await?;
     let tmp = place.tmp_dir(scope).await?;
     body.store(scope, context, tmp, internal_date).await
 }
 
 /// Removes staged messages that are not to be committed.
-pub async fn discard_staged(disk: Disk, root: Root, folder: FolderName, staged: Vec<Staged>) {
+pub async fn discard_staged(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    folder: FolderName,
+    staged: Vec<Staged>,
+) {
     let mut scope = Scope::new(disk.clone());
-    if let Ok(mut place) = Place::open(&mut scope, &root, &folder).await
+    if let Ok(mut place) = Place::open(&mut scope, &context, &root, &folder).await
         && let Ok(tmp) = place.tmp_dir(&mut scope).await
     {
         for staged in &staged {
@@ -131,7 +137,7 @@ pub async fn commit_append(
 ) -> Result<Appended, StoreError> {
     let known = previous.into();
     let mut scope = Scope::new(disk.clone());
-    let result = match Place::open(&mut scope, &root, &folder).await {
+    let result = match Place::open(&mut scope, &context, &root, &folder).await {
         Ok(mut place) => {
             let result = commit(&mut scope, &context, &mut place, &known, &messages).await;
             if result.is_err()

@@ -11,6 +11,7 @@
 
 use crate::disk::{Errno, Stat};
 use crate::machine::{Now, WallTime};
+use crate::maildir::durable::Durable;
 use crate::maildir::folder::BadName;
 use crate::maildir::lock::Holder;
 use crate::maildir::name::{HostPart, UniqueName};
@@ -61,6 +62,7 @@ pub struct StoreContext {
     /// Uidlists (device, inode) of which a sync has failed: what was written to them may never reach the disk, whatever
     /// a later sync says.
     unsure: Mutex<BTreeSet<(u64, u64)>>,
+    durable: Durable,
     /// How long a writer waits for the lock of somebody else before it answers Busy.
     pub lock_wait: Duration,
 }
@@ -73,6 +75,7 @@ impl StoreContext {
             facts,
             sequence: AtomicU32::new(0),
             unsure: Mutex::new(BTreeSet::new()),
+            durable: Durable::default(),
             lock_wait: Duration::from_secs(15),
         }
     }
@@ -90,6 +93,11 @@ impl StoreContext {
     /// The host as it stands in file names.
     pub(super) fn host(&self) -> &HostPart {
         &self.host
+    }
+
+    /// Which directories survive a power cut.
+    pub(super) fn durable(&self) -> &Durable {
+        &self.durable
     }
 
     /// The sync of a uidlist has failed.

@@ -110,8 +110,8 @@ pub(super) async fn copy_between(
     known: &Known,
 ) -> Result<Copied, StoreError> {
     let disk = scope.disk.clone();
-    let mut from = Place::open(scope, root, &source.folder).await?;
-    let mut place = Place::open(scope, root, target).await?;
+    let mut from = Place::open(scope, context, root, &source.folder).await?;
+    let mut place = Place::open(scope, context, root, target).await?;
     let result = copy_into(scope, context, &mut from, source, &mut place, known).await;
     place.unlock(&disk, context).await;
     result

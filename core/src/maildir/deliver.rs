@@ -36,6 +36,7 @@
 use super::account;
 use super::body::{Body, Source, Staged, link_or_copy, stage_from};
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::durable;
 use super::folder::FolderName;
 use super::maildirsize::{self, Delta};
 use super::scope::Scope;
@@ -105,15 +106,15 @@ pub(crate) async fn deliver_to(
     targets.sort();
     targets.dedup();
     let (first, others) = targets.split_first().ok_or(StoreError::new(StoreErrorKind::Cannot, b""))?;
-    let place = open_place(scope, first).await?;
+    let place = open_place(scope, context, first).await?;
     let staged = match message {
         Message::Body(body) => body.store(scope, context, place.tmp, None).await?,
         Message::File(source) => stage_from(scope, context, &source, place.tmp).await?,
     };
     let mut progress = Progress { staged: 0, visible: 0, first_visible: false };
-    let result = show_everywhere(scope, place, others, &staged, &mut progress).await;
+    let result = show_everywhere(scope, context, place, others, &staged, &mut progress).await;
     if result.is_err() {
-        undo(scope, place, others, &staged, &progress).await;
+        undo(scope, context, place, others, &staged, &progress).await;
     }
     result.map(|()| Delivered { size: staged.size, wire_size: staged.wire_size, base: staged.base })
 }
@@ -137,6 +138,7 @@ struct Progress {
 
 async fn show_everywhere(
     scope: &Scope,
+    context: &StoreContext,
     place: Place,
     others: &[DeliveryTarget],
     staged: &Staged,
@@ -147,7 +149,7 @@ async fn show_everywhere(
         // Each target has a scope of its own: a message to a thousand users does not hold their directories
         // open.
         let mut scope = Scope::new(disk.clone());
-        let result = stage_copy(&mut scope, place, target, staged).await;
+        let result = stage_copy(&mut scope, context, place, target, staged).await;
         scope.finish().await;
         result?;
         progress.staged += 1;
@@ -157,7 +159,7 @@ async fn show_everywhere(
     for target in others {
         progress.visible += 1;
         let mut scope = Scope::new(disk.clone());
-        let result = match open_place(&mut scope, target).await {
+        let result = match open_place(&mut scope, context, target).await {
             Ok(place) => show(disk, place, staged).await,
             Err(error) => Err(error),
         };
@@ -169,11 +171,12 @@ async fn show_everywhere(
 
 async fn stage_copy(
     scope: &mut Scope,
+    context: &StoreContext,
     first: Place,
     target: &DeliveryTarget,
     staged: &Staged,
 ) -> Result<(), StoreError> {
-    let place = open_place(scope, target).await?;
+    let place = open_place(scope, context, target).await?;
     link_or_copy(scope, first.tmp, &staged.temporary, place.tmp, &staged.temporary).await
 }
 
@@ -184,12 +187,19 @@ async fn show(disk: &Disk, place: Place, staged: &Staged) -> Result<(), StoreErr
     disk.sync_dir(place.new).await.at(b"new")
 }
 
-async fn undo(scope: &Scope, place: Place, others: &[DeliveryTarget], staged: &Staged, progress: &Progress) {
+async fn undo(
+    scope: &Scope,
+    context: &StoreContext,
+    place: Place,
+    others: &[DeliveryTarget],
+    staged: &Staged,
+    progress: &Progress,
+) {
     let disk = &scope.disk;
     take_back(disk, place, staged, progress.first_visible).await;
     for (index, target) in others.iter().take(progress.staged).enumerate() {
         let mut scope = Scope::new(disk.clone());
-        if let Ok(place) = open_place(&mut scope, target).await {
+        if let Ok(place) = open_place(&mut scope, context, target).await {
             take_back(disk, place, staged, index < progress.visible).await;
         }
         scope.finish().await;
@@ -207,34 +217,44 @@ async fn take_back(disk: &Disk, place: Place, staged: &Staged, visible: bool) {
     }
 }
 
-async fn open_place(scope: &mut Scope, target: &DeliveryTarget) -> Result<Place, StoreError> {
-    if let Some(place) = try_open_place(scope, target).await? {
+async fn open_place(
+    scope: &mut Scope,
+    context: &StoreContext,
+    target: &DeliveryTarget,
+) -> Result<Place, StoreError> {
+    if let Some(place) = try_open_place(scope, context, target).await? {
         return Ok(place);
     }
-    account::create(scope, &target.root).await?;
-    match try_open_place(scope, target).await? {
+    account::create(scope, context, &target.root).await?;
+    match try_open_place(scope, context, target).await? {
         Some(place) => Ok(place),
         None => Err(StoreError::new(StoreErrorKind::NotFound, target.folder.as_bytes())),
     }
 }
 
 /// `None` if there is no root, or no Maildir in it.
-async fn try_open_place(scope: &mut Scope, target: &DeliveryTarget) -> Result<Option<Place>, StoreError> {
+async fn try_open_place(
+    scope: &mut Scope,
+    context: &StoreContext,
+    target: &DeliveryTarget,
+) -> Result<Option<Place>, StoreError> {
     let root = match scope.disk.open_root(&target.root.path, false).await {
         Ok(handle) => scope.hold(handle),
         Err(Errno::NotFound) => return Ok(None),
         Err(errno) => return Err(errno).at(&target.root.path),
     };
     let mailbox = scope.open_mailbox(root, &target.folder).await?;
-    if target.folder.is_inbox() {
-        return match (scope.open_dir(root, b"tmp").await, scope.open_dir(root, b"new").await) {
-            (Ok(tmp), Ok(new)) => Ok(Some(Place { root, tmp, new })),
-            (Err(Errno::NotFound), _) | (_, Err(Errno::NotFound)) => Ok(None),
-            (Err(errno), _) | (_, Err(errno)) => Err(errno).at(&target.root.path),
-        };
-    }
-    let tmp = scope.open_or_make_dir(mailbox, b"tmp").await?;
-    let new = scope.open_or_make_dir(mailbox, b"new").await?;
+    let parts = match (scope.open_dir(mailbox, b"tmp").await, scope.open_dir(mailbox, b"new").await) {
+        (Ok(tmp), Ok(new)) => (tmp, new),
+        (Err(Errno::NotFound), _) | (_, Err(Errno::NotFound)) if target.folder.is_inbox() => return Ok(None),
+        (Ok(_) | Err(Errno::NotFound), Ok(_) | Err(Errno::NotFound)) => {
+            let _making = context.durable().begin_making(&target.root);
+            (scope.open_or_make_dir(mailbox, b"tmp").await?, scope.open_or_make_dir(mailbox, b"new").await?)
+        }
+        (Err(errno), _) | (_, Err(errno)) => return Err(errno).at(&target.root.path),
+    };
+    durable::make_sure(&scope.disk.clone(), context, &target.root, root, &target.folder, mailbox).await?;
+    let (tmp, new) = parts;
     Ok(Some(Place { root, tmp, new }))
 }
 
@@ -279,16 +299,24 @@ mod tests {
     #[test]
     fn one_small_message_costs_nine_operations() {
         let mut disk = MemDisk::with_maildir();
-        let inbox = DeliveryTarget { root: root(), folder: FolderName::inbox() };
-        let delivered = run(&mut disk, message(&[b"a\n", b"b\n"]), Vec::from([inbox])).unwrap().unwrap();
+        let context = Arc::new(context());
+        let mut deliver = || {
+            let (context, inbox) =
+                (context.clone(), DeliveryTarget { root: root(), folder: FolderName::inbox() });
+            disk.run(message(&[b"a\n", b"b\n"]), move |disk| deliver(disk, context, Vec::from([inbox])))
+        };
+        // The first of a process makes sure that the Maildir is durable.
+        let first = deliver().unwrap().unwrap();
+        let delivered = deliver().unwrap().unwrap();
+        assert_ne!(first.base, delivered.base);
         assert_eq!((delivered.size, delivered.wire_size), (4, 6));
         assert_eq!(
             disk.counted_log(),
             ["OpenRoot", "OpenDir", "OpenDir", "Create", "Write", "Sync", "Rename", "OpenAppend", "SyncDir"]
         );
         disk.restart();
-        assert_eq!(disk.contents("/m/new"), [b"a\nb\n"]);
-        assert_eq!(disk.names("/m/new"), [String::from_utf8_lossy(&delivered.base)]);
+        assert_eq!(disk.contents("/m/new"), [b"a\nb\n", b"a\nb\n"]);
+        assert!(disk.names("/m/new").contains(&String::from_utf8_lossy(&delivered.base).into_owned()));
         assert!(delivered.base.ends_with(b",S=4,W=6") && disk.names("/m/tmp").is_empty());
     }
 

@@ -101,7 +101,7 @@ pub async fn expunge(
 ) -> Result<Expunged, StoreError> {
     let known = previous.into();
     let mut scope = Scope::new(disk.clone());
-    let result = match Place::open(&mut scope, &root, &folder).await {
+    let result = match Place::open(&mut scope, &context, &root, &folder).await {
         Ok(mut place) => {
             let result = remove(&mut scope, &context, &mut place, &known, &victims).await;
             place.unlock(&disk, &context).await;

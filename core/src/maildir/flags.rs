@@ -85,7 +85,7 @@ pub async fn store_flags(
 ) -> Result<Flagged, StoreError> {
     let known = previous.into();
     let mut scope = Scope::new(disk.clone());
-    let result = match Place::open(&mut scope, &root, &folder).await {
+    let result = match Place::open(&mut scope, &context, &root, &folder).await {
         Ok(mut place) => {
             let result = store(&mut scope, &context, &mut place, &known, &request).await;
             place.unlock(&disk, &context).await;

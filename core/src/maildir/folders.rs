@@ -84,15 +84,23 @@ pub enum Presence {
 /// # Errors
 /// What the disk says. A user whose Maildir does not exist yet has an INBOX and the mailboxes of a new
 /// account: they are made.
-pub async fn list(disk: Disk, root: Root) -> Result<Vec<ListedFolder>, StoreError> {
+pub async fn list(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+) -> Result<Vec<ListedFolder>, StoreError> {
     let mut scope = Scope::new(disk);
-    let result = list_in(&mut scope, &root).await;
+    let result = list_in(&mut scope, &context, &root).await;
     scope.finish().await;
     result
 }
 
-async fn list_in(scope: &mut Scope, root: &Root) -> Result<Vec<ListedFolder>, StoreError> {
-    let place = Place::open(scope, root, &FolderName::inbox()).await?;
+async fn list_in(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+) -> Result<Vec<ListedFolder>, StoreError> {
+    let place = Place::open(scope, context, root, &FolderName::inbox()).await?;
     let names = existing_folders(scope, place.root).await?;
     let subscribed: BTreeSet<FolderName> = match read_subscriptions(scope, place.root).await? {
         Ok(subscriptions) => subscriptions.names().collect(),
@@ -191,12 +199,17 @@ async fn create_in(
     folder: &FolderName,
 ) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
-    let top = Place::open(scope, root, &FolderName::inbox()).await?.root;
+    let top = Place::open(scope, context, root, &FolderName::inbox()).await?.root;
     let directory = folder.directory();
     let found = if folder.is_inbox() { OnDisk::Mailbox } else { look_at(&disk, top, &directory).await? };
     match found {
         OnDisk::Nothing | OnDisk::Unfinished => {}
         OnDisk::Mailbox | OnDisk::Foreign => {
+            if found == OnDisk::Mailbox {
+                // That it exists is a promise, too.
+                let place = Place::open(scope, context, root, folder).await?;
+                place.make_sure(&disk, context).await?;
+            }
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, folder.as_bytes()));
         }
     }
@@ -215,9 +228,11 @@ async fn make(
     folder: &FolderName,
 ) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
+    let making = context.durable().begin_making(root);
     account::make_mailbox(scope, top, &folder.directory()).await?;
+    drop(making);
     // Looking at it gives it its uidlist, with a UIDVALIDITY of its own.
-    let mut place = Place::open(scope, root, folder).await?;
+    let mut place = Place::open(scope, context, root, folder).await?;
     let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     let guid = settled?.state.guid;
@@ -264,6 +279,7 @@ async fn delete_in(
     let mailbox = scope.open_dir(top, &directory).await.at(&directory)?;
     let lock = UidlistLock::take(&disk, context, mailbox, context.lock_wait).await?;
     let renamed = disk.rename(top, &directory, top, TRASHED).await;
+    context.durable().forget(root);
     // The lock has moved along with its directory; nobody can have waited for it there.
     lock.release(&disk, context).await;
     renamed.at(&directory)?;
@@ -319,7 +335,7 @@ pub async fn rename(
     let mut scope = Scope::new(disk);
     let result = match folder.is_inbox() {
         true => move_inbox(&mut scope, &context, &root, &to).await,
-        false => rename_in(&mut scope, &root, &folder, &to).await,
+        false => rename_in(&mut scope, &context, &root, &folder, &to).await,
     };
     scope.finish().await;
     result
@@ -327,6 +343,7 @@ pub async fn rename(
 
 async fn rename_in(
     scope: &mut Scope,
+    context: &StoreContext,
     root: &Root,
     folder: &FolderName,
     to: &FolderName,
@@ -354,6 +371,8 @@ async fn rename_in(
     }
     let disk = scope.disk.clone();
     let mut done = 0;
+    // What is below the old names is what is now below the new ones, synced or not.
+    context.durable().forget(root);
     let mut result = Ok(());
     for (from, to) in &moves {
         result = disk.rename(top, from, top, to).await.at(from);
@@ -382,7 +401,7 @@ async fn move_inbox(
     let disk = scope.disk.clone();
     let inbox = FolderName::inbox();
     create_in(scope, context, root, to).await?;
-    let mut place = Place::open(scope, root, &inbox).await?;
+    let mut place = Place::open(scope, context, root, &inbox).await?;
     let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     let state = settled?.state;
@@ -421,7 +440,9 @@ async fn subscribe_in(
     subscribe: bool,
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
-    let top = Place::open(scope, root, &FolderName::inbox()).await?.root;
+    let place = Place::open(scope, context, root, &FolderName::inbox()).await?;
+    place.make_sure(&disk, context).await?;
+    let top = place.root;
     let lock = take_subscriptions_lock(scope, context, top).await?;
     let result = change_subscriptions(scope, top, lock, folder, subscribe).await;
     if !matches!(result, Ok(true)) {
@@ -529,7 +550,8 @@ mod tests {
 
     /// `name presence`, `+` for subscribed.
     fn listed(disk: &mut MemDisk) -> Vec<String> {
-        let folders = disk.run(Vec::new(), move |disk| list(disk, root())).unwrap().unwrap();
+        let folders =
+            disk.run(Vec::new(), move |disk| list(disk, Arc::new(context()), root())).unwrap().unwrap();
         let line = |folder: ListedFolder| {
             let mark = if folder.subscribed { "+" } else { "" };
             format!("{mark}{} {:?}", String::from_utf8_lossy(folder.name.as_bytes()), folder.presence)
@@ -568,7 +590,8 @@ mod tests {
         assert_eq!(listed(&mut disk), expected);
         let mut nobody = MemDisk::empty();
         assert_eq!(listed(&mut nobody).len(), 6);
-        let folders = nobody.run(Vec::new(), move |disk| list(disk, root())).unwrap().unwrap();
+        let folders =
+            nobody.run(Vec::new(), move |disk| list(disk, Arc::new(context()), root())).unwrap().unwrap();
         assert_eq!(folders.iter().filter(|folder| folder.special_use.is_some()).count(), 5);
     }
 

@@ -158,6 +158,12 @@ impl MemDisk {
         self.advance(10_000_000);
     }
 
+    /// The process is killed, the power stays: what was not synced is there for the next process.
+    pub(crate) fn kill(&mut self) {
+        self.handles.clear();
+        (self.fail_at, self.crash_at, self.before) = (None, None, None);
+    }
+
     /// Makes everything as it is now durable.
     pub(crate) fn settle(&mut self) {
         for inode in &mut self.inodes {

@@ -48,6 +48,7 @@
 //! | state | what is there | how it comes about, and goes |
 //! |---|---|---|
 //! | none | no directory, or one without `cur/` | CREATE makes `.X` with its parts, then the list; INBOX is completed whenever it is opened |
+//! | unsure | all is there, but a power cut may undo it: its maker was killed before it synced | the first operation of a process that promises something there syncs it, the root and what is above (`durable`) |
 //! | unnumbered | no `dovecot-uidlist`, or one that breaks the rules | the next operation writes one, with a UIDVALIDITY never used before |
 //! | numbered | `dovecot-uidlist` | appended to, or written as `dovecot-uidlist.tmp`, synced and renamed over |
 //! | torn | half a record or zeros at its end | a crash in the middle of an append; written anew before the next |
@@ -88,6 +89,7 @@ mod cache_tests;
 pub mod context;
 pub mod copy;
 pub mod deliver;
+pub(crate) mod durable;
 pub mod expunge;
 pub mod fetch;
 pub mod flags;

@@ -2,6 +2,7 @@
 
 use super::account;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::durable;
 use super::folder::FolderName;
 use super::mailbox::Message;
 use super::scope::Scope;
@@ -18,6 +19,8 @@ pub(super) struct Place {
     pub(super) mailbox: Handle,
     /// The lock of the uidlist, while it is ours.
     pub(super) lock: Option<UidlistLock>,
+    whose: Root,
+    folder: FolderName,
     cur: Option<Handle>,
     new: Option<Handle>,
     tmp: Option<Handle>,
@@ -27,21 +30,24 @@ impl Place {
     /// Opens a mailbox. A user's INBOX that does not exist yet is made, with all that a new account gets.
     pub(super) async fn open(
         scope: &mut Scope,
+        context: &StoreContext,
         root: &Root,
         folder: &FolderName,
     ) -> Result<Place, StoreError> {
         let top = match scope.open_root(root).await {
             Err(error) if error.kind == StoreErrorKind::NotFound && folder.is_inbox() => {
-                account::create(scope, root).await?;
+                account::create(scope, context, root).await?;
                 scope.open_root(root).await?
             }
             other => other?,
         };
         let mailbox = scope.open_mailbox(top, folder).await?;
-        let mut place = Place { root: top, mailbox, lock: None, cur: None, new: None, tmp: None };
+        let (whose, folder) = (root.clone(), folder.clone());
+        let mut place =
+            Place { root: top, mailbox, lock: None, whose, folder, cur: None, new: None, tmp: None };
         match scope.open_dir(mailbox, b"cur").await {
             Ok(cur) => place.cur = Some(cur),
-            Err(Errno::NotFound) if folder.is_inbox() => account::create(scope, root).await?,
+            Err(Errno::NotFound) if place.folder.is_inbox() => account::create(scope, context, root).await?,
             // A directory without `cur/` is no mailbox, whatever else it is.
             Err(errno) => return Err(errno).at(b"cur"),
         }
@@ -72,7 +78,13 @@ impl Place {
         if message.in_new { self.new_dir(scope).await } else { self.cur_dir(scope).await }
     }
 
-    /// Takes the lock, if it is not ours already.
+    /// Makes sure that the mailbox is there after a power cut: to be done before anything in it is promised.
+    pub(super) async fn make_sure(&self, disk: &Disk, context: &StoreContext) -> Result<(), StoreError> {
+        durable::make_sure(disk, context, &self.whose, self.root, &self.folder, self.mailbox).await
+    }
+
+    /// Takes the lock, if it is not ours already. What is done under it is durable when it is synced: the mailbox
+    /// itself is durable then.
     pub(super) async fn lock(
         &mut self,
         disk: &Disk,
@@ -80,7 +92,12 @@ impl Place {
         wait: Duration,
     ) -> Result<(), StoreError> {
         if self.lock.is_none() {
-            self.lock = Some(UidlistLock::take(disk, context, self.mailbox, wait).await?);
+            let lock = UidlistLock::take(disk, context, self.mailbox, wait).await?;
+            if let Err(error) = self.make_sure(disk, context).await {
+                lock.release(disk, context).await;
+                return Err(error);
+            }
+            self.lock = Some(lock);
         }
         Ok(())
     }

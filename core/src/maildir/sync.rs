@@ -87,7 +87,7 @@ pub async fn sync(
     mode: SyncMode,
 ) -> Result<Synced, StoreError> {
     let mut scope = Scope::new(disk.clone());
-    let result = match Place::open(&mut scope, &root, &folder).await {
+    let result = match Place::open(&mut scope, &context, &root, &folder).await {
         Ok(mut place) => {
             let result = sync_place(&mut scope, &context, &mut place, previous.as_ref(), mode).await;
             place.unlock(&disk, &context).await;

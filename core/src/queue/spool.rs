@@ -40,6 +40,7 @@ use crate::disk::{Disk, Errno, Handle};
 use crate::maildir::body::{Body, Source};
 use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
+use crate::maildir::durable::make_above_sure;
 use crate::maildir::scope::Scope;
 
 /// Octets of an envelope that are read; the largest transaction stays far below.
@@ -59,6 +60,7 @@ pub struct Recovered {
 
 #[derive(Clone, Copy)]
 struct Place {
+    top: Handle,
     tmp: Handle,
     mail: Handle,
 }
@@ -298,6 +300,9 @@ pub async fn recover(disk: Disk, root: Root) -> Result<Recovered, StoreError> {
 async fn recover_in(scope: &mut Scope, root: &Root) -> Result<Recovered, StoreError> {
     let place = open_place(scope, root).await?;
     let disk = &scope.disk;
+    // A former process may have made them and then have had no time to sync.
+    disk.sync_dir(place.top).await.at(&root.path)?;
+    make_above_sure(disk, root).await?;
     for debris in disk.list(place.tmp).await.at(b"tmp")? {
         let _ = disk.unlink(place.tmp, &debris.name).await;
     }
@@ -335,6 +340,7 @@ async fn open_place(scope: &mut Scope, root: &Root) -> Result<Place, StoreError>
     let top = scope.disk.open_root(&root.path, true).await.at(&root.path)?;
     let top = scope.hold(top);
     Ok(Place {
+        top,
         tmp: scope.open_or_make_dir(top, b"tmp").await?,
         mail: scope.open_or_make_dir(top, b"mail").await?,
     })

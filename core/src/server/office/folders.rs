@@ -27,9 +27,9 @@ impl Office {
         account: Arc<Account>,
         desk: &mut Desk<'_>,
     ) {
-        let root = Root::new(&account.maildir);
+        let (ctx, root) = (self.context.clone(), Root::new(&account.maildir));
         let task = Task::new(move |disk| async move {
-            let result = create_account(disk, root).await;
+            let result = create_account(disk, ctx, root).await;
             Done::new(Outcome::Prepared { caller, ticket, account, result })
         });
         self.run(task, desk);
@@ -61,9 +61,10 @@ impl Office {
         root: Root,
         desk: &mut Desk<'_>,
     ) {
+        let ctx = self.context.clone();
         let task = Task::new(move |disk| async move {
             let mailbox = MailboxKey { root: root.clone(), folder: FolderName::inbox() };
-            let (answer, trouble) = match folders::list(disk, root).await {
+            let (answer, trouble) = match folders::list(disk, ctx, root).await {
                 Ok(folders) => (Ok(folders.into_iter().map(listed).collect()), None),
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };

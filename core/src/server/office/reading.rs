@@ -257,10 +257,10 @@ impl Office {
         if messages.is_empty() {
             return;
         }
-        let MailboxKey { root, folder } = key.clone();
+        let (ctx, MailboxKey { root, folder }) = (self.context.clone(), key.clone());
         let staged = messages.into_iter().map(|message| message.staged).collect();
         let task = Task::new(move |disk| async move {
-            discard_staged(disk, root, folder, staged).await;
+            discard_staged(disk, ctx, root, folder, staged).await;
             Done::new(Outcome::Discarded)
         });
         self.run(task, desk);
