@@ -19,8 +19,9 @@ const COARSE_TICK_NS: i64 = 2_100_000_000;
 /// it.
 pub(super) const YOUNG_NS: i64 = 2_000_000_000;
 
-/// A time so far ahead is from before the clock was set back: what changes now gets another one.
-const FUTURE_NS: i64 = 600_000_000_000;
+/// A time so far ahead is from before the clock was set back: what changes now gets another one. (The clocks of file
+/// servers must not be so far ahead: Dovecot asks for one second.)
+pub(super) const FUTURE_NS: i64 = 10_000_000_000;
 
 /// Whether a directory time is so old, at a time of the same clock, that a change after that would show in it.
 pub(super) fn is_old(now_ns: i64, mtime_ns: i64, age_ns: i64) -> bool {
@@ -182,5 +183,19 @@ pub(super) async fn undouble(
             name.extend_from_slice(other.file.get(other.base().len()..).unwrap_or(&[]));
             let _ = disk.rename(dir(other), &other.file, dir(other), &name).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_old_when_its_tick_is_over_or_the_clock_was_set_back_since() {
+        let (now, second) = (1_700_000_000_000_000_000, 1_000_000_000);
+        let is_old_at = |mtime_ns| is_old(now, mtime_ns, YOUNG_NS);
+        assert!(is_old_at(now - 2 * second) && !is_old_at(now - 2 * second + 1));
+        assert!(!is_old_at(now + 10 * second), "a clock that is ahead a little");
+        assert!(is_old_at(now + 10 * second + 1));
     }
 }

@@ -114,7 +114,7 @@ const RECHECK_MAX: Duration = Duration::from_secs(3);
 /// - By our own process number but older than our process: the process before us left it. (A container has
 ///   the same
 ///   number and host name in each life.)
-/// - Empty, and older than [`EMPTY_STALE_AFTER`]: stale.
+/// - Empty, or zeros as a power cut leaves them, and older than [`EMPTY_STALE_AFTER`]: stale.
 /// - By a process of this machine that does not exist, and older than [`PID_CHECK_AFTER`]: stale.
 /// - Neither it nor the protected file changed for [`STALE_AFTER`]: stale.
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -124,7 +124,7 @@ pub fn verdict(facts: &Facts<'_>) -> Verdict {
     if before_boot && (ours || holder.is_none()) {
         return Verdict::Stale;
     }
-    if facts.content.is_empty() {
+    if facts.content.iter().all(|byte| *byte == 0) {
         return match EMPTY_STALE_AFTER.checked_sub(facts.lock_age) {
             Some(left) => Verdict::Held { recheck: (left + Duration::from_millis(1)).min(RECHECK_MAX) },
             None => Verdict::Stale,
@@ -213,6 +213,8 @@ mod tests {
         let soon = Facts { lock_age: seconds(4), protected_age: Some(seconds(0)), ..empty };
         assert_eq!(verdict(&soon), Verdict::Held { recheck: Duration::from_millis(1001) });
         assert_eq!(verdict(&Facts { lock_age: Duration::from_millis(5001), ..soon }), Verdict::Stale);
+        let zeros = Facts { content: b"\0\0\0\0", lock_age: Duration::from_millis(5001), ..soon };
+        assert_eq!(verdict(&zeros), Verdict::Stale);
     }
 
     #[test]

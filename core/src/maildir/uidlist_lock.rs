@@ -6,6 +6,7 @@
 //! one after a second look has found it unchanged.
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind, wall_ns};
+use super::listing::FUTURE_NS;
 use super::lock::{self, Facts, Verdict};
 use super::mailbox::Stamp;
 use crate::disk::{Disk, Errno, Handle, Stat};
@@ -18,8 +19,6 @@ const LIST_NAME: &[u8] = b"dovecot-uidlist";
 
 /// The longest sleep between two attempts.
 const STEP: Duration = Duration::from_millis(50);
-/// A lock that was changed so long after now was changed before the clock was set back.
-const FUTURE_NS: i64 = 10_000_000_000;
 /// A lock older than this is touched when its holder says that it still works; half of what others rely on.
 const TOUCH_AFTER: Duration = Duration::from_secs(lock::TOUCH_SECONDS / 2);
 
@@ -150,17 +149,19 @@ fn facts<'a>(
         Duration::from_nanos(u64::try_from(age).unwrap_or(0))
     };
     let changed = |stat: &Stat| age(stat.mtime_ns.max(stat.ctime_ns));
-    // Of a lock from the time before the clock was set back nothing is known but that it is not young.
+    let since = |time: WallTime| age(wall_ns(time));
+    let process_age = since(context.facts().started);
+    // Of a lock from the time before the clock was set back nothing is known but that it is not young. So its holder is
+    // looked up, and one with our own number is from a former life.
     let lock_changed = seen.1.mtime_ns.max(seen.1.ctime_ns);
     let from_the_future = lock_changed.saturating_sub(wall_ns(now.wall)) > FUTURE_NS;
-    let not_young = lock::EMPTY_STALE_AFTER + Duration::from_millis(1);
-    let since = |time: WallTime| age(wall_ns(time));
+    let not_young = lock::EMPTY_STALE_AFTER.max(process_age) + Duration::from_millis(1);
     Facts {
         content: &seen.0,
         lock_age: if from_the_future { not_young } else { age(lock_changed) },
         protected_age: protected.map(changed),
         us: context.holder(),
-        process_age: since(context.facts().started),
+        process_age,
         boot_age: context.facts().booted.map(since),
         holder_alive,
     }
@@ -222,10 +223,15 @@ mod tests {
 
     #[test]
     fn the_lock_of_a_dead_process_is_taken_over_although_the_clock_was_set_back() {
-        let mut disk = MemDisk::with_maildir();
-        disk.put_file("/m/dovecot-uidlist.lock", b"99:mx");
-        disk.clock_behind = 100_000;
-        assert_eq!(take_and_release(&mut disk), Ok(()));
+        // To before our process began, or to some time after that.
+        for seconds in [100_000, 900] {
+            for content in [&b"99:mx"[..], b"7:mx", b"\0\0\0\0\0"] {
+                let mut disk = MemDisk::with_maildir();
+                disk.put_file("/m/dovecot-uidlist.lock", content);
+                disk.clock_behind = seconds;
+                assert_eq!(take_and_release(&mut disk), Ok(()), "{content:?}");
+            }
+        }
     }
 
     #[test]
