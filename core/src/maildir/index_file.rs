@@ -6,14 +6,18 @@
 //!
 //! Nothing of it is synced, and no failure is one of the mailbox: what a crash leaves has a wrong checksum, or stands
 //! for an earlier state of the mailbox, which the stamps in it tell. The file has no part in what is acknowledged.
+//!
+//! After a power cut the stamps tell nothing: the directories may be what they were earlier within the same tick of the
+//! file system's clock. So what was saved before the machine was started is compared with a scan.
 
-use super::context::Root;
+use super::context::{Root, StoreContext, wall_ns};
 use super::folder::FolderName;
 use super::index::{self, MAGIC};
 use super::mailbox::{MailboxState, Stamp};
 use super::octets::SEED;
 use super::scope::Scope;
-use crate::disk::{Disk, Errno, Handle};
+use super::settle::forget_scan;
+use crate::disk::{Disk, Errno, Handle, Stat};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -56,6 +60,7 @@ impl Saved {
 /// What the file says of the mailbox, to be verified unless it is the one with `saved_modseq`; `None` if there is none that can be used.
 pub(super) async fn load(
     disk: &Disk,
+    context: &StoreContext,
     mailbox: Handle,
     saved_modseq: Option<u64>,
 ) -> Option<(MailboxState, Option<Saved>)> {
@@ -69,8 +74,17 @@ pub(super) async fn load(
         whole: stat.size,
     };
     state.unverified = saved_modseq != Some(state.highest_modseq);
+    if state.unverified && !is_of_this_boot(disk, context, &stat).await {
+        forget_scan(&mut state);
+    }
     // Behind half a save nothing can be appended.
     Some((state, (decoded.bytes as u64 == stat.size).then_some(saved)))
+}
+
+/// Whether the file was written since the machine was started; not if nobody can say.
+async fn is_of_this_boot(disk: &Disk, context: &StoreContext, stat: &Stat) -> bool {
+    let now_ns = wall_ns(disk.now().await.wall);
+    context.facts().booted.is_some_and(|booted| (wall_ns(booted) + 1..=now_ns).contains(&stat.mtime_ns))
 }
 
 /// Writes what is known of a mailbox to its index file, after what `saved` says is there. `None` if that failed, for

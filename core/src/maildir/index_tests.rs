@@ -11,6 +11,7 @@ use super::sync::{SyncMode, Synced, sync};
 use super::write_tests::{shown, uids};
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::server::StoreAction;
+use crate::machine::WallTime;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +22,8 @@ const INDEX: &str = "/m/postier.index";
 /// The process of this life of the machine.
 pub(super) fn context_of(disk: &MemDisk) -> Arc<StoreContext> {
     let (started, seed) = (disk.now().wall, u64::from(disk.lives));
-    let facts = HostFacts { host: b"mx".to_vec(), pid: 1000 + disk.lives, started, booted: None, seed };
+    let booted = Some(WallTime { secs: 1_600_000_000, micros: 0 });
+    let facts = HostFacts { host: b"mx".to_vec(), pid: 1000 + disk.lives, started, booted, seed };
     Arc::new(StoreContext::new(facts))
 }
 
@@ -277,4 +279,23 @@ fn an_expunge_that_was_not_synced_is_told_only_when_it_is() {
         assert!(told.messages.find(2).is_some() || after.messages.find(2).is_none(), "{errno:?}");
         assert_eq!(told.messages.find(2).is_some(), errno.is_some());
     }
+}
+
+/// Two changes of a directory within one tick of its clock, of which a power cut keeps the first.
+#[test]
+fn after_a_power_cut_the_directories_are_looked_at_whatever_their_times() {
+    let (mut disk, state) = saved_twice();
+    disk.put_file("/m/cur/2000.b:2,", b"text");
+    disk.set_mtime("/m/cur", state.cur_stamp.mtime_ns);
+    let shown_by = |disk: &mut MemDisk, booted: Option<WallTime>| {
+        let facts = HostFacts { host: b"mx".to_vec(), pid: 7, started: disk.now().wall, booted, seed: 1 };
+        let (context, mode) = (Arc::new(StoreContext::new(facts)), SyncMode::default());
+        let run = move |disk| sync(disk, context, root(), FolderName::inbox(), None, mode);
+        disk.run(Vec::new(), run).unwrap().unwrap().state.messages.iter().count()
+    };
+    let long_ago = Some(WallTime { secs: 1_600_000_000, micros: 0 });
+    assert_eq!(shown_by(&mut disk.clone(), long_ago), 4, "the times are believed while the machine runs");
+    let just_now = Some(disk.now().wall);
+    assert_eq!(shown_by(&mut disk.clone(), just_now), 5);
+    assert_eq!(shown_by(&mut disk, None), 5);
 }

@@ -113,7 +113,9 @@ async fn sync_place(
     let wait = Duration::ZERO;
     let (read, saved) = match previous {
         Some(_) => (None, None),
-        None => index_file::load(&scope.disk.clone(), place.mailbox, mode.saved_modseq).await.unzip(),
+        None => {
+            index_file::load(&scope.disk.clone(), context, place.mailbox, mode.saved_modseq).await.unzip()
+        }
     };
     let mut settled =
         settle(scope, context, place, previous.or(read.as_ref()), wait, Absences::Proven).await?;
