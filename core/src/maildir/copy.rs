@@ -33,6 +33,7 @@
 use super::append::{arrival, receive, sync_dirs, take_out};
 use super::body::link_or_copy;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
+use super::flags::LOOKS_MAX;
 use super::folder::FolderName;
 use super::keyword_file;
 use super::known::Known;
@@ -230,22 +231,32 @@ async fn link_all(
             Err(error) => return Err(error),
         }
     }
-    if elsewhere.is_empty() {
-        return Ok(());
-    }
-    // Another program has renamed or removed them: one look tells which.
+    // Somebody has renamed or removed them. A look tells which, unless they are renamed again meanwhile: a change of
+    // flags in the source may run beside this.
     let disk = scope.disk.clone();
-    let (cur, new) = (from.cur_dir(scope).await?, from.new_dir(scope).await?);
-    let listing = Listing::scan(&disk, from.mailbox, cur, new, true).await?;
-    for index in elsewhere {
-        let (Some(message), Some(copy)) = (source.messages.get(index), copies.get(index)) else { continue };
-        let entry = listing.find(message.base()).and_then(|at| listing.entries.get(at));
-        let Some(entry) = entry else { continue };
-        let found = Message { file: entry.file.clone(), in_new: entry.in_new, ..message.clone() };
-        match link_one(scope, context, from, &found, place, copy).await {
-            Ok(()) => there.push(index),
-            Err(error) if error.kind == StoreErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    for _ in 0..LOOKS_MAX {
+        if elsewhere.is_empty() {
+            break;
+        }
+        let (cur, new) = (from.cur_dir(scope).await?, from.new_dir(scope).await?);
+        let listing = Listing::scan(&disk, from.mailbox, cur, new, true).await?;
+        for index in core::mem::take(&mut elsewhere) {
+            let (Some(message), Some(copy)) = (source.messages.get(index), copies.get(index)) else {
+                continue;
+            };
+            let entry = listing.find(message.base()).and_then(|at| listing.entries.get(at));
+            let linked = match entry {
+                Some(entry) => {
+                    let found = Message { file: entry.file.clone(), in_new: entry.in_new, ..message.clone() };
+                    link_one(scope, context, from, &found, place, copy).await
+                }
+                None => Err(StoreError::new(StoreErrorKind::NotFound, message.base())),
+            };
+            match linked {
+                Ok(()) => there.push(index),
+                Err(error) if error.kind == StoreErrorKind::NotFound => elsewhere.push(index),
+                Err(error) => return Err(error),
+            }
         }
     }
     there.sort_unstable();

@@ -141,7 +141,7 @@ async fn store(
         let found = request.unmodified(&state, existing(&state, &elsewhere), &mut modified);
         elsewhere = rename_all(scope, place, &mut state, &mut changes, &found, wanted).await?;
     }
-    changes.dedup();
+    // A message that others have changed, too, is named twice: see the change log.
     let missing = request.uids.difference(&existing(&state, &request.uids)).union(&elsewhere);
     Ok(Flagged { state, changes, missing, modified })
 }
@@ -218,8 +218,9 @@ async fn rename_all(
     let (mut elsewhere, mut changed) = (UidSet::new(), Vec::new());
     let renamed = rename_each(scope, place, state, uids, wanted, &mut elsewhere, &mut changed).await;
     let result = match renamed {
-        Ok(()) if !changed.is_empty() => disk.sync_dir(cur).await.at(b"cur"),
-        other => other,
+        // What another program has renamed as it is wanted is acknowledged, too, and may not be durable yet.
+        Ok(as_wanted) if as_wanted || !changed.is_empty() => disk.sync_dir(cur).await.at(b"cur"),
+        other => other.map(|_| ()),
     };
     if let Err(error) = result {
         rename_back(scope, place, state, &changed).await;
@@ -239,7 +240,7 @@ async fn rename_all(
 }
 
 /// Renames files to `cur/`, adding what the messages are then to `changed`, and those whose file is not there to
-/// `elsewhere`.
+/// `elsewhere`. Says whether there are some in `cur/` that had the flags already.
 async fn rename_each(
     scope: &mut Scope,
     place: &mut Place,
@@ -248,8 +249,9 @@ async fn rename_each(
     wanted: Wanted,
     elsewhere: &mut UidSet,
     changed: &mut Vec<Message>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let disk = scope.disk.clone();
+    let mut as_wanted = false;
     let named = named_flags(&state.keywords);
     let modseq = state.highest_modseq.saturating_add(1);
     let cur = place.cur_dir(scope).await?;
@@ -260,6 +262,7 @@ async fn rename_each(
         let Some(message) = state.messages.find(uid) else { continue };
         let flags = wanted.apply(message.flags);
         if flags == message.flags {
+            as_wanted |= !message.in_new;
             continue;
         }
         let file = renamed(message, flags, named);
@@ -270,7 +273,7 @@ async fn rename_each(
             Err(errno) => return Err(errno).at(&file),
         }
     }
-    Ok(())
+    Ok(as_wanted)
 }
 
 /// Gives files the names that the state says they have; one that cannot be renamed keeps its new flags, and the next

@@ -52,6 +52,8 @@ pub(crate) struct MemDisk {
     pub(crate) ops: usize,
     /// This operation fails.
     pub(crate) fail_at: Option<(usize, Errno)>,
+    /// All operations of the office's tasks fail.
+    pub(crate) broken: Option<Errno>,
     /// The power goes after this operation.
     pub(crate) crash_at: Option<usize>,
     /// Another program does something before this operation.
@@ -90,6 +92,7 @@ impl MemDisk {
             clock_behind: 0,
             ops: 0,
             fail_at: None,
+            broken: None,
             crash_at: None,
             before: None,
             always: None,
@@ -233,7 +236,13 @@ impl MemDisk {
         let mut resume = Resume::Start;
         loop {
             match task.resume(resume) {
-                TaskStep::Op(op) => resume = Resume::Outcome(self.carry_out(op)),
+                TaskStep::Op(op) => {
+                    let outcome = match self.broken {
+                        Some(errno) => Err(errno),
+                        None => self.carry_out(op),
+                    };
+                    resume = Resume::Outcome(outcome);
+                }
                 TaskStep::NeedInput => panic!("nobody has an input for this task"),
                 TaskStep::Wait(duration) => return Err(duration),
                 TaskStep::Done(done) => return Ok(done),

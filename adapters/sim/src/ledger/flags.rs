@@ -43,11 +43,16 @@ pub fn flag_name(index: usize) -> &'static str {
     FLAGS[index]
 }
 
+/// A server looks at a selected mailbox this often at least, with room for slow disks, in microseconds.
+const UNHEARD: u64 = 20_000_000;
+
 #[derive(Clone, Debug)]
 struct FlagState {
     may_be_off: bool,
     may_be_on: bool,
     pending: Vec<Pending>,
+    /// Another program has changed it, and the server may not have looked since, up to this microsecond.
+    unheard_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +77,7 @@ impl FlagStates {
     pub fn known(flags: FlagBits) -> Self {
         FlagStates(std::array::from_fn(|index| {
             let on = flags.has(index);
-            FlagState { may_be_off: !on, may_be_on: on, pending: Vec::new() }
+            FlagState { may_be_off: !on, may_be_on: on, pending: Vec::new(), unheard_until: 0 }
         }))
     }
 
@@ -116,11 +121,18 @@ impl FlagStates {
         state.pending.iter_mut().for_each(|pending| pending.overlapped = true);
     }
 
+    /// Another program has changed a flag; a server that has not looked since may think that it is as it was, and that a
+    /// client's change changes nothing.
+    pub fn changed_unheard(&mut self, index: usize, on: bool, now: u64) {
+        self.may_become(index, on);
+        self.0[index].unheard_until = now + UNHEARD;
+    }
+
     /// A change begins.
-    pub fn start(&mut self, change: ChangeId, index: usize, on: bool) {
+    pub fn start(&mut self, change: ChangeId, index: usize, on: bool, now: u64) {
         self.may_become(index, on);
         let state = &mut self.0[index];
-        let overlapped = !state.pending.is_empty();
+        let overlapped = !state.pending.is_empty() || now < state.unheard_until;
         state.pending.push(Pending { change, overlapped });
     }
 

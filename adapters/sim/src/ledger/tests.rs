@@ -57,12 +57,12 @@ fn two_clients_that_flag_the_same_message_may_come_in_either_order() {
     ledger.has_arrived(&place("INBOX"), T);
     let (one, other) = (ledger.change(), ledger.change());
     let flags = &mut ledger.folder(&place("INBOX")).entries.get_mut(&T).unwrap().flags;
-    flags.start(one, 2, true);
-    flags.start(other, 2, false);
+    flags.start(one, 2, true, 0);
+    flags.start(other, 2, false, 0);
     flags.acknowledge(one, 2, true, true);
     flags.acknowledge(other, 2, false, true);
     assert!(flags.may_be(2, true) && flags.may_be(2, false));
-    flags.start(one, 2, true);
+    flags.start(one, 2, true, 0);
     flags.acknowledge(one, 2, true, true);
     assert!(flags.may_be(2, true) && !flags.may_be(2, false));
     assert_eq!(judged(&mut ledger, "INBOX", &[seen(1, FlagBits::default())]), 1);

@@ -8,6 +8,8 @@ use crate::disk::exec::{Begun, Descriptors};
 use crate::env::{Env, Event};
 use crate::plant::Instead;
 
+/// A write that finds no room has written a number of these, in octets.
+const BLOCK: usize = 512;
 /// File operations in one task: more than any needs for the mailboxes of a world.
 const OPS_MAX: u64 = 50_000;
 
@@ -93,7 +95,8 @@ impl Process {
                 }
             }
             Op::Write { file, mut bytes } if errno == Errno::NoSpace || errno == Errno::Quota => {
-                bytes.truncate(env.rng.index(bytes.len() + 1));
+                // A file system gives room in blocks.
+                bytes.truncate(env.rng.index(bytes.len() / BLOCK + 1) * BLOCK);
                 let now = env.now();
                 let part = Op::Write { file, bytes };
                 let _ = env.disk.finish(&mut self.descriptors, part, Begun::Plain, now, &mut env.rng);

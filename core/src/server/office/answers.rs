@@ -156,8 +156,8 @@ impl Office {
             Outcome::Delivered(result) => self.finish_delivery(job, result, desk),
             Outcome::Staged(result) => self.finish_staging(job, result, desk),
             Outcome::Worked(key, worked) => self.handle_worked(job, key, *worked, desk),
-            Outcome::Fetched { caller, ticket, selection, mailbox, result } => {
-                self.finish_fetch(caller, ticket, selection, &mailbox, result, desk);
+            Outcome::Fetched { caller, ticket, selection, mailbox, changed, result } => {
+                self.finish_fetch(caller, ticket, selection, (&mailbox, &changed), result, desk);
             }
             Outcome::Answered { caller, mailbox, answer, trouble: error } => {
                 if let Some(error) = error {

@@ -35,11 +35,14 @@ impl ChangeLog {
         self.first + self.entries.len() as u64
     }
 
-    /// Adds what an operation did or found out.
+    /// Adds what an operation did or found out. Flags that it names twice were changed by others before it changed
+    /// them: its session is told, for its answer may be silent (RFC 9051 §6.4.6).
     pub(super) fn extend(&mut self, changes: &[Change], origin: Option<Origin<'_>>) {
+        let twice = if origin.is_some() { named_twice(changes) } else { BTreeSet::new() };
         let teller = |change: &Change| match *change {
             Change::Flags(uid) => {
-                origin.filter(|origin| origin.uids.contains(uid)).map(|origin| origin.session)
+                let own = |origin: &Origin<'_>| origin.uids.contains(uid) && !twice.contains(&uid);
+                origin.filter(own).map(|origin| origin.session)
             }
             Change::Appended(_) | Change::Expunged(_) | Change::Keywords | Change::Reset => None,
         };
@@ -115,6 +118,16 @@ pub(super) fn message_flags(state: &MailboxState, message: &Message) -> MessageF
     MessageFlags { uid: message.uid, flags: message.flags, modseq: state.told_modseq(message) }
 }
 
+/// Messages whose flags have changed more than once.
+fn named_twice(changes: &[Change]) -> BTreeSet<u32> {
+    let mut once = BTreeSet::new();
+    let flags = changes.iter().filter_map(|change| match *change {
+        Change::Flags(uid) => Some(uid),
+        Change::Appended(_) | Change::Expunged(_) | Change::Keywords | Change::Reset => None,
+    });
+    flags.filter(|uid| !once.insert(*uid)).collect()
+}
+
 /// A session knows the flags it has set itself, and is told everything else.
 fn is_news(change: Change, origin: Option<SelectionId>, session: SelectionId) -> bool {
     match change {
@@ -156,5 +169,8 @@ mod tests {
         // Another program has flagged 9 meanwhile.
         log.extend(&[Change::Flags(9), Change::Flags(4)], Some(mine));
         assert!(log.has_news(0, me) && !log.has_news(2, me));
+        // And then 4, on top of which this one's own change was made.
+        log.extend(&[Change::Flags(4), Change::Flags(4)], Some(mine));
+        assert!(log.has_news(3, me));
     }
 }

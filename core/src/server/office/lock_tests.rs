@@ -1,4 +1,5 @@
-//! Another program has the lock of a mailbox: who reads does not wait, who writes does, and not for ever.
+//! Another program has the lock of a mailbox: who reads does not wait, who writes does, and not for ever. And what a
+//! session is told when half of what it asked for has failed.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -7,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Ended, Office, OfficeAction, OfficeInput};
+use crate::disk::Errno;
 use crate::imap::fetch::{FetchItem, FetchSection, Section, SectionKind};
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::sequence::UidSet;
@@ -31,6 +33,8 @@ struct Bench {
     answers: Vec<(u64, Answer)>,
     /// How often each connection was told that there is something to ask for.
     notices: BTreeMap<u64, usize>,
+    /// Something happens before each task.
+    before_task: Option<fn(&mut MemDisk)>,
 }
 
 impl Bench {
@@ -53,6 +57,7 @@ impl Bench {
             tickets: TicketSource::default(),
             answers: Vec::new(),
             notices: BTreeMap::new(),
+            before_task: None,
         }
     }
 
@@ -70,6 +75,9 @@ impl Bench {
             for action in out {
                 match action {
                     OfficeAction::Run(job, mut task) => {
+                        if let Some(act) = self.before_task {
+                            act(&mut self.disk);
+                        }
                         let ended = match self.disk.drive(&mut task) {
                             Ok(done) => Ended::Done(done),
                             Err(duration) => Ended::Waits(task, duration),
@@ -115,7 +123,7 @@ impl Bench {
         self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, unchanged_since: None, action, flags });
     }
 
-    fn fetch_texts(&mut self, conn: u64, selection: SelectionId) -> FetchPage {
+    fn fetch_texts(&mut self, conn: u64, selection: SelectionId) -> Result<FetchPage, Refusal> {
         let section = Section { part: Vec::new(), kind: SectionKind::Text };
         let items = Vec::from([FetchItem::Section(FetchSection { section, partial: None, peek: false })]);
         let request = Arc::new(FetchRequest { items, set_seen: true, ..FetchRequest::default() });
@@ -124,9 +132,22 @@ impl Bench {
         match self.answers.pop() {
             Some((_, Answer::Fetch(answered))) => {
                 let id = answered.id();
-                answered.into_verdict(id).unwrap().unwrap()
+                answered.into_verdict(id).unwrap()
             }
             other => panic!("no answer to FETCH but {other:?}"),
+        }
+    }
+
+    /// The messages whose flags the session is told.
+    fn told(&mut self, conn: u64, selection: SelectionId) -> Vec<u32> {
+        self.ask(conn, |ticket| Ask::Changes { ticket, selection, rescan: false });
+        match self.answers.pop() {
+            Some((_, Answer::Changes(answered))) => {
+                let id = answered.id();
+                let changes = answered.into_verdict(id).unwrap();
+                changes.flags.iter().map(|message| message.uid).collect()
+            }
+            other => panic!("no answer about changes but {other:?}"),
         }
     }
 
@@ -153,7 +174,7 @@ fn readers_do_not_wait_for_the_lock_not_even_behind_a_writer() {
     assert!(bench.answers.is_empty(), "the writer waits");
     let (two, seen) = bench.select(2);
     assert_eq!(seen, [3, 4]);
-    let page = bench.fetch_texts(2, two);
+    let page = bench.fetch_texts(2, two).unwrap();
     assert_eq!(page.rows.len(), 2);
     assert!(bench.disk.now().instant.since(start) < Duration::from_millis(50));
     assert_eq!(bench.disk.names("/m/cur"), ["1.a:2,S", "2.b:2,", "3.c:2,"]);
@@ -189,4 +210,18 @@ fn every_writer_gives_up_after_its_own_fifteen_seconds() {
     assert_eq!(bench.stored(), Err(Refusal::InUse));
     assert!(bench.disk.now().instant.since(start) < Duration::from_secs(30));
     assert_eq!(bench.disk.read(LOCK).unwrap(), b"99:mx", "it is not ours to remove");
+}
+
+#[test]
+fn what_a_fetch_has_marked_as_read_before_it_failed_is_told_later() {
+    let mut bench = Bench::locked();
+    bench.disk.remove_file(LOCK);
+    let (one, _) = bench.select(1);
+    assert_eq!(bench.told(1, one), []);
+    bench.before_task = Some(|disk| {
+        let marked = disk.names("/m/cur").iter().any(|name| name == "2.b:2,S");
+        disk.broken = marked.then_some(Errno::Io);
+    });
+    assert_eq!(bench.fetch_texts(1, one).unwrap_err(), Refusal::Unavailable);
+    assert_eq!(bench.told(1, one), [4]);
 }

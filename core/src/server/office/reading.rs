@@ -16,7 +16,7 @@ use crate::maildir::append::{Append, discard_staged};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Fetched, Learned};
 use crate::maildir::folder::FolderName;
-use crate::maildir::mailbox::{MailboxState, Message};
+use crate::maildir::mailbox::{Change, MailboxState, Message};
 use crate::maildir::search::Scope;
 use crate::ticket::{Answered, Ticket};
 
@@ -103,17 +103,19 @@ impl Office {
         let is_cached = !request.set_seen && uids.first().is_some_and(|uid| cache.covers(uid));
         let count = if is_cached { PAGE_CACHED } else { PAGE_FILES };
         let (messages, gone, next) = page(state, uids, count, request.changed_since);
-        let (keywords, changed, mailbox) = (state.keywords.clone(), changed.clone(), key.clone());
+        let (keywords, mailbox) = (state.keywords.clone(), key.clone());
+        let (shown, changed) = (changed.clone(), changed.clone());
         let MailboxKey { root, folder } = key.clone();
         let memo = self.selections.get_mut(&selection).and_then(|selection| selection.memo.take());
         let task = Task::new(move |disk| async move {
-            let wanted = fetch::Wanted { messages, keywords, request, changed, memo, cache: Some(cache) };
+            let wanted =
+                fetch::Wanted { messages, keywords, request, changed: shown, memo, cache: Some(cache) };
             let mut result = fetch::fetch(disk, root, folder, wanted).await;
             if let Ok(Fetched { page, .. }) = &mut result {
                 page.gone |= gone;
                 page.next = page.next.or(next);
             }
-            Done::new(Outcome::Fetched { caller, ticket, selection, mailbox, result })
+            Done::new(Outcome::Fetched { caller, ticket, selection, mailbox, changed, result })
         });
         self.run(task, desk);
     }
@@ -123,7 +125,7 @@ impl Office {
         caller: Caller,
         ticket: Ticket<Result<FetchPage, Refusal>>,
         selection: SelectionId,
-        mailbox: &MailboxKey,
+        (mailbox, changed): (&MailboxKey, &UidSet),
         result: Result<Fetched, StoreError>,
         desk: &mut Desk<'_>,
     ) {
@@ -139,6 +141,12 @@ impl Office {
             }
             Err(error) => {
                 trouble(&place(mailbox), &error, desk);
+                // They have become `\Seen`, and no page will tell.
+                let untold: Vec<Change> = changed.iter().map(Change::Flags).collect();
+                if let Some(entry) = self.mailboxes.get_mut(mailbox) {
+                    entry.log.extend(&untold, None);
+                }
+                self.notify(mailbox, desk);
                 Err(refusal(&error))
             }
         };

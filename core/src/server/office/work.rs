@@ -185,6 +185,8 @@ pub(super) enum Outcome {
         ticket: Ticket<Result<FetchPage, Refusal>>,
         selection: SelectionId,
         mailbox: MailboxKey,
+        /// Whose flags it has changed.
+        changed: UidSet,
         result: Result<Fetched, StoreError>,
     },
     Answered {

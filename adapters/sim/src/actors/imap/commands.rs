@@ -262,7 +262,7 @@ impl ImapClient {
             for &(index, on) in flags {
                 let change = cx.env.ledger.change();
                 let entry = cx.env.ledger.folder(&selected.place).entries.entry(*token).or_default();
-                entry.flags.start(change, index, on);
+                entry.flags.start(change, index, on, cx.env.now);
                 changes.push(Changing { change, uid: *uid, token: *token, index, on });
             }
         }
