@@ -41,6 +41,9 @@ struct Arguments {
     /// Plant a fault, to see that it is found
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
+    /// Plant each fault in so many worlds, and print a table of how often it is found
+    #[arg(long, value_name = "WORLDS", conflicts_with_all = ["seed", "seeds", "plant"])]
+    plants: Option<u64>,
     /// Threads; one for each core if not given
     #[arg(long, value_name = "COUNT")]
     threads: Option<usize>,
@@ -64,9 +67,10 @@ fn plant(text: &str) -> Result<Plant, String> {
 
 pub(super) fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let well = match arguments.seed {
-        Some(seed) => one(seed, &arguments),
-        None => many(&arguments),
+    let well = match (arguments.seed, arguments.plants) {
+        (Some(seed), _) => one(seed, &arguments),
+        (None, Some(worlds)) => plants(worlds),
+        (None, None) => many(&arguments),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -90,6 +94,25 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
     }
     describe(seed, &dropped, &report, !arguments.trace);
     false
+}
+
+/// How often each fault that can be planted is found: the table of [`postier_sim::plant`].
+fn plants(worlds: u64) -> bool {
+    println!(
+        "| fault | found in {worlds} worlds | first at seed | has to be found within |\n|---|---:|---:|---:|"
+    );
+    let mut well = true;
+    for (plant, name, within) in Plant::ALL {
+        let fails = |seed: &u64| {
+            let report = run(Scenario::generate(*seed, &BTreeSet::new()), Trace::default(), Some(*plant));
+            !report.violations.is_empty()
+        };
+        let found: Vec<u64> = (0..worlds).filter(fails).collect();
+        let first = found.first().map_or("-".into(), u64::to_string);
+        println!("| {name} | {} | {first} | {within} |", found.len());
+        well &= found.first().is_some_and(|first| first < within);
+    }
+    well
 }
 
 /// A failure, for a person.

@@ -2,10 +2,52 @@
 //!
 //! Each stands where the adapter meets the core, and makes the server as a whole behave as if it had this bug. None
 //! is ever active unless a test (or `--plant`) asks for it.
+//!
+//! `postier-sim --plants 600` measures how often each is found:
+//!
+//! | fault | found in 600 worlds | first at seed | has to be found within |
+//! |---|---:|---:|---:|
+//! | skip-directory-sync | 268 | 1 | 100 |
+//! | skip-sync-of-new | 158 | 12 | 100 |
+//! | skip-sync-of-cur | 155 | 1 | 100 |
+//! | skip-sync-of-maildir | 260 | 1 | 100 |
+//! | acknowledge-before-sync | 40 | 12 | 200 |
+//! | skip-file-sync | 319 | 1 | 100 |
+//! | skip-uidlist-sync | 273 | 1 | 100 |
+//! | ignore-sync-error | 2 | 243 | 3000 |
+//! | lose-uidlist-records | 110 | 18 | 100 |
+//! | lose-keyword-table | 127 | 15 | 100 |
+//! | forget-lock | 5 | 91 | 2000 |
+//! | skip-flag-rename | 150 | 1 | 100 |
+//! | skip-unlink | 157 | 0 | 100 |
+//! | deliver-twice | 402 | 0 | 100 |
+//! | short-write | 391 | 0 | 100 |
+//! | list-misses | 162 | 1 | 100 |
+//! | new-uidvalidity | 516 | 0 | 100 |
+//! | lose-by-rename | 453 | 0 | 100 |
+//! | leak-descriptors | 33 | 6 | 200 |
+//! | leak-tmp | 10 | 8 | 600 |
+//! | drop-answer | 600 | 0 | 100 |
+//! | drop-notice | 35 | 0 | 200 |
+//! | expunge-during-fetch | 198 | 0 | 100 |
+//! | lose-copyuid | 228 | 0 | 100 |
+//! | wrong-copyuid | 227 | 0 | 100 |
+//! | uidnext-too-high | 510 | 0 | 100 |
+//! | uidnext-falls | 155 | 0 | 100 |
+//! | hide-message | 221 | 0 | 100 |
+//! | lose-exists | 191 | 0 | 100 |
+//! | hide-flag | 8 | 1 | 2000 |
+//! | wrong-literal | 467 | 0 | 100 |
+//! | keep-plaintext | 20 | 32 | 300 |
+//! | never-time-out | 20 | 5 | 300 |
+//! | ok-instead-of-no | 104 | 3 | 100 |
+//! | expunge-off-by-one | 223 | 0 | 100 |
+//!
+//! A budget is at least ten times the worlds that a fault takes on average, and five times its first seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use postier_core::disk::{Errno, Name, Op, OpResult, Outcome};
+use postier_core::disk::{Errno, Handle, Name, Op, OpResult, Outcome};
 use postier_core::server::FromOffice;
 
 use crate::disk::exec::Descriptors;
@@ -30,6 +72,14 @@ macro_rules! plants {
 plants! {
     /// Directories are not synced.
     SkipDirectorySync = "skip-directory-sync", 100;
+    /// `new/` is not synced: deliveries.
+    SkipSyncOfNew = "skip-sync-of-new", 100;
+    /// `cur/` is not synced: flags, copies, expunges.
+    SkipSyncOfCur = "skip-sync-of-cur", 100;
+    /// The Maildir itself is not synced: mailboxes, subscriptions, the uidlist.
+    SkipSyncOfMaildir = "skip-sync-of-maildir", 100;
+    /// A sync is reported done, and comes some operations later.
+    AcknowledgeBeforeSync = "acknowledge-before-sync", 200;
     /// Files are not synced.
     SkipFileSync = "skip-file-sync", 100;
     /// The uidlist is not synced.
@@ -38,6 +88,8 @@ plants! {
     IgnoreSyncError = "ignore-sync-error", 3000;
     /// Records are not written to the uidlist.
     LoseUidlistRecords = "lose-uidlist-records", 100;
+    /// The table of keywords is not written.
+    LoseKeywordTable = "lose-keyword-table", 100;
     /// The uidlist lock of somebody else is overlooked.
     ForgetLock = "forget-lock", 2000;
     /// Flags are not written.
@@ -53,7 +105,7 @@ plants! {
     /// The uidlist is gone at each start.
     NewUidValidity = "new-uidvalidity", 100;
     /// An existing message is overwritten by a rename.
-    LoseByRename = "lose-by-rename", 300;
+    LoseByRename = "lose-by-rename", 100;
     /// Files that were sent stay open.
     LeakDescriptors = "leak-descriptors", 200;
     /// Staged files stay in tmp.
@@ -61,26 +113,37 @@ plants! {
     /// An answer of the office is lost.
     DropAnswer = "drop-answer", 100;
     /// Sessions do not hear that their mailbox changed.
-    DropNotice = "drop-notice", 300;
+    DropNotice = "drop-notice", 200;
     /// EXPUNGE is told while FETCH runs.
-    ExpungeDuringFetch = "expunge-during-fetch", 300;
+    ExpungeDuringFetch = "expunge-during-fetch", 100;
     /// COPY does not tell the new UIDs.
     LoseCopyUid = "lose-copyuid", 100;
     /// COPY tells wrong UIDs.
     WrongCopyUid = "wrong-copyuid", 100;
     /// UIDNEXT is shown too high.
     UidNextTooHigh = "uidnext-too-high", 100;
+    /// UIDNEXT falls by one now and then.
+    UidNextFalls = "uidnext-falls", 100;
     /// A message is left out of a FETCH.
     HideMessage = "hide-message", 100;
     /// An EXISTS is not told.
     LoseExists = "lose-exists", 100;
     /// A flag is not shown.
-    HideFlag = "hide-flag", 600;
+    HideFlag = "hide-flag", 2000;
+    /// A literal is announced one octet too long.
+    WrongLiteral = "wrong-literal", 100;
+    /// What was said in plaintext behind STARTTLS is heard after the handshake.
+    KeepPlaintext = "keep-plaintext", 300;
+    /// Sessions are not told that their time is over.
+    NeverTimeOut = "never-time-out", 300;
     /// A NO is told as OK.
-    OkInsteadOfNo = "ok-instead-of-no", 300;
+    OkInsteadOfNo = "ok-instead-of-no", 100;
     /// An EXPUNGE has the number after its own.
-    ExpungeOffByOne = "expunge-off-by-one", 300;
+    ExpungeOffByOne = "expunge-off-by-one", 100;
 }
+
+/// A sync that was reported done comes so many operations later.
+const LATE: u64 = 30;
 
 /// What the plant makes of an operation.
 #[derive(Debug)]
@@ -101,6 +164,8 @@ pub struct Planted {
     plant: Option<Plant>,
     count: u64,
     held: Option<Response>,
+    /// Syncs that are due at these counts.
+    late: VecDeque<(u64, Ino)>,
     ignored: BTreeMap<Ino, Vec<u8>>,
 }
 
@@ -126,8 +191,23 @@ impl Planted {
         let Some(plant) = self.plant else { return Instead::Do };
         let unit = || Instead::Say(Ok(Outcome::Unit));
         let is_message = |name: &[u8]| name.first().is_some_and(u8::is_ascii_digit);
+        let is_dir = |dir: Handle, name: &[u8]| {
+            disk.ino_of(descriptors, dir).is_some_and(|ino| disk.is_called(ino, name))
+        };
         match (plant, op) {
             (Plant::SkipDirectorySync, Op::SyncDir { .. }) | (Plant::SkipFileSync, Op::Sync { .. }) => unit(),
+            (Plant::SkipSyncOfNew, Op::SyncDir { dir }) if is_dir(*dir, b"new") => unit(),
+            (Plant::SkipSyncOfCur, Op::SyncDir { dir }) if is_dir(*dir, b"cur") => unit(),
+            (Plant::SkipSyncOfMaildir, Op::SyncDir { dir })
+                if !is_dir(*dir, b"cur") && !is_dir(*dir, b"new") =>
+            {
+                unit()
+            }
+            (Plant::AcknowledgeBeforeSync, Op::SyncDir { dir: handle } | Op::Sync { file: handle }) => {
+                self.late.extend(disk.ino_of(descriptors, *handle).map(|ino| (self.count + LATE, ino)));
+                unit()
+            }
+            (Plant::LoseKeywordTable, Op::Write { bytes, .. }) if bytes.starts_with(b"0 ") => unit(),
             (Plant::SkipUidlistSync, Op::Sync { file }) => {
                 let list = disk.ino_of(descriptors, *file).is_some_and(|ino| disk.starts_like_uidlist(ino));
                 if list { unit() } else { Instead::Do }
@@ -179,6 +259,42 @@ impl Planted {
         }
     }
 
+    /// A sync that was reported done and is due: of this file or directory.
+    pub fn late_sync(&mut self) -> Option<Ino> {
+        if !self.is(Plant::AcknowledgeBeforeSync) {
+            return None;
+        }
+        self.count += 1;
+        self.late
+            .front()
+            .is_some_and(|(due, _)| *due <= self.count)
+            .then(|| self.late.pop_front())?
+            .map(|(_, ino)| ino)
+    }
+
+    /// What becomes of octets on their way to a client.
+    pub fn sent(&mut self, octets: &mut [u8]) {
+        if !self.is(Plant::WrongLiteral) {
+            return;
+        }
+        let Some(end) = octets.windows(3).position(|w| w == b"}\r\n") else { return };
+        if let Some(digit @ b'0'..=b'8') = octets[..end].last_mut()
+            && self.every(3)
+        {
+            *digit += 1;
+        }
+    }
+
+    /// What becomes of octets behind STARTTLS: they are taken out of `octets`, for later.
+    pub fn plaintext(&self, octets: &mut Vec<u8>) -> Vec<u8> {
+        let command = b"STARTTLS\r\n";
+        let at = octets.windows(command.len()).position(|w| w.eq_ignore_ascii_case(command));
+        match at {
+            Some(at) if self.is(Plant::KeepPlaintext) => octets.split_off(at + command.len()),
+            Some(_) | None => Vec::new(),
+        }
+    }
+
     /// What becomes of a listing.
     pub fn list(&mut self, names: &mut Vec<Name>) {
         if self.is(Plant::ListMisses) && names.iter().any(|name| name.name.contains(&b':')) && self.every(3) {
@@ -225,6 +341,12 @@ impl Planted {
                 Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next)))),
             ) => {
                 vec![Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next + 1))))]
+            }
+            (
+                Plant::UidNextFalls,
+                Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next)))),
+            ) if next > 1 && self.every(2) => {
+                vec![Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next - 1))))]
             }
             (Plant::HideMessage, Response::Untagged(Untagged::Fetch(..))) if self.every(6) => vec![],
             (Plant::LoseExists, Response::Untagged(Untagged::Exists(_))) if self.every(2) => vec![],

@@ -320,7 +320,8 @@ impl Process {
     }
 
     fn arm(&mut self, env: &mut Env) {
-        let fronts = self.fronts.iter().filter_map(Front::poll_timeout);
+        let patient = env.planted.is(Plant::NeverTimeOut);
+        let fronts = self.fronts.iter().filter(|_| !patient).filter_map(Front::poll_timeout);
         let core = fronts.chain(self.office.poll_timeout()).map(postier_core::machine::Instant::as_micros);
         let own = self.connections.values().filter_map(Connection::deadline);
         let Some(next) = core.chain(own).chain(self.ends_by).min() else { return };
@@ -333,7 +334,8 @@ impl Process {
     fn timer(&mut self, env: &mut Env) {
         self.armed = None;
         let now = env.now();
-        for front in &mut self.fronts {
+        let patient = env.planted.is(Plant::NeverTimeOut);
+        for front in self.fronts.iter_mut().filter(|_| !patient) {
             if front.poll_timeout().is_some_and(|instant| instant <= now.instant) {
                 front.handle_timeouts(now, &mut self.front_actions);
             }

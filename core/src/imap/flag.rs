@@ -220,7 +220,8 @@ impl FlagSet {
             .map(SystemFlag::name)
             .chain(recent.then_some("\\Recent"))
             .for_each(&mut write_name);
-        self.keywords().filter_map(|index| table.get(index)).for_each(|word| write_name(word));
+        let named = self.keywords().filter_map(|index| table.get(index)).filter(|word| !word.is_empty());
+        named.for_each(|word| write_name(word));
         out.push(b')');
     }
 }
@@ -238,6 +239,13 @@ mod tests {
         let mut out = Vec::new();
         flags.write(&mut out, table, recent);
         out
+    }
+
+    #[test]
+    fn a_letter_that_has_lost_its_name_is_left_out() {
+        let flags = FlagSet::EMPTY.with(SystemFlag::Seen).with_keyword(0).with_keyword(1).with_keyword(2);
+        let table = [String::new(), "work".into()];
+        assert_eq!(written(flags, &table, false), b"(\\Seen work)");
     }
 
     #[test]

@@ -27,13 +27,24 @@ pub struct Hostile {
     leaves: bool,
     heard: usize,
     smtp: bool,
+    /// TLS has begun, and it has said nothing since.
+    silent_in_tls: bool,
 }
 
 impl Hostile {
     /// One that makes a connection at each step.
     pub fn new(manner: Manner, steps: VecDeque<Step>) -> Self {
         let script = VecDeque::new();
-        Hostile { manner, steps, connected_at: None, script, leaves: true, heard: 0, smtp: false }
+        Hostile {
+            manner,
+            steps,
+            connected_at: None,
+            script,
+            leaves: true,
+            heard: 0,
+            smtp: false,
+            silent_in_tls: false,
+        }
     }
 
     fn start(&mut self, step: Step, cx: &mut Cx<'_>) {
@@ -42,6 +53,7 @@ impl Hostile {
         self.smtp = matches!(service, Service::Smtp | Service::Submission | Service::Submissions);
         self.connected_at = Some(cx.env.now);
         self.heard = 0;
+        self.silent_in_tls = false;
         cx.wishes.push(Wish::Connect(service));
         if service.implicit_tls() && rng.chance(90) {
             cx.wishes.push(Wish::Send(Packet::Tls));
@@ -57,7 +69,8 @@ fn nonsense(smtp: bool, rng: &mut Rng) -> Vec<u8> {
     match rng.below(12) {
         0 => garbage(rng, 3000),
         1 => vec![b'a'; 200_000],
-        2 => b"a STARTTLS\r\na2 LOGIN you@example.test pw-wrong\r\nSTARTTLS\r\nMAIL FROM:<x@y>\r\n".to_vec(),
+        2 if smtp => b"EHLO x\r\nSTARTTLS\r\nNOOP\r\nMAIL FROM:<x@y.test>\r\n".to_vec(),
+        2 => b"a STARTTLS\r\na2 NOOP\r\na3 LOGIN you@example.test pw-wrong\r\n".to_vec(),
         3 => b"a LOGIN {999999999}\r\nb LOGIN {5+}\r\nhel".to_vec(),
         4 => b"a APPEND INBOX {4294967296+}\r\nxxxx\r\n".to_vec(),
         5 => b"NOOP\r\n".repeat(400),
@@ -109,7 +122,21 @@ impl Acts for Hostile {
         cx.wishes.push(Wish::Wake(connected_at + LIFE_MAX + 1 - cx.env.now));
     }
 
+    fn tls_done(&mut self, _: &mut Cx<'_>) {
+        // Of implicit TLS the server speaks first.
+        self.silent_in_tls = self.heard > 0;
+    }
+
     fn hear(&mut self, octets: &[u8], cx: &mut Cx<'_>) {
+        let text = String::from_utf8_lossy(octets);
+        if self.silent_in_tls {
+            cx.env.ledger.violation(format!("what was said before TLS is answered in TLS: {text}"));
+        }
+        if text.contains("Begin TLS now") || text.contains("220 2.0.0") {
+            // It has said more than STARTTLS, and nevertheless may go on.
+            self.script.clear();
+            cx.wishes.push(Wish::Send(Packet::Tls));
+        }
         // Whatever is said is text in lines.
         if octets.iter().any(|byte| *byte == 0 || *byte > 0x7e) {
             cx.env.ledger.violation(format!("a stranger hears {}", crate::trace::printable(octets)));

@@ -104,7 +104,13 @@ impl Disk {
 
     /// Syncs a file, or the names of a directory.
     pub fn sync(&mut self, path: &str) {
-        let Ok(ino) = self.resolve(path) else { return };
+        if let Ok(ino) = self.resolve(path) {
+            self.sync_ino(ino);
+        }
+    }
+
+    /// [`Disk::sync`], whatever its name.
+    pub fn sync_ino(&mut self, ino: Ino) {
         match self.inodes[ino].body {
             Body::File(_) => self.sync_file(ino),
             Body::Directory(_) => self.sync_dir(ino, self.changes),
@@ -125,6 +131,11 @@ impl Disk {
     /// Whether a file begins like a uidlist of version 3.
     pub fn starts_like_uidlist(&self, ino: Ino) -> bool {
         self.file(ino).is_ok_and(|body| body.bytes.starts_with(b"3 V"))
+    }
+
+    /// Whether some directory has this under this name.
+    pub fn is_called(&self, ino: Ino, name: &[u8]) -> bool {
+        (0..self.inodes.len()).any(|dir| self.entries(dir).is_ok_and(|names| names.get(name) == Some(&ino)))
     }
 
     /// Whether a directory has this name.

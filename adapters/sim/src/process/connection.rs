@@ -46,6 +46,8 @@ pub(super) struct Connection {
     stage: Stage,
     tls: bool,
     rx: Vec<u8>,
+    /// What a planted fault hears only after the handshake.
+    plaintext: Vec<u8>,
     pump: bool,
     ended: bool,
     end_told: bool,
@@ -61,6 +63,7 @@ impl Connection {
             stage: Stage::Open,
             tls: false,
             rx: Vec::new(),
+            plaintext: Vec::new(),
             pump: false,
             ended: false,
             end_told: false,
@@ -187,6 +190,7 @@ impl Process {
                     self.open_session(env, id);
                 } else {
                     (connection.stage, connection.deadline, connection.pump) = (Stage::Open, None, true);
+                    connection.rx = std::mem::take(&mut connection.plaintext);
                     let front = &mut self.fronts[connection.front];
                     front.handle_tls_started(env.now(), id, tls_info(), &mut self.front_actions);
                 }
@@ -232,6 +236,9 @@ impl Process {
 
     fn offer(&mut self, env: &mut Env, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.tls {
+            connection.plaintext.extend(env.planted.plaintext(&mut connection.rx));
+        }
         let front = &mut self.fronts[connection.front];
         let consumed = front.handle_bytes(env.now(), id, &connection.rx, &mut self.front_actions);
         connection.rx.drain(..consumed);
@@ -269,6 +276,7 @@ impl Process {
         for file in released {
             self.close_file(env, file);
         }
+        env.planted.sent(&mut run);
         let piece = *env.rng.pick(&[0, 0, 1460, 60]);
         for piece in cut(&run, piece, |most| env.rng.below(most)) {
             env.trace

@@ -61,6 +61,9 @@ impl Process {
     }
 
     fn carry_out_op(&mut self, env: &mut Env, op: Op, begun: Begun) -> OpResult {
+        if let Some(ino) = env.planted.late_sync() {
+            env.disk.sync_ino(ino);
+        }
         if let Some(errno) = env.failure(&op) {
             let swallowed = env.planted.swallows(&op, errno);
             self.fail(env, op, errno);
