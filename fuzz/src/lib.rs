@@ -54,6 +54,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("imap_sequence", imap::imap_sequence),
     ("imap_session", imap_session::imap_session),
     ("imap_url", imap::imap_url),
+    ("maildir_cache", maildir::maildir_cache),
+    ("maildir_index", maildir::maildir_index),
     ("maildir_name", maildir::maildir_name),
     ("maildir_uidlist", maildir::maildir_uidlist),
     ("mime_address", mime::mime_address),

@@ -1,6 +1,7 @@
 //! Targets for `postier_core::maildir`.
 
 use postier_core::imap::flag::{FlagSet, SystemFlag};
+use postier_core::maildir::fuzzing::{check_cache, check_index};
 use postier_core::maildir::name::FileName;
 use postier_core::maildir::uidlist::{Records, Tail, Uidlist, Version, push_record};
 
@@ -62,4 +63,14 @@ pub fn maildir_uidlist(file: &[u8]) {
         assert_eq!(torn.records.len() + 1, again.records.len());
         assert_ne!(torn.tail, Tail::Clean);
     }
+}
+
+/// `postier.index`: see [`check_index`].
+pub fn maildir_index(octets: &[u8]) {
+    check_index(octets);
+}
+
+/// A block of `postier.cache`: see [`check_cache`].
+pub fn maildir_cache(octets: &[u8]) {
+    check_cache(octets);
 }

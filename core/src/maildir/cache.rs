@@ -123,6 +123,12 @@ impl Entry {
         is_good.then_some(Entry { offset, bytes, rows, first, last, checksum })
     }
 
+    /// The entry of a body that is to be written.
+    pub(super) fn of(body: &[u8], rows: u32, first: u32, last: u32) -> Entry {
+        let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        Entry { offset: 0, bytes, rows, first, last, checksum: sum(SEED, body) }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         for number in [self.bytes, self.rows, self.first, self.last] {
@@ -239,6 +245,11 @@ impl Block {
         (rows.len() == entry.rows as usize).then_some((enough, rows))
     }
 
+    /// The UIDs of its rows, and what else tells their messages.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.rows.iter().map(|row| (row.uid, row.identity))
+    }
+
     /// A text about a message; header fields only if all that are wanted are among them.
     pub(super) fn find(&self, uid: u32, identity: u64, kind: Kind) -> Option<Text> {
         let index = self.rows.binary_search_by_key(&uid, |row| row.uid).ok()?;
@@ -350,14 +361,8 @@ impl Writer {
         self.sets.iter().for_each(|set| push_bytes(&mut body, set.as_bytes()));
         body.append(&mut self.rows);
         self.sets.clear();
-        let entry = Entry {
-            offset: 0,
-            bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
-            rows: core::mem::take(&mut self.count),
-            first: self.first,
-            last: self.last,
-            checksum: sum(SEED, &body),
-        };
+        let rows = core::mem::take(&mut self.count);
+        let entry = Entry::of(&body, rows, self.first, self.last);
         entry.encode(&mut self.out);
         self.out.append(&mut body);
     }

@@ -94,7 +94,7 @@ pub(super) fn encode(
     push_frame(out, checksum, |out| push_head(out, state, &removed, known))
 }
 
-fn push_frame(out: &mut Vec<u8>, before: u64, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
+pub(super) fn push_frame(out: &mut Vec<u8>, before: u64, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
     let start = out.len();
     out.extend_from_slice(&[0; 16]);
     fill(out);

@@ -95,6 +95,8 @@ pub mod fetch;
 pub mod flags;
 pub mod folder;
 pub mod folders;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 mod index;
 pub mod index_file;

@@ -40,6 +40,9 @@ const RECORD_PROOFS_MAX: u32 = 6;
 /// How often before a known message is left for the next look: at once, and after one pause. Everybody who has the
 /// mailbox selected waits for it, and a directory that does not rest for that long need not rest for longer.
 const MESSAGE_PROOFS_MAX: u32 = 2;
+/// How long somebody who only looks waits for the first list of a mailbox, which whoever has the lock is likely making:
+/// without one there is nothing that could be shown.
+const LIST_WAIT: Duration = Duration::from_secs(2);
 /// How long to wait before it is repeated: longer than directory times need to show a change.
 const PROOF_PAUSE: Duration = Duration::from_millis(60);
 
@@ -110,7 +113,7 @@ pub(super) async fn settle(
     let mut proofs = 0;
     loop {
         if place.lock.is_none() && merge.wants_lock() {
-            let wait = if merge.creates { wait.max(context.lock_wait) } else { wait };
+            let wait = if merge.creates { wait.max(LIST_WAIT.min(context.lock_wait)) } else { wait };
             if let Err(error) = place.lock(&disk, context, wait).await {
                 return without_lock(merge, &look.listing, error);
             }

@@ -491,6 +491,29 @@ mod tests {
         assert!(!second.state.pending);
     }
 
+    /// Without a list there are no UIDs to be shown: whoever looks waits for the one that is being made, but not for long.
+    #[test]
+    fn nobody_waits_long_for_the_first_list() {
+        for made in [false, true] {
+            let mut disk = MemDisk::with_maildir();
+            disk.alive.push(99);
+            disk.put_file("/m/cur/1.a:2,", b"");
+            disk.put_file("/m/dovecot-uidlist.lock", b"99:mx");
+            let start = disk.now().instant;
+            if made {
+                disk.before = Some((20, |disk: &mut MemDisk| {
+                    disk.put_file(LIST, &list("3 :1.a\n"));
+                    disk.remove_file("/m/dovecot-uidlist.lock");
+                }));
+            }
+            match run(&mut disk, None, SELECT).expect("no crash") {
+                Ok(first) => assert!(made && shown(&first.state) == ["3 1.a "]),
+                Err(error) => assert!(!made && error.kind == StoreErrorKind::Busy),
+            }
+            assert!(disk.now().instant.since(start) < Duration::from_secs(3));
+        }
+    }
+
     #[test]
     fn a_mailbox_that_cannot_be_written_is_read_only() {
         let mut disk = MemDisk::with_maildir();
