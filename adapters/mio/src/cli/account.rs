@@ -110,16 +110,16 @@ pub(super) fn list(path: &Path, json: bool) -> Result<(), Failure> {
 }
 
 /// An account as the list shows it.
-struct Row {
-    address: String,
+pub(super) struct Row {
+    pub(super) address: String,
     /// `ARGON2ID`; `locked` when nobody can log in.
     scheme: String,
     scram: bool,
-    maildir: String,
+    pub(super) maildir: String,
 }
 
 impl Row {
-    fn of(user: &User, settings: &Settings) -> Self {
+    pub(super) fn of(user: &User, settings: &Settings) -> Self {
         let lossy = |octets: &[u8]| String::from_utf8_lossy(octets).to_lowercase();
         let domain = user.domain.as_deref().map_or_else(|| settings.first_domain().to_owned(), lossy);
         let name = lossy(&user.user);
@@ -140,13 +140,13 @@ impl Row {
 }
 
 /// An address given on the command line, found to be one of this site's.
-struct Name {
+pub(super) struct Name {
     user: String,
     domain: String,
 }
 
 impl Name {
-    fn parse(address: &str, settings: &Settings) -> Result<Self, Failure> {
+    pub(super) fn parse(address: &str, settings: &Settings) -> Result<Self, Failure> {
         let (user, domain) = address.rsplit_once('@').unwrap_or((address, settings.first_domain()));
         let domain = domain.to_lowercase();
         let known: Vec<_> = settings.domains.iter().map(|domain| domain.value.as_str()).collect();
@@ -162,7 +162,7 @@ impl Name {
         Ok(Self { user: user.to_lowercase(), domain })
     }
 
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         format!("{}@{}", self.user, self.domain)
     }
 
@@ -170,7 +170,7 @@ impl Name {
         file.find(&self.user, &self.domain, settings.first_domain())
     }
 
-    fn require(&self, file: &UsersFile, settings: &Settings) -> Result<User, Failure> {
+    pub(super) fn require(&self, file: &UsersFile, settings: &Settings) -> Result<User, Failure> {
         if let Some(user) = self.find(file, settings) {
             return Ok(user.clone());
         }

@@ -6,6 +6,7 @@
 mod account;
 mod check;
 mod control;
+mod leave;
 mod output;
 mod prompt;
 mod serve;
@@ -153,6 +154,20 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Print a script that prepares Dovecot for serving accounts' mail again, whether the server runs or not
+    #[command(after_help = "\
+Examples:
+  postier user leave > leave.sh
+  postier user leave you@example.org --separator /
+
+The Maildirs, with their UIDs, flags, keywords and subscriptions, are Dovecot's as they are; the
+script sees to the mod-sequences. Run it as root when Dovecot is configured for the Maildirs and
+before a client connects: then none has to download anything again. The separator is that of
+Dovecot's namespace.")]
+    Leave {
+        #[command(flatten)]
+        args: LeaveArgs,
+    },
     /// Remove an account; its mail stays where it is
     #[command(after_help = "\
 Examples:
@@ -211,6 +226,17 @@ struct UserArgs {
 }
 
 #[derive(Args)]
+struct LeaveArgs {
+    /// The account's address [default: all accounts]
+    address: Option<String>,
+    /// What is between the levels of Dovecot's mailbox names
+    #[arg(long, value_name = "CHARACTER", default_value_t = '.')]
+    separator: char,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Args)]
 struct PasswordArgs {
     /// Read the password from standard input, to the end of its first line
     #[arg(long, conflicts_with = "generate")]
@@ -240,6 +266,7 @@ pub(crate) fn main() -> ExitCode {
         Command::User(UserCommand::Add { user, password }) => account::add(&user, &password),
         Command::User(UserCommand::Passwd { user, password }) => account::change_password(&user, &password),
         Command::User(UserCommand::List { config, json }) => account::list(&config.config, json),
+        Command::User(UserCommand::Leave { args }) => leave::leave(&args),
         Command::User(UserCommand::Remove { user, force }) => account::remove(&user, force),
         Command::Completions { shell } => {
             completions(shell);

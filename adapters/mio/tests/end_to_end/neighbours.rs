@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Dovecot, Imap, Server, Site, eventually};
+use crate::harness::{Dovecot, Imap, Server, Site, eventually, postier};
 
 /// Flags of each UID, sorted, without \Recent.
 fn flags(imap: &mut Imap) -> BTreeMap<u32, Vec<String>> {
@@ -208,4 +208,42 @@ fn dovecot_keeps_the_mod_sequences_that_we_have_reserved() {
     server = Server::start(&site);
     select(&mut server.imap("ann"), "INBOX");
     assert!(reserved(&site).0 > limit);
+}
+
+#[test]
+#[ignore = "needs dovecot-imapd"]
+fn the_way_back_to_dovecot_lowers_no_mod_sequence() {
+    let (site, user) = Dovecot::site();
+    let server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    let folder = "\"Caf&AOk-.it's\"";
+    ours.ok(&format!("CREATE {folder}"));
+    let highest = |imap: &mut Imap, name: &str| {
+        let selected = imap.ok(&format!("SELECT {name}"));
+        let highest = selected.iter().find_map(|line| line.split_once("HIGHESTMODSEQ ")).unwrap().1;
+        highest.split(']').next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut told = |name| {
+        ours.append(name, "", "Subject: one\r\n\r\nx\r\n");
+        highest(&mut ours, name)
+    };
+    let told = ["INBOX", folder].map(|name| (name, told(name)));
+    // It runs: what is reserved is on disk at any time.
+    let script =
+        postier().args(["user", "leave", "ann@example.test", "--config"]).arg(site.config()).output();
+    let script = String::from_utf8(script.unwrap().stdout).unwrap();
+    server.stop();
+    Dovecot::command(&site, &user);
+    // Dovecot's configuration for this test, and her name in it.
+    let doveadm = format!("doveadm -c {} ", site.path("dovecot.conf").display());
+    let script = script.replace("doveadm ", &doveadm).replace("-u 'ann@example.test' ", "");
+    let mut shell = std::process::Command::new("sh");
+    let done =
+        shell.args(["-c", &script]).env("USER", &user.name).env("HOME", site.path("")).output().unwrap();
+    assert!(done.status.success(), "{}{script}", String::from_utf8_lossy(&done.stderr));
+    let mut dovecot = Dovecot::start(&site, &user);
+    for (name, told) in told {
+        let now = highest(&mut dovecot.imap, name);
+        assert!(now > told, "{name}: {now} after {told}");
+    }
 }
