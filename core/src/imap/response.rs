@@ -142,6 +142,8 @@ pub enum Code<'a> {
     Unavailable,
     /// A transfer encoding cannot be undone, or not be stored (RFC 3516 §4.3).
     UnknownCte,
+    /// The client has given up sequence numbers (RFC 9586 §3).
+    UidRequired,
     /// The special use cannot be given (RFC 6154 §3).
     UseAttr,
 }
@@ -192,6 +194,7 @@ impl Code<'_> {
             Code::Unseen(_) => "UNSEEN",
             Code::Unavailable => "UNAVAILABLE",
             Code::UnknownCte => "UNKNOWN-CTE",
+            Code::UidRequired => "UIDREQUIRED",
             Code::UseAttr => "USEATTR",
         }
     }
@@ -277,6 +280,7 @@ impl Code<'_> {
             | Code::TryCreate
             | Code::UidNotSticky
             | Code::Unavailable
+            | Code::UidRequired
             | Code::UnknownCte
             | Code::UseAttr => {}
         }

@@ -40,6 +40,8 @@ pub struct Search {
     /// The charset the client named, if it is one we do not know. Then the answer is `NO [BADCHARSET]`
     /// and the text in `key` means nothing.
     pub unknown_charset: Option<String>,
+    /// Whether there are sequence numbers among the criteria.
+    pub numbers: bool,
     /// Whether a [`SearchKey::ModSeq`] is among the criteria: the answer tells a mod-sequence then (RFC 7162 §3.1.5).
     pub modseq: bool,
     /// The criteria; several at the top level are an [`SearchKey::And`].

@@ -257,3 +257,24 @@ fn dovecot_says_the_same_about_mod_sequences() {
     let differ: Vec<String> = differ.map(|(wanted, said)| format!("{wanted}\nbut {said}\n")).collect();
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
+
+#[test]
+fn who_gives_up_sequence_numbers_hears_none() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let (mut one, mut other) = (server.imap("ann"), server.imap("ann"));
+    fill(&mut one, 3);
+    one.ok("ENABLE UIDONLY");
+    let selected = one.ok("SELECT INBOX");
+    assert!(selected.iter().all(|line| !line.starts_with("OK [UNSEEN")), "{selected:?}");
+    assert!(one.refused("FETCH 1 (FLAGS)").starts_with("BAD [UIDREQUIRED] "));
+    assert_eq!(one.ok("UID FETCH 2 (RFC822.SIZE)"), ["2 UIDFETCH (RFC822.SIZE 17)"]);
+    other.ok("SELECT INBOX");
+    other.ok("UID STORE 1 +FLAGS (\\Deleted)");
+    other.ok("EXPUNGE");
+    other.ok("UID STORE 3 +FLAGS (\\Answered)");
+    let told = one.ok("NOOP");
+    assert_eq!(told, ["VANISHED 1", "3 UIDFETCH (FLAGS (\\Answered \\Recent))"]);
+    let read = one.one("UID FETCH 2 (BODY[])", "2 UIDFETCH (BODY[] {17}");
+    assert!(read.contains("FLAGS (\\Seen"), "{read}");
+}

@@ -51,10 +51,11 @@ fn criteria(
     returns: Option<SearchReturn>,
     charset: Option<&'static Encoding>,
 ) -> Parsed<Search> {
-    let mut reader = KeyReader { charset, keys: 0, modseq: false };
+    let mut reader = KeyReader { charset, keys: 0, numbers: false, modseq: false };
     let first = reader.key(cursor, 0)?;
     let key = reader.and_more(cursor, first, 0, Cursor::at_end)?;
-    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, modseq: reader.modseq, key })
+    let KeyReader { numbers, modseq, .. } = reader;
+    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, numbers, modseq, key })
 }
 
 fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
@@ -100,6 +101,8 @@ struct KeyReader {
     /// What text is written in; `None` for a charset we do not know.
     charset: Option<&'static Encoding>,
     keys: usize,
+    /// Sequence numbers were among them.
+    numbers: bool,
     /// MODSEQ was among them.
     modseq: bool,
 }
@@ -122,7 +125,11 @@ impl KeyReader {
                 cursor.expect(b')', "a closing parenthesis")?;
                 Ok(key)
             }
-            Some(b'*' | b'0'..=b'9' | b'$') => Ok(SearchKey::Sequence(cursor.sequence_set()?)),
+            Some(b'*' | b'0'..=b'9' | b'$') => {
+                let set = cursor.sequence_set()?;
+                self.numbers |= !set.is_saved();
+                Ok(SearchKey::Sequence(set))
+            }
             Some(_) | None => {
                 let word = cursor.atom(KEY)?;
                 self.named_key(cursor, word, depth)

@@ -82,6 +82,7 @@ const CAPABILITIES: &[Capability] = &[
     row("I18NLEVEL=1", "RFC 5255", after_login, &["search", "sort", "thread"]),
     row("CONDSTORE", "RFC 7162", after_login, &["condstore", "condstore_search", "client_ios_changedsince"]),
     row("QRESYNC", "RFC 7162", after_login, &["qresync"]),
+    row("UIDONLY", "RFC 9586", after_login, &["uidonly"]),
     row("WITHIN", "RFC 5032", after_login, &["search"]),
     row("LIST-EXTENDED", "RFC 5258", after_login, &["list"]),
     row("LIST-STATUS", "RFC 5819", after_login, &["list"]),

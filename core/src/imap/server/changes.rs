@@ -5,6 +5,7 @@
 //! during FETCH, STORE and SEARCH (RFC 9051 §7.5.1), so those that come then are kept in
 //! [`Mailbox::untold`](super::select::Mailbox): until they are told the messages keep their sequence numbers.
 
+use super::fetch::write_fetch_head;
 use super::idle;
 use super::select::Mailbox;
 use super::session::{Session, State, Then};
@@ -151,7 +152,7 @@ impl Mailbox {
     /// that knows UIDs it is one VANISHED (RFC 7162 §3.2.10).
     fn tell_expunged(&mut self, tx: &mut SendQueue) {
         let gone = core::mem::take(&mut self.untold);
-        let by_uid = self.enabled.qresync;
+        let by_uid = self.enabled.tells_vanished();
         if by_uid && !gone.is_empty() {
             tell_vanished(&gone, b"", tx);
         }
@@ -171,14 +172,15 @@ impl Mailbox {
     pub(super) fn tell_flags(&self, message: &MessageFlags, told: Told, tx: &mut SendQueue) {
         let MessageFlags { uid, flags, modseq } = *message;
         let tells_modseq = self.tells_modseq();
-        let with_uid = told.with_uid || self.enabled.qresync;
+        let uid_only = self.enabled.uid_only;
+        // RFC 9586 §3.2: there the UID stands at the beginning.
+        let with_uid = (told.with_uid || self.enabled.qresync) && !uid_only;
         let Some(number) = self.view.sequence_of(uid).filter(|_| tells_modseq || !told.silent) else {
             return;
         };
         tx.write_with(|out| {
-            out.extend_from_slice(b"* ");
-            write_number(out, u64::from(number));
-            let mut before: &[u8] = b" FETCH (";
+            write_fetch_head(out, number, uid, uid_only);
+            let mut before: &[u8] = b"";
             if !told.silent {
                 out.extend_from_slice(before);
                 out.extend_from_slice(b"FLAGS ");

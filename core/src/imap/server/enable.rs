@@ -18,12 +18,19 @@ pub(super) struct Enabled {
     pub(super) condstore: bool,
     /// QRESYNC (RFC 7162): what goes is told by UID.
     pub(super) qresync: bool,
+    /// UIDONLY (RFC 9586): there are no sequence numbers.
+    pub(super) uid_only: bool,
 }
 
 impl Enabled {
     /// Mailbox names are UTF-8 on the wire (RFC 9051 §5.1, RFC 6855 §3).
     pub(super) fn utf8_names(self) -> bool {
         self.rev2 || self.utf8
+    }
+
+    /// What goes is told by UID (RFC 7162 §3.2.10, RFC 9586 §3).
+    pub(super) fn tells_vanished(self) -> bool {
+        self.qresync || self.uid_only
     }
 }
 
@@ -36,6 +43,7 @@ const SWITCHES: &[Switch] = &[
     ("CONDSTORE", |enabled| enabled.condstore = true),
     // RFC 7162 §3.2.3
     ("QRESYNC", |enabled| (enabled.condstore, enabled.qresync) = (true, true)),
+    ("UIDONLY", |enabled| enabled.uid_only = true),
 ];
 
 impl Session {

@@ -1,4 +1,4 @@
-//! FETCH and UID FETCH (RFC 9051 §6.4.5): page by page, as the send queue has room.
+//! FETCH and UID FETCH (RFC 9051 §6.4.5), UIDFETCH (RFC 9586): page by page, as the send queue has room.
 //!
 //! The office renders what stands between the parentheses; the session knows the sequence numbers. A page may have
 //! parts of one opened file, which go into the send queue at their places.
@@ -13,6 +13,7 @@ use crate::imap::view::UidMap;
 use crate::machine::StepOf;
 use crate::send_queue::{FileRange, SendQueue};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// A FETCH in progress.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Session {
         }
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         // RFC 9051 §6.4.9: the answer to UID FETCH has the UID, asked for or not.
-        if uid && !items.contains(&FetchItem::Uid) {
+        if uid && !self.enabled.uid_only && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
         }
         let set_seen = !mailbox.read_only && items.iter().any(FetchItem::wants_seen);
@@ -126,7 +127,7 @@ impl Session {
             }
         };
         if let Some(mailbox) = self.mailbox.as_ref() {
-            write_page(&page, &mailbox.view, tx);
+            write_page(&page, &mailbox.view, self.enabled.uid_only, tx);
         }
         fetching.gone |= page.gone;
         fetching.unknown_encoding |= page.unknown_encoding;
@@ -173,18 +174,21 @@ fn uids_from(uids: &UidSet, next: u32) -> UidSet {
     uids.difference(&done)
 }
 
+/// Writes the beginning of a FETCH response, or of UIDFETCH (RFC 9586 §3.2), up to its first item.
+pub(super) fn write_fetch_head(out: &mut Vec<u8>, number: u32, uid: u32, uid_only: bool) {
+    out.extend_from_slice(b"* ");
+    write_number(out, u64::from(if uid_only { uid } else { number }));
+    out.extend_from_slice(if uid_only { b" UIDFETCH (" } else { b" FETCH (" });
+}
+
 /// Writes the FETCH responses of a page.
-fn write_page(page: &FetchPage, view: &UidMap, tx: &mut SendQueue) {
+fn write_page(page: &FetchPage, view: &UidMap, uid_only: bool, tx: &mut SendQueue) {
     let mut files = page.files.iter().peekable();
     let mut at = 0;
     for row in &page.rows {
         let number = view.sequence_of(row.uid);
         if let Some(number) = number {
-            tx.write_with(|out| {
-                out.extend_from_slice(b"* ");
-                write_number(out, u64::from(number));
-                out.extend_from_slice(b" FETCH (");
-            });
+            tx.write_with(|out| write_fetch_head(out, number, row.uid, uid_only));
         }
         while let Some((place, range)) = files.next_if(|(place, _)| *place <= row.end) {
             let before = page.bytes.get(at..*place).unwrap_or_default();
@@ -216,7 +220,6 @@ mod tests {
     use crate::imap::server::FetchRow;
     use crate::send_queue::Transmit;
     use alloc::string::ToString;
-    use alloc::vec::Vec;
 
     #[test]
     fn what_is_left_of_a_set() {
@@ -237,7 +240,7 @@ mod tests {
         let files = [(12, range(0)), (18, range(2)), (23, range(4))].to_vec();
         let page = FetchPage { rows, bytes, files, ..FetchPage::default() };
         let mut tx = SendQueue::default();
-        write_page(&page, &view, &mut tx);
+        write_page(&page, &view, false, &mut tx);
         let mut sent = Vec::new();
         let mut released = 0;
         loop {

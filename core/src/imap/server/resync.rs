@@ -11,7 +11,6 @@ use crate::imap::command::Resync;
 use crate::imap::fetch::FetchItem;
 use crate::imap::sequence::{NumberRange, UidSet};
 use crate::send_queue::SendQueue;
-use alloc::vec::Vec;
 
 impl Session {
     /// The mailbox is selected and is the one the client knows.
@@ -19,8 +18,9 @@ impl Session {
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         let all = || UidSet::from_iter([NumberRange { first: 1, last: u32::MAX }]);
         let asked = resync.known.clone().unwrap_or_else(all);
+        let uid = (!self.enabled.uid_only).then_some(FetchItem::Uid);
         let request = FetchRequest {
-            items: Vec::from([FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq]),
+            items: uid.into_iter().chain([FetchItem::Flags, FetchItem::ModSeq]).collect(),
             recent: mailbox.recent.clone(),
             changed_since: Some(resync.modseq),
             ..FetchRequest::default()

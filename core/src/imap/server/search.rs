@@ -51,8 +51,11 @@ impl Session {
         search: Search,
         tx: &mut SendQueue,
     ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
-        let Search { uid, returns, names_charset: _, unknown_charset, modseq, mut key } = search;
+        let Search { uid, returns, names_charset: _, unknown_charset, numbers, modseq, mut key } = search;
         self.command.hides_expunges = !uid;
+        if numbers || !uid {
+            self.use_numbers(tx)?;
+        }
         if modseq && !self.use_modseqs(tx) {
             return None;
         }

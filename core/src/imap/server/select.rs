@@ -66,6 +66,9 @@ impl Session {
             // RFC 7162 §3.2.5
             return self.end(Status::Bad, None, "ENABLE QRESYNC first", tx);
         }
+        if resync.as_ref().is_some_and(|resync| resync.matches.is_some()) && self.use_numbers(tx).is_none() {
+            return;
+        }
         if self.mailbox.is_some() {
             // RFC 9051 §7.1: what comes from here on is not about the mailbox before.
             let text = "The mailbox selected before is closed";
@@ -112,7 +115,7 @@ impl Session {
         tx.write_with(|out| write_message_data(out, mailbox.view.len(), "EXISTS"));
         mailbox.tell_recent(tx);
         tx.write_with(|out| {
-            let first_unseen = first_unseen.filter(|_| !self.enabled.rev2);
+            let first_unseen = first_unseen.filter(|_| !self.enabled.rev2 && !self.enabled.uid_only);
             if let Some(number) = first_unseen.and_then(|uid| mailbox.view.sequence_of(uid)) {
                 write_untagged(out, Status::Ok, Some(&Code::Unseen(number)), "First unseen");
             }
@@ -202,12 +205,23 @@ impl Session {
         }
     }
 
+    /// The command has to do with sequence numbers; `None`, and the BAD of a client that has given them up.
+    pub(super) fn use_numbers(&mut self, tx: &mut SendQueue) -> Option<()> {
+        if self.enabled.uid_only {
+            // RFC 9586 §3
+            self.end(Status::Bad, Some(&Code::UidRequired), "There are only UIDs after ENABLE UIDONLY", tx);
+            return None;
+        }
+        Some(())
+    }
+
     /// The client's list of messages as UIDs, or the BAD of a sequence number that does not exist.
     pub(super) fn named_uids(&mut self, set: &SequenceSet, uid: bool, tx: &mut SendQueue) -> Option<UidSet> {
-        let mailbox = self.mailbox.as_ref()?;
         if uid {
-            return Some(mailbox.uids_of_uid_set(set));
+            return Some(self.mailbox.as_ref()?.uids_of_uid_set(set));
         }
+        self.use_numbers(tx)?;
+        let mailbox = self.mailbox.as_ref()?;
         // RFC 9051 §9, seq-number: above EXISTS is the client's error. With `*` in the set it is not: `1:*` is
         // what clients say of a mailbox they have just seen empty.
         if !set.has_star() && set.largest_number().is_some_and(|largest| largest > mailbox.view.len()) {

@@ -109,5 +109,6 @@ transcripts! {
     thread
     tls_on_the_plain_port
     too_many_errors
+    uidonly
     utf8_accept
 }
