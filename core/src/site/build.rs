@@ -12,7 +12,8 @@ use crate::limits::Limits;
 
 use super::aliases::{Name, Target};
 use super::{
-    Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Sending, Site, fold, join,
+    Account, AccountId, AliasKey, Aliases, BareNewline, Goal, LoginWithoutTls, Sending, Site, fold,
+    fold_domain, join,
 };
 use crate::smtp::address::Mailbox;
 
@@ -130,7 +131,8 @@ impl Site {
         let mut errors = Vec::new();
         let mut site = Self {
             hostname: parts.hostname,
-            domain_set: parts.domains.iter().cloned().collect(),
+            first_domain: parts.domains.first().map_or_else(Vec::new, |domain| fold_domain(domain)),
+            domain_set: parts.domains.iter().map(|domain| fold_domain(domain)).collect(),
             domains: parts.domains,
             accounts_by_address: BTreeMap::new(),
             accounts: Vec::new(),
@@ -147,7 +149,8 @@ impl Site {
             errors.push(SiteError::NoDomain);
         }
         for (id, account) in (0..).map(AccountId).zip(&parts.accounts) {
-            if site.accounts_by_address.insert(account.address.clone(), id).is_some() {
+            let address = join(&account.user, &fold_domain(&account.domain));
+            if site.accounts_by_address.insert(address, id).is_some() {
                 errors.push(SiteError::DuplicateAccount(account.address.clone()));
             }
         }
@@ -183,7 +186,7 @@ impl Site {
                     errors.push(SiteError::ForeignAlias { domain: domain.clone(), span: span.clone() });
                     continue;
                 }
-                Some(domain) => (join(&fold(local), &fold(domain)), false),
+                Some(domain) => (join(&fold(local), &fold_domain(domain)), false),
                 None => (join(&fold(local), self.first_domain()), true),
             };
             if let Some(first) = self.aliases_by_address.get(&name) {
@@ -242,7 +245,7 @@ impl Linker<'_> {
         let site = self.site;
         let span = &target.name.span;
         let local = fold(&target.name.local);
-        let domain = target.name.domain.as_deref().map_or_else(|| site.first_domain().to_vec(), fold);
+        let domain = target.name.domain.as_deref().map_or_else(|| site.first_domain().to_vec(), fold_domain);
         if !site.domain_set.contains(&domain) {
             return self.remote(domain, target);
         }

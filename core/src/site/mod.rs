@@ -11,6 +11,8 @@
 //! 5. `postmaster` of a further domain is the postmaster of the first (RFC 5321 §4.5.1);
 //! 6. the catch-all alias `@domain`.
 //!
+//! A domain in Unicode and the same in A-labels (`xn--…`, RFC 5890) are one domain, whichever of them is configured.
+//!
 //! A target without a domain is a name of the first domain. An alias that names itself means the account of that
 //! name (`you: you, friend`). Local parts with `%`, `!`, `@` or `:` are relaying in disguise: unless exactly such
 //! a name exists they are not local, and no tag and no catch-all makes them so.
@@ -26,6 +28,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::dns::name::DomainName;
 use crate::imap::server::Mask;
 use crate::limits::Limits;
 
@@ -90,6 +93,8 @@ pub enum Resolution {
 pub struct Site {
     hostname: String,
     domains: Vec<Vec<u8>>,
+    /// These three have domains as [`fold_domain`] has them.
+    first_domain: Vec<u8>,
     domain_set: BTreeSet<Vec<u8>>,
     accounts: Vec<Arc<Account>>,
     /// By `user@domain`.
@@ -154,20 +159,22 @@ impl Site {
 
     /// Whether mail for `domain` is ours. An address literal never is.
     pub fn is_local_domain(&self, domain: &[u8]) -> bool {
-        self.domain_set.contains(&fold(domain))
+        self.domain_set.contains(&fold_domain(domain))
     }
 
     /// The account that logs in as `login`: its full address, or its user part in the first domain.
     pub fn account_by_login(&self, login: &[u8]) -> Option<AccountId> {
-        let login = fold(login);
-        let address = if login.contains(&b'@') { login } else { join(&login, self.first_domain()) };
-        self.accounts_by_address.get(&address).copied()
+        let (user, domain) = match login.iter().rposition(|&b| b == b'@') {
+            Some(at) => (login.get(..at)?, fold_domain(login.get(at + 1..)?)),
+            None => (login, self.first_domain().to_vec()),
+        };
+        self.accounts_by_address.get(&join(&fold(user), &domain)).copied()
     }
 
     /// Whose mail for `local@domain` is. `local` is without its quotes; without a domain it is a name
     /// of the first one. Costs one walk over the aliases it leads through.
     pub fn resolve_recipient(&self, local: &[u8], domain: Option<&[u8]>) -> Resolution {
-        let domain = domain.map_or_else(|| self.first_domain().to_vec(), fold);
+        let domain = domain.map_or_else(|| self.first_domain().to_vec(), fold_domain);
         if !self.domain_set.contains(&domain) {
             return Resolution::NotLocal;
         }
@@ -187,9 +194,9 @@ impl Site {
     /// and every address whose mail it receives.
     pub fn may_send_as(&self, account: AccountId, local: &[u8], domain: &[u8]) -> bool {
         let Some(owner) = self.account(account) else { return false };
-        let (name, folded_domain) = (fold(local), fold(domain));
+        let (name, folded_domain) = (fold(local), fold_domain(domain));
         let name = if is_disguise(&name) { &name } else { without_tag(&name).unwrap_or(&name) };
-        if *name == *owner.user && folded_domain == owner.domain {
+        if *name == *owner.user && folded_domain == fold_domain(&owner.domain) {
             return true;
         }
         match self.resolve_recipient(local, Some(domain)) {
@@ -200,8 +207,9 @@ impl Site {
         }
     }
 
+    /// The first domain, as domains are looked up.
     fn first_domain(&self) -> &[u8] {
-        self.domains.first().map_or(b"", Vec::as_slice)
+        &self.first_domain
     }
 
     /// The look-up of the module's first page, on folded names in a domain that is ours.
@@ -290,6 +298,25 @@ fn fold(name: &[u8]) -> Vec<u8> {
     match core::str::from_utf8(name) {
         Ok(text) if !text.is_ascii() => text.to_lowercase().into_bytes(),
         Ok(_) | Err(_) => name.to_ascii_lowercase(),
+    }
+}
+
+/// The form in which domains are compared: A-labels in lower case (RFC 5891 §5.4); what cannot be a domain of the DNS
+/// is only brought to lower case.
+///
+/// ```
+/// use postier_core::site::fold_domain;
+/// assert_eq!(fold_domain("BÜCHER.example".as_bytes()), b"xn--bcher-kva.example");
+/// assert_eq!(fold_domain(b"XN--Bcher-KVA.Example"), b"xn--bcher-kva.example");
+/// assert_eq!(fold_domain(b"[192.0.2.1]"), b"[192.0.2.1]");
+/// ```
+pub fn fold_domain(domain: &[u8]) -> Vec<u8> {
+    match core::str::from_utf8(domain) {
+        Ok(text) if !text.is_ascii() => match DomainName::parse(text) {
+            Some(name) => name.as_str().as_bytes().to_vec(),
+            None => fold(domain),
+        },
+        Ok(_) | Err(_) => domain.to_ascii_lowercase(),
     }
 }
 

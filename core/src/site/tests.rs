@@ -221,3 +221,29 @@ fn aliases_lead_elsewhere_where_mail_is_sent_elsewhere() {
     let errors = Site::build(SiteParts { sending, ..parts(ACCOUNTS, bad) }).unwrap_err();
     assert_eq!(errors, [SiteError::BadTarget { address: b"bob@far..example".to_vec(), span: 22..38 }]);
 }
+
+#[test]
+fn a_domain_is_the_same_in_unicode_and_in_a_labels() {
+    for written in ["Bücher.example", "xn--bcher-kva.example"] {
+        let (aliases, _) =
+            Aliases::parse("postmaster: ann\nsales@BÜCHER.example: ann@xn--bcher-kva.Example\n".as_bytes());
+        let accounts = [account(&std::format!("ann@{written}"))].to_vec();
+        let parts = SiteParts { accounts, aliases, ..SiteParts::new("mx.example", [written]) };
+        let site = Site::build(parts).unwrap().0;
+        let ann = std::format!("ann@{}", written.to_lowercase());
+        for domain in ["bücher.example", "BÜCHER.EXAMPLE", "xn--bcher-kva.example", "XN--BCHER-KVA.EXAMPLE"]
+        {
+            assert_eq!(who(&site, &std::format!("ann@{domain}")), ann, "{written} {domain}");
+            assert_eq!(who(&site, &std::format!("sales@{domain}")), ann, "{written} {domain}");
+            assert_eq!(who(&site, &std::format!("postmaster@{domain}")), ann, "{written} {domain}");
+            let login = site.account_by_login(std::format!("Ann@{domain}").as_bytes());
+            assert_eq!(login, Some(AccountId(0)), "{written} {domain}");
+            assert!(site.may_send_as(AccountId(0), b"ann+x", domain.as_bytes()), "{written} {domain}");
+        }
+        assert_eq!(site.account_by_login(b"ann"), Some(AccountId(0)));
+    }
+    let twice = [account("ann@bücher.example"), account("ann@xn--bcher-kva.example")].to_vec();
+    let parts = SiteParts { accounts: twice, ..SiteParts::new("mx.example", ["bücher.example"]) };
+    let errors = Site::build(parts).unwrap_err();
+    assert!(matches!(errors[0], SiteError::DuplicateAccount(_)), "{errors:?}");
+}

@@ -55,6 +55,16 @@ pub(super) fn check_user(settings: &Settings, problems: &mut Vec<Problem>) -> Op
     }
 }
 
+/// A server that stays root, as a person may have wanted.
+pub(super) fn warn_of_root(settings: &Settings, identity: &Identity) -> Option<Problem> {
+    if identity.uid != 0 {
+        return None;
+    }
+    let title = "the server keeps all rights of root: who breaks into it has the whole machine";
+    let problem = settings.point(Problem::warning(title), settings.user.span.clone(), "");
+    Some(problem.advise("name a user that owns the mail and nothing else: `user = \"postier\"`"))
+}
+
 pub(super) fn check_tls(
     settings: &Settings,
     files: &dyn ReadFiles,

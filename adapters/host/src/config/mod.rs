@@ -96,6 +96,11 @@ impl Config {
         }
     }
 
+    /// What should be said of a server that runs for good, and is no mistake of one that is only tried: it would stay root.
+    pub fn warn_of_root(&self) -> Option<Warning> {
+        identity::warn_of_root(&self.settings, &self.identity)
+    }
+
     /// The TLS configuration of a listener.
     pub fn tls_config(&self, tickets: Tickets) -> Arc<rustls::ServerConfig> {
         server_config(std::slice::from_ref(&self.tls), tickets)

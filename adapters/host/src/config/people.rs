@@ -95,7 +95,7 @@ fn read_accounts(settings: &Settings, text: &[u8], problems: &mut Vec<Problem>) 
         let domain =
             user.domain.as_ref().map_or_else(|| settings.first_domain().into(), |d| lossy(d).to_lowercase());
         let at_name = |problem: Problem| point_at_name(problem, path, text, user);
-        if !settings.domains.iter().any(|known| known.value == domain) {
+        let Some(domain) = settings.domain_named(&domain) else {
             let known: Vec<_> = settings.domains.iter().map(|domain| domain.value.as_str()).collect();
             let problem = at_name(Problem::error(format!("the domain {domain} is not ours")));
             problems.push(problem.advise(match did_you_mean(&domain, known.iter().copied()) {
@@ -105,7 +105,7 @@ fn read_accounts(settings: &Settings, text: &[u8], problems: &mut Vec<Problem>) 
                 }
             }));
             continue;
-        }
+        };
         let name = lossy(&user.user).to_lowercase();
         let maildir = settings.layout.expand(name.as_bytes(), domain.as_bytes());
         let account = Account::new(&user.user, domain.as_bytes(), maildir, Secret::new(user.secret.clone()));

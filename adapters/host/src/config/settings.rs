@@ -10,7 +10,7 @@ use std::time::Duration;
 use postier_core::imap::server::{Mask, capability_names};
 use postier_core::limits::Limits;
 use postier_core::server::Service;
-use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError};
+use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError, fold_domain};
 use toml::de::DeTable;
 
 use super::sending::{self, Sections, SendSettings};
@@ -230,6 +230,14 @@ impl Settings {
         own.into_iter().cloned().chain(self.aliases_path().map(Path::to_owned)).chain(password).collect()
     }
 
+    /// One of our domains as the configuration spells it, in whatever case or form (Unicode, A-labels) it is given.
+    /// A Maildir's place depends on this spelling alone.
+    pub fn domain_named(&self, domain: &str) -> Option<&str> {
+        let folded = fold_domain(domain.as_bytes());
+        let mut domains = self.domains.iter().map(|known| known.value.as_str());
+        domains.find(|known| fold_domain(known.as_bytes()) == folded)
+    }
+
     /// The first domain: names without one belong to it.
     pub fn first_domain(&self) -> &str {
         self.domains.first().map_or("", |domain| &domain.value)
@@ -344,7 +352,8 @@ fn domains(source: &Source<'_>, root: &Table<'_, '_>) -> Option<Vec<Located<Stri
     let mut domains: Vec<Located<String>> = Vec::new();
     for domain in found {
         let domain = lower_name(source, "domains", domain);
-        if domains.iter().any(|other| other.value == domain.value) {
+        let folded = fold_domain(domain.value.as_bytes());
+        if domains.iter().any(|other| fold_domain(other.value.as_bytes()) == folded) {
             source.report(source.error(
                 format!("the domain {} is there twice", domain.value),
                 domain.span,

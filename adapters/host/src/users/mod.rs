@@ -25,7 +25,7 @@ mod disk;
 
 use std::ops::Range;
 
-use postier_core::site::{BadName, ScramVerifier, check_user};
+use postier_core::site::{BadName, ScramVerifier, check_user, fold_domain};
 
 use crate::password::{SchemeError, StoredHash, format_scram, parse_scram};
 
@@ -121,7 +121,7 @@ impl UsersFile {
         let same = |a: &[u8], b: &str| String::from_utf8_lossy(a).to_lowercase() == b.to_lowercase();
         self.users.iter().find(|entry| {
             let entry_domain = entry.domain.as_deref().unwrap_or(first_domain.as_bytes());
-            same(&entry.user, user) && same(entry_domain, domain)
+            same(&entry.user, user) && fold_domain(entry_domain) == fold_domain(domain.as_bytes())
         })
     }
 
@@ -254,6 +254,8 @@ mod tests {
         assert_eq!(&FILE[ann.name_span.clone()], "ann@one.example");
         assert!(file.find("BOB", "One.example", "one.example").is_some());
         assert!(file.find("bob", "two.example", "one.example").is_none());
+        let (file, _) = UsersFile::parse("ann@bücher.example:{PLAIN}a\n".into());
+        assert!(file.find("ann", "XN--bcher-kva.example", "one.example").is_some());
     }
 
     #[test]

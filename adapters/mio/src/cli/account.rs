@@ -122,6 +122,7 @@ impl Row {
     pub(super) fn of(user: &User, settings: &Settings) -> Self {
         let lossy = |octets: &[u8]| String::from_utf8_lossy(octets).to_lowercase();
         let domain = user.domain.as_deref().map_or_else(|| settings.first_domain().to_owned(), lossy);
+        let domain = settings.domain_named(&domain).map_or(domain.clone(), str::to_owned);
         let name = lossy(&user.user);
         let secret = String::from_utf8_lossy(&user.secret);
         let scheme = match secret.strip_prefix('{').and_then(|secret| secret.split_once('}')) {
@@ -149,17 +150,17 @@ impl Name {
     pub(super) fn parse(address: &str, settings: &Settings) -> Result<Self, Failure> {
         let (user, domain) = address.rsplit_once('@').unwrap_or((address, settings.first_domain()));
         let domain = domain.to_lowercase();
-        let known: Vec<_> = settings.domains.iter().map(|domain| domain.value.as_str()).collect();
-        if !known.contains(&domain.as_str()) {
+        let Some(domain) = settings.domain_named(&domain) else {
+            let known: Vec<_> = settings.domains.iter().map(|domain| domain.value.as_str()).collect();
             let hint = match did_you_mean(&domain, known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("`domains` in {} are {}", settings.path.display(), known.join(", ")),
             };
             return Err(Failure::Usage(format!("the domain {domain} is not ours; {hint}")));
-        }
+        };
         check_user(user.as_bytes())
             .map_err(|why| Failure::Usage(format!("{address} is no address for an account: {why}")))?;
-        Ok(Self { user: user.to_lowercase(), domain })
+        Ok(Self { user: user.to_lowercase(), domain: domain.to_owned() })
     }
 
     pub(super) fn address(&self) -> String {
@@ -274,7 +275,9 @@ fn tell(settings: &Settings) {
         Ok(Told::Done) => complain("the running server knows it"),
         Ok(Told::NobodyThere) => complain("no server is running"),
         Ok(Told::Refused(why)) => {
-            complain(&format!("warning: the running server keeps its old accounts: {why}"))
+            // The server's words have lines and a caret of their own.
+            let gap = if why.contains('\n') { '\n' } else { ' ' };
+            complain(&format!("warning: the running server keeps its old accounts:{gap}{why}"))
         }
         Err(error) => {
             let why = postier_host::config::reason(&error);

@@ -9,8 +9,11 @@ use serde_json::{Map, Value, json};
 use super::output::{Failure, complain_of, problems_json, say, say_json};
 
 pub(super) fn check(path: &Path, json: bool) -> Result<(), Failure> {
-    let loaded =
-        Config::load(path).and_then(|(config, warnings)| config.check_state().map(|()| (config, warnings)));
+    let loaded = Config::load(path).and_then(|(config, mut warnings)| {
+        config.check_state()?;
+        warnings.extend(config.warn_of_root());
+        Ok((config, warnings))
+    });
     if json {
         let (value, outcome) = match &loaded {
             Ok((config, warnings)) => (as_json(config, warnings), Ok(())),

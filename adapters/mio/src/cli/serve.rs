@@ -19,7 +19,8 @@ use crate::server::{Ready, Reload, Reloaded, Setup, TlsConfigs, log, run};
 pub(super) fn serve(path: &Path) -> Result<(), Failure> {
     // Files are read again at a reload, by whatever reader: their paths must mean the same then.
     let path = std::path::absolute(path).map_err(|error| Failure::io(path.display(), &error))?;
-    let (config, warnings) = Config::load(&path)?;
+    let (config, mut warnings) = Config::load(&path)?;
+    warnings.extend(config.warn_of_root());
     complain_of(&warnings);
     log::start(config.settings.log);
     let listeners = listeners(&config.settings);
