@@ -255,7 +255,8 @@ fn changes_take_effect_without_a_restart_and_mistakes_do_not() {
 
     fs::write(dir.path().join("aliases"), "postmaster: ann\nhelp: help\n").unwrap();
     server.signal("HUP");
-    server.hear("circle");
+    let heard = server.hear("the old one stays");
+    assert!(heard.contains("circle") && heard.contains("aliases:2"), "{heard}");
     is("help@one.example", "250");
 
     fs::write(dir.path().join("aliases"), "postmaster: ann\n").unwrap();
@@ -310,6 +311,13 @@ fn a_renewed_key_that_only_root_may_read_is_taken_over() {
     server.signal("HUP");
     server.hear("reloaded");
     assert!(shows(imaps, &renewed.certificate));
+    // What a reload cannot change is said once, and as what it is.
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("user = \"nobody\"", "user = \"daemon\"")).unwrap();
+    server.signal("HUP");
+    let heard = server.hear("reloaded");
+    assert_eq!(heard.matches("WARN").count(), 1, "{heard}");
+    assert!(heard.contains("a change of `user` needs a restart"), "{heard}");
     // And the directory for mail is the new user's.
     smtp(
         exchange,

@@ -31,13 +31,7 @@ pub(super) fn check_user(settings: &Settings, problems: &mut Vec<Problem>) -> Op
     match Identity::lookup(name) {
         Ok(Some(identity)) if identity.uid == current.uid || current.uid == 0 => Some(identity),
         // Only root can become somebody else: the server stays who started it.
-        Ok(_) if current.uid != 0 => {
-            if !settings.user.span.is_empty() {
-                let title = format!("the server will run as {}, not as {name}", current.name);
-                problems.push(place(Problem::warning(title)).advise("only root can become another user"));
-            }
-            Some(current)
-        }
+        Ok(_) if current.uid != 0 => Some(current),
         Ok(_) => {
             let problem = place(Problem::error(format!("there is no system user `{name}`")));
             let advice = format!(
@@ -55,14 +49,25 @@ pub(super) fn check_user(settings: &Settings, problems: &mut Vec<Problem>) -> Op
     }
 }
 
-/// A server that stays root, as a person may have wanted.
-pub(super) fn warn_of_root(settings: &Settings, identity: &Identity) -> Option<Problem> {
-    if identity.uid != 0 {
+/// What a person should know of the user that a server will be from its start.
+pub(super) fn warn_of_rights(settings: &Settings, identity: &Identity) -> Option<Problem> {
+    let user = &settings.user;
+    let (title, advice) = if identity.uid == 0 {
+        (
+            "the server keeps all rights of root: who breaks into it has the whole machine".to_owned(),
+            "name a user that owns the mail and nothing else: `user = \"postier\"`",
+        )
+    } else if !user.span.is_empty() && !is_named(identity, &user.value) {
+        let title = format!("the server will run as {}, not as {}", identity.name, user.value);
+        (title, "only root can become another user")
+    } else {
         return None;
-    }
-    let title = "the server keeps all rights of root: who breaks into it has the whole machine";
-    let problem = settings.point(Problem::warning(title), settings.user.span.clone(), "");
-    Some(problem.advise("name a user that owns the mail and nothing else: `user = \"postier\"`"))
+    };
+    Some(settings.point(Problem::warning(title), user.span.clone(), "").advise(advice))
+}
+
+fn is_named(identity: &Identity, name: &str) -> bool {
+    Identity::lookup(name).ok().flatten().is_some_and(|named| named.uid == identity.uid)
 }
 
 pub(super) fn check_tls(

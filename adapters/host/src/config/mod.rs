@@ -96,9 +96,10 @@ impl Config {
         }
     }
 
-    /// What should be said of a server that runs for good, and is no mistake of one that is only tried: it would stay root.
-    pub fn warn_of_root(&self) -> Option<Warning> {
-        identity::warn_of_root(&self.settings, &self.identity)
+    /// What a person should know, before a start, of the rights that the server will have: that it would stay root,
+    /// or cannot become the user it is to be. At a reload nothing of this changes.
+    pub fn warn_of_rights(&self) -> Option<Warning> {
+        identity::warn_of_rights(&self.settings, &self.identity)
     }
 
     /// The TLS configuration of a listener.

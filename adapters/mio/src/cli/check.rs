@@ -11,7 +11,7 @@ use super::output::{Failure, complain_of, problems_json, say, say_json};
 pub(super) fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let loaded = Config::load(path).and_then(|(config, mut warnings)| {
         config.check_state()?;
-        warnings.extend(config.warn_of_root());
+        warnings.extend(config.warn_of_rights());
         Ok((config, warnings))
     });
     if json {

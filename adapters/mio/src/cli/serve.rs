@@ -20,7 +20,7 @@ pub(super) fn serve(path: &Path) -> Result<(), Failure> {
     // Files are read again at a reload, by whatever reader: their paths must mean the same then.
     let path = std::path::absolute(path).map_err(|error| Failure::io(path.display(), &error))?;
     let (config, mut warnings) = Config::load(&path)?;
-    warnings.extend(config.warn_of_root());
+    warnings.extend(config.warn_of_rights());
     complain_of(&warnings);
     log::start(config.settings.log);
     let listeners = listeners(&config.settings);
@@ -92,8 +92,12 @@ fn reload(config: &Config) -> Result<Reload, Failure> {
         };
     let begun_with = config.settings.clone();
     Ok(Box::new(move || {
-        let (config, warnings) =
-            Config::load_with(&begun_with.path, files.as_ref()).map_err(|errors| errors.to_string())?;
+        let (config, warnings) = Config::load_with(&begun_with.path, files.as_ref()).map_err(|errors| {
+            for problem in &errors.problems {
+                tracing::error!("{}", one_line(problem));
+            }
+            errors.to_string()
+        })?;
         for warning in warnings.iter().chain(&fixed(&begun_with, &config.settings)) {
             tracing::warn!("{}", one_line(warning));
         }
@@ -114,7 +118,7 @@ fn fixed(before: &Settings, now: &Settings) -> Vec<Problem> {
     changed.map(|(key, _)| Problem::warning(format!("a change of `{key}` needs a restart"))).collect()
 }
 
-/// A problem for the log: title, file and line.
+/// A problem for the log, which has one line for each: title, file and line.
 fn one_line(problem: &Problem) -> String {
     let place = problem.place.as_ref().map(|place| format!(" ({}", place.path));
     let line = problem.position().map(|(line, _)| format!(":{line}"));

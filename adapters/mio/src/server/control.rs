@@ -196,7 +196,8 @@ impl Control {
                 Ok(format!("{accounts} accounts"))
             }
             Err(why) => {
-                tracing::error!(%why, "the new configuration is not usable; the old one stays");
+                // Whoever has read it has logged what is wrong with it.
+                tracing::error!("the new configuration is not usable; the old one stays");
                 Err(why)
             }
         }
