@@ -80,6 +80,7 @@ fn run_session(client: &[u8], account: &Arc<Account>) -> usize {
         starttls: true,
         tls: None,
         plaintext_login: false,
+        scram: false,
         refuse_bare_newlines: false,
         limits: Limits::default(),
         session: 1,
@@ -104,7 +105,9 @@ fn run_session(client: &[u8], account: &Arc<Account>) -> usize {
                     }
                     Ask::Begin { ticket, .. } => Answer::Begin(ticket.answer(BeginVerdict::Go)),
                     Ask::Commit { ticket } => Answer::Commit(ticket.answer(CommitVerdict::Done)),
-                    Ask::Authenticate { .. } | Ask::Sender { .. } => panic!("not on port 25"),
+                    Ask::Verifier { .. } | Ask::Authenticate { .. } | Ask::Sender { .. } => {
+                        panic!("not on port 25")
+                    }
                 };
                 assert!(session.handle_input(now, Input::Answer(answer), &mut tx).is_none_or(|step| {
                     message += matches!(&step.action, Some(Action::Body(_))) as usize;

@@ -1,12 +1,16 @@
 //! What a client says to log in, and what comes back. Shared by SMTP and IMAP.
 //!
-//! The core does not check passwords: hashing is slow and wants a thread of its own, so it is an ask.
+//! The core does not check passwords: hashing is slow and wants a thread of its own, so it is an ask. A proof of
+//! SCRAM is an HMAC or two and is checked where it comes in.
+
+pub mod sasl;
+pub mod scram;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::site::Account;
+use crate::site::{Account, ScramVerifier};
 
 /// A name and a password, as SASL PLAIN (RFC 4616), SASL LOGIN or IMAP LOGIN bring them.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,6 +40,42 @@ impl Credentials {
             login: login.into(),
             password: password.into(),
         })
+    }
+}
+
+/// A password, in the clear. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub Vec<u8>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What a login is to be decided by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Whose rights are wanted; empty, or the same as `login`.
+    pub authorization: Vec<u8>,
+    /// Who logs in.
+    pub login: Vec<u8>,
+    /// What shows it.
+    pub proof: Proof,
+}
+
+/// What shows that somebody is who they say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The password.
+    Password(Password),
+    /// SCRAM: the client knows the password this verifier was made from; `None`: it knows none.
+    Scram(Option<ScramVerifier>),
+}
+
+impl From<Credentials> for Attempt {
+    fn from(Credentials { authorization, login, password }: Credentials) -> Self {
+        Attempt { authorization, login, proof: Proof::Password(Password(password)) }
     }
 }
 

@@ -15,6 +15,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::send_queue::SendQueue;
@@ -75,6 +76,17 @@ pub struct TlsInfo {
     pub cipher: &'static str,
     /// The server name the client asked for (SNI).
     pub server_name: Option<String>,
+    /// The channel binding `tls-exporter` (RFC 9266): with TLS 1.3 only.
+    pub exporter: Option<[u8; 32]>,
+    /// The channel binding `tls-server-end-point` (RFC 5929 §4): a hash of our certificate, if its signature has one.
+    pub server_end_point: Option<Vec<u8>>,
+}
+
+impl TlsInfo {
+    /// Whether a login can be bound to this connection.
+    pub fn has_binding(&self) -> bool {
+        self.exporter.is_some() || self.server_end_point.is_some()
+    }
 }
 
 /// What goes into a machine.

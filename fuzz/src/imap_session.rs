@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use postier_core::auth::AuthVerdict;
+use postier_core::auth::scram::{ScramKey, ScramOffer};
 use postier_core::event::Event;
 use postier_core::imap::sequence::{NumberRange, UidSet};
 use postier_core::imap::server::{
@@ -81,6 +82,7 @@ impl World {
             starttls: !tls,
             tls: tls.then(TlsInfo::default),
             plaintext_login: true,
+            scram: true,
             masks: Arc::default(),
             limits,
         };
@@ -268,6 +270,10 @@ impl World {
     fn verdict(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Unauthenticate | Ask::Unselect { .. } => unreachable!("it has no answer"),
+            Ask::Verifier { ticket, login } => {
+                let verifier = ScramKey::new([1; 32]).made_up(&login, 4096, 16);
+                Answer::Verifier(ticket.answer(ScramOffer { verifier, nonce: b"nonce".to_vec() }))
+            }
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.draw(8) {
                 0 => AuthVerdict::Denied,
                 1 => AuthVerdict::Temporary,

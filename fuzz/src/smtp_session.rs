@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use postier_core::auth::AuthVerdict;
+use postier_core::auth::scram::{ScramKey, ScramOffer};
 use postier_core::limits::Limits;
 use postier_core::machine::{Action, Input, Instant, Machine, Now, TlsInfo, WallTime};
 use postier_core::send_queue::{SendQueue, Transmit};
@@ -69,6 +70,7 @@ impl World {
             starttls,
             tls: None,
             plaintext_login: true,
+            scram: true,
             refuse_bare_newlines: starttls,
             limits,
             session: 1,
@@ -157,7 +159,8 @@ impl World {
 
     fn answer(&mut self, ask: Ask) {
         let letter = match &ask {
-            Ask::Authenticate { credentials, .. } => credentials.login.first(),
+            Ask::Verifier { login, .. } => login.first(),
+            Ask::Authenticate { attempt, .. } => attempt.login.first(),
             Ask::Sender { local, .. } | Ask::Recipient { local, .. } => local.first(),
             Ask::Begin { transaction, .. } => transaction.reverse_path.first(),
             Ask::Commit { .. } => {
@@ -173,6 +176,10 @@ impl World {
         }
         // To all but a commit a shutdown is the answer, and this one comes too late.
         let answer = match ask {
+            Ask::Verifier { ticket, login } => {
+                let verifier = ScramKey::new([1; 32]).made_up(&login, 4096, 16);
+                Answer::Verifier(ticket.answer(ScramOffer { verifier, nonce: b"nonce".to_vec() }))
+            }
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match letter {
                 b'n' => AuthVerdict::Denied,
                 b't' => AuthVerdict::Temporary,

@@ -98,6 +98,7 @@ impl Front {
         let hostname: Arc<str> = self.site.hostname().into();
         let peer = peer.to_canonical();
         let plaintext_login = self.site.login_without_tls == LoginWithoutTls::Loopback && peer.is_loopback();
+        let scram = self.site.offers_scram();
         let smtp_role = match service {
             Service::Smtp => Some(smtp::server::Role::Exchange),
             Service::Submission | Service::Submissions => Some(smtp::server::Role::Submission),
@@ -114,6 +115,7 @@ impl Front {
                     starttls,
                     tls,
                     plaintext_login,
+                    scram,
                     refuse_bare_newlines,
                     limits,
                     session,
@@ -123,12 +125,20 @@ impl Front {
             }
             None => {
                 let masks = self.site.imap_masks.clone();
-                let setup =
-                    imap::server::Setup { hostname, peer, starttls, tls, plaintext_login, masks, limits };
+                let setup = imap::server::Setup {
+                    hostname,
+                    peer,
+                    starttls,
+                    tls,
+                    plaintext_login,
+                    scram,
+                    masks,
+                    limits,
+                };
                 Session::Imap(Box::new(imap::server::Session::new(setup, now, &mut tx)))
             }
         };
-        let desk = Desk::new(Caller { front: self.index, conn });
+        let desk = Desk::new(Caller { front: self.index, conn }, self.seed);
         self.connections.insert(conn, Connection { session, tx, desk, timer: None, closing: false });
         self.arm(conn);
     }

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::auth::AuthVerdict;
+use crate::auth::{AuthVerdict, Proof};
 use crate::imap;
 use crate::queue::machine::LinkId;
 use crate::site::Account;
@@ -88,16 +88,16 @@ impl Service {
 /// From a front to the office.
 #[derive(Debug)]
 pub enum ToOffice {
-    /// Is this the account's password? Without an account: take as long, then say no.
+    /// Is this the account's owner? Without an account: take as long, then say no.
     Authenticate {
         /// Who asks.
         caller: Caller,
         /// To answer with.
         ticket: Ticket<AuthVerdict>,
-        /// Whose password it should be.
+        /// Who it should be.
         account: Option<Arc<Account>>,
-        /// The password.
-        password: Password,
+        /// What shows that it is.
+        proof: Proof,
     },
     /// A message begins; its octets (LF line ends) follow as chunks, unless they are all here.
     Deliver {
@@ -180,16 +180,6 @@ pub enum LinkNews {
     Ask(smtp::client::Ask),
     /// It is over.
     Ended(smtp::client::End),
-}
-
-/// A password on its way to the check. Its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(pub Vec<u8>);
-
-impl core::fmt::Debug for Password {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Password(…)")
-    }
 }
 
 /// From the office to a front.

@@ -36,8 +36,8 @@ use self::outbound::{Outbound, QueueCommand};
 use self::selections::Selection;
 use self::uploads::Upload;
 use self::work::Done;
-use super::{Call, Caller, ConnId, FromOffice, FrontIndex, Password, ToOffice};
-use crate::auth::AuthVerdict;
+use super::{Call, Caller, ConnId, FromOffice, FrontIndex, ToOffice};
+use crate::auth::{AuthVerdict, Password, Proof};
 use crate::disk::{Task, TaskInput};
 use crate::dns::resolver::{ExchangeId, Transport};
 use crate::event::Event;
@@ -267,10 +267,9 @@ impl Office {
 
     fn handle_front(&mut self, message: ToOffice, desk: &mut Desk<'_>) {
         match message {
-            ToOffice::Authenticate { caller, ticket, account, password } => {
-                let job = self.job();
-                self.logins.insert(job, Login { caller, ticket, account: account.clone() });
-                desk.out.push(OfficeAction::CheckPassword { job, account, password });
+            ToOffice::Authenticate { caller, ticket, account, proof } => {
+                let login = Login { caller, ticket, account };
+                self.check_login(login, proof, desk);
             }
             ToOffice::Deliver { caller, transaction, body, commit } => {
                 self.start_delivery(caller, *transaction, body, commit, desk);
@@ -298,8 +297,29 @@ impl Office {
         }
     }
 
+    fn check_login(&mut self, login: Login, proof: Proof, desk: &mut Desk<'_>) {
+        match proof {
+            Proof::Password(password) => {
+                let (job, account) = (self.job(), login.account.clone());
+                self.logins.insert(job, login);
+                desk.out.push(OfficeAction::CheckPassword { job, account, password });
+            }
+            Proof::Scram(proven) => {
+                // The password may have been changed between the two messages.
+                let verifier = login.account.as_ref().and_then(|account| account.scram.as_ref());
+                let right = proven.is_some() && proven.as_ref() == verifier;
+                self.decide_login(login, right, desk);
+            }
+        }
+    }
+
     fn handle_password(&mut self, job: JobId, right: bool, desk: &mut Desk<'_>) {
-        let Some(login) = self.logins.remove(&job) else { return };
+        if let Some(login) = self.logins.remove(&job) {
+            self.decide_login(login, right, desk);
+        }
+    }
+
+    fn decide_login(&mut self, login: Login, right: bool, desk: &mut Desk<'_>) {
         let Login { caller, ticket, account } = login;
         let verdict = match account {
             Some(account) if right => {

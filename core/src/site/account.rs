@@ -98,6 +98,11 @@ impl Secret {
         Self(stored.into())
     }
 
+    /// Nobody logs in: the field is empty or `*`, or begins with `!`.
+    pub fn is_locked(&self) -> bool {
+        matches!(*self.0, [] | [b'*'] | [b'!', ..])
+    }
+
     /// The whole stored string, for the code that checks passwords.
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::auth::scram::ScramKey;
 use crate::imap::server::Mask;
 use crate::limits::Limits;
 
@@ -38,6 +39,8 @@ pub struct SiteParts {
     pub imap_masks: Arc<[Mask]>,
     /// How mail for other servers is sent; without it none is.
     pub sending: Option<Arc<Sending>>,
+    /// What verifiers of nobody are made from: random octets that outlive the process.
+    pub scram_key: ScramKey,
 }
 
 impl SiteParts {
@@ -53,6 +56,7 @@ impl SiteParts {
             bare_newline: BareNewline::default(),
             imap_masks: Arc::default(),
             sending: None,
+            scram_key: ScramKey::new([0; 32]),
         }
     }
 }
@@ -144,6 +148,7 @@ impl Site {
             imap_masks: parts.imap_masks,
             sending: parts.sending,
             remotes: Vec::new(),
+            scram_key: parts.scram_key,
         };
         if site.domains.is_empty() {
             errors.push(SiteError::NoDomain);

@@ -28,6 +28,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::auth::scram::ScramKey;
 use crate::dns::name::DomainName;
 use crate::imap::server::Mask;
 use crate::limits::Limits;
@@ -114,6 +115,8 @@ pub struct Site {
     pub imap_masks: Arc<[Mask]>,
     /// How mail for other servers is sent; without it none is.
     pub sending: Option<Arc<Sending>>,
+    /// What verifiers of nobody are made from.
+    pub scram_key: ScramKey,
 }
 
 /// Where an alias leads, its name already looked up.
@@ -164,11 +167,36 @@ impl Site {
 
     /// The account that logs in as `login`: its full address, or its user part in the first domain.
     pub fn account_by_login(&self, login: &[u8]) -> Option<AccountId> {
-        let (user, domain) = match login.iter().rposition(|&b| b == b'@') {
-            Some(at) => (login.get(..at)?, fold_domain(login.get(at + 1..)?)),
-            None => (login, self.first_domain().to_vec()),
-        };
-        self.accounts_by_address.get(&join(&fold(user), &domain)).copied()
+        self.accounts_by_address.get(&self.address_of_login(login)).copied()
+    }
+
+    /// The address a login means, whether there is such an account or not.
+    pub fn address_of_login(&self, login: &[u8]) -> Vec<u8> {
+        match login.iter().rposition(|&b| b == b'@') {
+            Some(at) => {
+                let (user, domain) = login.split_at(at);
+                join(&fold(user), &fold_domain(domain.get(1..).unwrap_or_default()))
+            }
+            None => join(&fold(login), self.first_domain()),
+        }
+    }
+
+    /// Whether SCRAM is offered: somebody has a verifier for it, and nobody who may log in has none. A client
+    /// takes the strongest mechanism it is shown.
+    pub fn offers_scram(&self) -> bool {
+        let mut who = self.accounts.iter().filter(|account| !account.secret.is_locked()).peekable();
+        who.peek().is_some() && who.all(|account| account.scram.is_some())
+    }
+
+    /// What SCRAM needs for a login; made up for one that is nobody's, or nobody's who may log in.
+    pub fn scram_verifier(&self, login: &[u8]) -> ScramVerifier {
+        let has =
+            |account: &Arc<Account>| (!account.secret.is_locked()).then(|| account.scram.clone()).flatten();
+        let (iterations, salt_bytes) =
+            self.accounts.iter().find_map(has).map_or((4096, 16), |like| (like.iterations, like.salt.len()));
+        let made_up = self.scram_key.made_up(&self.address_of_login(login), iterations, salt_bytes);
+        let account = self.account_by_login(login).and_then(|id| self.account(id));
+        account.and_then(has).unwrap_or(made_up)
     }
 
     /// Whose mail for `local@domain` is. `local` is without its quotes; without a domain it is a name

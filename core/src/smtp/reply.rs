@@ -19,6 +19,7 @@ use core::net::IpAddr;
 use super::address::AddressError;
 use super::command::Verb;
 use super::parameter::Parameter;
+use crate::auth::sasl::{Mechanism, Offered};
 use crate::machine::CloseReason;
 
 /// One row of the table.
@@ -280,8 +281,8 @@ pub struct Offer {
     pub dsn: bool,
     /// RFC 3207.
     pub starttls: bool,
-    /// AUTH PLAIN LOGIN (RFC 4954).
-    pub auth: bool,
+    /// AUTH (RFC 4954).
+    pub auth: Offered,
     /// LIMITS MAILMAX= (RFC 9422).
     pub mails_max: usize,
     /// LIMITS RCPTMAX= (RFC 9422).
@@ -316,10 +317,18 @@ pub fn write_ehlo(out: &mut Vec<u8>, host: &str, client: &str, address: IpAddr, 
     }
     append(out, format_args!("250-SIZE {}\r\n", offer.size));
     append(out, format_args!("250-LIMITS MAILMAX={} RCPTMAX={}\r\n", offer.mails_max, offer.recipients_max));
-    let optional = [(offer.dsn, "DSN"), (offer.starttls, "STARTTLS"), (offer.auth, "AUTH PLAIN LOGIN")];
-    for (_, keyword) in optional.into_iter().filter(|(offered, _)| *offered) {
+    for (_, keyword) in [(offer.dsn, "DSN"), (offer.starttls, "STARTTLS")].into_iter().filter(|(on, _)| *on) {
         start_line(out, 250, false);
         end_line(out, keyword);
+    }
+    if offer.auth.login {
+        start_line(out, 250, false);
+        out.extend_from_slice(b"AUTH");
+        for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.is_offered(offer.auth)) {
+            out.push(b' ');
+            out.extend_from_slice(mechanism.name().as_bytes());
+        }
+        end_line(out, "");
     }
     start_line(out, 250, true);
     end_line(out, "HELP");
@@ -477,7 +486,7 @@ mod tests {
             size: 36_700_160,
             dsn: false,
             starttls: true,
-            auth: false,
+            auth: Offered::default(),
             mails_max: 100,
             recipients_max: 1000,
         };
@@ -492,8 +501,11 @@ mod tests {
              250-SMTPUTF8\r\n250-CHUNKING\r\n250-ENHANCEDSTATUSCODES\r\n250-SIZE 36700160\r\n\
              250-LIMITS MAILMAX=100 RCPTMAX=1000\r\n250-STARTTLS\r\n250 HELP\r\n"
         );
-        offer = Offer { dsn: true, starttls: false, auth: true, ..offer };
+        let auth = Offered { login: true, ..Offered::default() };
+        offer = Offer { dsn: true, starttls: false, auth, ..offer };
         assert!(ehlo(&offer).ends_with("250-DSN\r\n250-AUTH PLAIN LOGIN\r\n250 HELP\r\n"));
+        offer.auth.scram = true;
+        assert!(ehlo(&offer).ends_with("\r\n250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n250 HELP\r\n"));
     }
 
     #[test]

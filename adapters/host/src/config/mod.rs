@@ -42,7 +42,7 @@ use postier_core::site::Site;
 use crate::files::{DirectFiles, FileText, ReadFiles};
 use crate::identity::Identity;
 use crate::report::{Errors, Problem, Severity};
-use crate::tls::{Tickets, TlsIdentity, server_config};
+use crate::tls::{ServerTls, Tickets, TlsIdentity, server_config};
 
 pub use sending::SendSettings;
 pub use settings::{Listen, LogFormat, LogLevel, LogSettings, Settings, standard_port};
@@ -103,7 +103,7 @@ impl Config {
     }
 
     /// The TLS configuration of a listener.
-    pub fn tls_config(&self, tickets: Tickets) -> Arc<rustls::ServerConfig> {
+    pub fn tls_config(&self, tickets: Tickets) -> ServerTls {
         server_config(std::slice::from_ref(&self.tls), tickets)
     }
 }

@@ -7,6 +7,7 @@ use postier_core::site::{Account, Aliases, Secret, Site, SiteError, SiteNote, Si
 
 use super::{Settings, read_named};
 use crate::files::ReadFiles;
+use crate::password::parse_scram;
 use crate::report::{Problem, did_you_mean};
 use crate::users::{User, UserError, UserErrorKind, UsersFile};
 
@@ -71,6 +72,7 @@ pub(super) fn build_site_from(
         bare_newline: settings.bare_newline,
         imap_masks: settings.imap_masks.clone(),
         sending: settings.send.with_password(password.as_deref()),
+        ..SiteParts::new("", [])
     };
     let names: Vec<String> = parts.accounts.iter().map(|account| lossy(&account.address)).collect();
     let context = Context { settings, path: aliases_path, text: &aliases_text, names: &names };
@@ -111,7 +113,9 @@ fn read_accounts(settings: &Settings, text: &[u8], problems: &mut Vec<Problem>) 
         let account = Account::new(&user.user, domain.as_bytes(), maildir, Secret::new(user.secret.clone()));
         // The file's reader has looked at the name already.
         let Ok(mut account) = account else { continue };
-        account.scram = user.scram.clone();
+        // A password field may hold the verifier itself.
+        let stored = || std::str::from_utf8(&user.secret).ok().and_then(|secret| parse_scram(secret).ok());
+        account.scram = user.scram.clone().or_else(stored);
         if let Some(first) = lines.insert(account.address.clone(), user.line) {
             let problem =
                 at_name(Problem::error(format!("the account {} is there twice", lossy(&account.address))));

@@ -28,7 +28,7 @@ use aws_lc_rs::{hmac, rand};
 use postier_core::site::{Account, Site};
 
 pub use scheme::{SchemeError, StoredHash};
-pub use scram::{SCRAM_ITERATIONS, ScramFormatError, format_scram, make_scram, parse_scram};
+pub use scram::{SCRAM_ITERATIONS, ScramFormatError, format_scram, load_scram_key, make_scram, parse_scram};
 
 /// Octets a password may have; longer ones are wrong without being looked at.
 pub const PASSWORD_BYTES_MAX: usize = 1024;

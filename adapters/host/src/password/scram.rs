@@ -1,15 +1,23 @@
 //! SCRAM-SHA-256 verifiers (RFC 5802 §3, RFC 7677): made from a password, written as Dovecot writes them,
 //! `{SCRAM-SHA-256}iterations,salt,stored key,server key`, the last three in base64.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::num::NonZeroU32;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac, pbkdf2, rand};
 use base64ct::{Base64, Encoding};
+use postier_core::auth::scram::ScramKey;
 use postier_core::site::ScramVerifier;
 
 /// PBKDF2 iterations of new verifiers, as RFC 7677 §4 advises: 15,000 is the time a phone can afford.
 pub const SCRAM_ITERATIONS: u32 = 15_000;
+
+/// Where the state directory has the key for verifiers of nobody.
+const KEY_FILE: &str = "scram-key";
 
 /// Most iterations read from a file.
 const ITERATIONS_MAX: u32 = 10_000_000;
@@ -32,6 +40,32 @@ pub fn make_scram(password: &[u8]) -> Option<ScramVerifier> {
     let mut salt = [0; 16];
     rand::fill(&mut salt).expect("the kernel's random source has no failure once the system is up");
     derive(&prepare(password)?, &salt, SCRAM_ITERATIONS)
+}
+
+/// The key that verifiers of nobody are made from; made when it is not there. It is kept in the state directory, for
+/// a salt that changes with each start would tell that its user is nobody.
+///
+/// # Errors
+/// The file cannot be read, or be made.
+pub fn load_scram_key(state: &Path) -> io::Result<ScramKey> {
+    let path = state.join(KEY_FILE);
+    match fs::read(&path) {
+        Ok(octets) => {
+            if let Ok(octets) = octets.try_into() {
+                return Ok(ScramKey::new(octets));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut octets = [0; 32];
+    rand::fill(&mut octets).map_err(|_| io::Error::other("the system has no randomness"))?;
+    let temporary = state.join(format!("{KEY_FILE}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(&octets)?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    Ok(ScramKey::new(octets))
 }
 
 /// The verifier as the users file has it.
@@ -100,6 +134,18 @@ mod tests {
         for bad in ["", "{SCRAM-SHA-256}", "{SCRAM-SHA-256}0,YQ==,,", "{SCRAM-SHA-256}4096,YQ==,YQ==,YQ=="] {
             assert_eq!(parse_scram(bad), Err(ScramFormatError), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_key_is_kept_and_a_damaged_one_is_made_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let key = load_scram_key(state.path()).unwrap();
+        assert_eq!(load_scram_key(state.path()).unwrap(), key);
+        fs::write(state.path().join(KEY_FILE), b"short").unwrap();
+        let other = load_scram_key(state.path()).unwrap();
+        assert_ne!(other, key);
+        assert_eq!(load_scram_key(state.path()).unwrap(), other);
+        assert!(load_scram_key(&state.path().join("absent")).is_err());
     }
 
     /// The exchange of RFC 7677 §3: the client's proof must recover the stored key, and the server's

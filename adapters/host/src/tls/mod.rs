@@ -9,9 +9,10 @@
 //! let identity = TlsIdentity::load(made.certificate.as_bytes(), made.key.as_bytes()).unwrap();
 //! assert!(identity.covers("mail.example.org") && !identity.covers("example.org"));
 //! let for_port_25 = server_config(&[identity], Tickets::Off);
-//! assert_eq!(for_port_25.send_tls13_tickets, 0);
+//! assert_eq!(for_port_25.config().send_tls13_tickets, 0);
 //! ```
 
+mod binding;
 mod client;
 mod validity;
 
@@ -19,9 +20,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use postier_core::machine::TlsInfo;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
+use rustls::{Connection, ProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
@@ -162,24 +165,72 @@ pub enum Tickets {
     On,
 }
 
-/// A server's TLS configuration: TLS 1.2 and 1.3. The first identity answers clients that name no
-/// host, or one no certificate has.
+/// What a listener offers of TLS: 1.2 and 1.3, and a certificate by the name the client asks for.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    names: Arc<ByName>,
+}
+
+impl ServerTls {
+    /// For a connection of rustls.
+    pub fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+}
+
+/// What a finished handshake agreed on; `None` while it is under way. `served` is what a server's connection was begun
+/// with.
+pub fn info(connection: &Connection, served: Option<&ServerTls>) -> Option<TlsInfo> {
+    if connection.is_handshaking() {
+        return None;
+    }
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let cipher = cipher_name(suite.unwrap_or("unknown"));
+    let info = TlsInfo { version, cipher, ..TlsInfo::default() };
+    let (Connection::Server(connection), Some(served)) = (connection, served) else { return Some(info) };
+    let certificate = served.names.find(connection.server_name()).end_entity_cert().ok();
+    Some(TlsInfo {
+        server_name: connection.server_name().map(str::to_owned),
+        exporter: binding::exporter(connection),
+        server_end_point: certificate.and_then(|der| binding::server_end_point(der)),
+        ..info
+    })
+}
+
+/// The IANA name of a suite: rustls writes `TLS13_AES_…` where the registry has `TLS_AES_…`.
+fn cipher_name(rustls_name: &'static str) -> &'static str {
+    match rustls_name {
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
+    }
+}
+
+/// A server's TLS configuration. The first identity answers clients that name no host, or one no certificate has.
 ///
 /// # Panics
 /// Without an identity.
-pub fn server_config(identities: &[TlsIdentity], tickets: Tickets) -> Arc<ServerConfig> {
+pub fn server_config(identities: &[TlsIdentity], tickets: Tickets) -> ServerTls {
+    let names = Arc::new(ByName::new(identities));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(ByName::new(identities)));
+        .with_cert_resolver(names.clone());
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {
         Tickets::Off => config.send_tls13_tickets = 0,
         // Without a ticketer clients handshake in full, which is slower and not wrong.
         Tickets::On => config.ticketer = aws_lc_rs::Ticketer::new().unwrap_or(config.ticketer),
     }
-    Arc::new(config)
+    ServerTls { config: Arc::new(config), names }
 }
 
 /// Chooses the certificate by the name the client asks for (RFC 6066 §3).
@@ -201,17 +252,21 @@ impl ByName {
         }
         Self { default: Arc::clone(&first.certified), names }
     }
-}
 
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let found = hello.server_name().and_then(|name| {
+    fn find(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let found = name.and_then(|name| {
             // Some clients write the root's dot.
             let name = name.trim_end_matches('.').to_lowercase();
             let wildcard = || self.names.get(&format!("*.{}", name.split_once('.')?.1));
             self.names.get(&name).or_else(wildcard)
         });
-        Some(Arc::clone(found.unwrap_or(&self.default)))
+        found.unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.find(hello.server_name())))
     }
 }
 

@@ -40,8 +40,8 @@ fn mistakes_are_told_apart() {
 }
 
 /// Handshakes in memory; what the client sees of the server's certificate, and whether it was resumed.
-fn handshake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>, name: &str) -> (Vec<u8>, bool) {
-    let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+fn handshake(server: &ServerTls, client: &Arc<ClientConfig>, name: &str) -> (Vec<u8>, bool) {
+    let mut server = ServerConnection::new(Arc::clone(server.config())).unwrap();
     let mut client =
         ClientConnection::new(Arc::clone(client), ServerName::try_from(name.to_owned()).unwrap()).unwrap();
     server.writer().write_all(b"hello").unwrap();

@@ -38,7 +38,7 @@ impl Validity {
 }
 
 /// Tag, content, and what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)

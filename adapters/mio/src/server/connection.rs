@@ -15,7 +15,6 @@
 //! A turn is bounded: a connection that has more to do gets another turn after the others had theirs.
 
 use std::net::{IpAddr, Shutdown};
-use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -23,7 +22,8 @@ use postier_core::machine::{Instant, Now};
 use postier_core::send_queue::SendQueue;
 use postier_core::server::front::{Front, FrontAction, Opening};
 use postier_core::server::{Call, ConnId, LinkNews, Service, ToOffice};
-use rustls::{ClientConfig, ServerConfig};
+use postier_host::tls::ServerTls;
+use rustls::ClientConfig;
 
 use super::budget::{FLOOR_BYTES, Share};
 use super::side::Side;
@@ -118,7 +118,7 @@ impl Connection {
         socket: TcpStream,
         service: Service,
         peer: IpAddr,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<ServerTls>,
     ) -> Self {
         Self::begin(id, socket, peer, Side::Server { service, tls }, Stage::Open)
     }

@@ -48,9 +48,9 @@ use postier_core::site::Site;
 use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
 use postier_host::identity::Identity;
-use postier_host::password::PasswordChecker;
-use postier_host::tls::{Trust, client_config};
-use rustls::{ClientConfig, ServerConfig};
+use postier_host::password::{PasswordChecker, load_scram_key};
+use postier_host::tls::{ServerTls, Trust, client_config};
+use rustls::ClientConfig;
 
 pub(crate) use listen::{ListenError, check_ports};
 
@@ -66,9 +66,9 @@ use watch::Watcher;
 #[derive(Clone, Debug)]
 pub(crate) struct TlsConfigs {
     /// For port 25: without session tickets.
-    pub exchange: Option<Arc<ServerConfig>>,
+    pub exchange: Option<ServerTls>,
     /// For users.
-    pub users: Option<Arc<ServerConfig>>,
+    pub users: Option<ServerTls>,
     /// For other servers, whose certificate nobody looks at,
     pub anybody: Arc<ClientConfig>,
     /// and for those whose certificate must be good.
@@ -76,7 +76,7 @@ pub(crate) struct TlsConfigs {
 }
 
 impl TlsConfigs {
-    pub(crate) fn new(exchange: Option<Arc<ServerConfig>>, users: Option<Arc<ServerConfig>>) -> Self {
+    pub(crate) fn new(exchange: Option<ServerTls>, users: Option<ServerTls>) -> Self {
         let (anybody, verified) = (client_config(Trust::Anybody), client_config(Trust::Roots));
         TlsConfigs { exchange, users, anybody, verified }
     }
@@ -86,7 +86,7 @@ impl TlsConfigs {
         if call.verify { self.verified.clone() } else { self.anybody.clone() }
     }
 
-    fn of(&self, service: Service) -> Option<Arc<ServerConfig>> {
+    fn of(&self, service: Service) -> Option<ServerTls> {
         match service {
             Service::Smtp => self.exchange.clone(),
             Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => self.users.clone(),
@@ -180,7 +180,7 @@ impl std::error::Error for RunError {}
 /// # Errors
 /// [`RunError`], before anybody was served.
 pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
-    let Setup { site, tls, listeners, state, dns, identity, on_event, on_ready, reload } = setup;
+    let Setup { mut site, tls, listeners, state, dns, identity, on_event, on_ready, mut reload } = setup;
     for (service, _) in &listeners {
         if service.implicit_tls() && tls.of(*service).is_none() {
             return Err(RunError::NoCertificate(*service));
@@ -199,6 +199,13 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
         identity.assume().map_err(|error| RunError::Identity(identity.name.clone(), error))?;
     }
     journal::start(&state).map_err(|error| RunError::State(state.clone(), error))?;
+    let key = load_scram_key(&state).map_err(|error| RunError::State(state.clone(), error))?;
+    Arc::make_mut(&mut site).scram_key = key.clone();
+    let reload: Reload = Box::new(move || {
+        let mut reloaded = reload()?;
+        Arc::make_mut(&mut reloaded.site).scram_key = key.clone();
+        Ok(reloaded)
+    });
     let signals = Signals::catch().map_err(|error| RunError::System("cannot catch signals", error))?;
     let limits = fit_descriptors(site.limits);
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use postier_core::server::Password;
+use postier_core::auth::Password;
 use postier_core::server::office::{Ended, JobId, Office, OfficeAction, OfficeInput, StoreTask};
 use postier_core::site::Account;
 use postier_host::clock;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use postier_core::server::{Call, Service};
+use postier_host::tls::ServerTls;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
 
 use super::wire::{Wire, WireError};
 
@@ -15,7 +16,7 @@ pub(super) enum Side {
     Server {
         service: Service,
         /// For STARTTLS, or for the first octet where the service wants it.
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<ServerTls>,
     },
     Client {
         /// Until there is a session.

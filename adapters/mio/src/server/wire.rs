@@ -12,8 +12,9 @@ use std::sync::Arc;
 use postier_core::machine::TlsInfo;
 use postier_core::send_queue::{SendQueue, Transmit};
 use postier_host::disk;
+use postier_host::tls::{self, ServerTls};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConnection};
 
 /// Octets read from a socket at once.
 const RAW_BYTES: usize = 64 * 1024;
@@ -96,6 +97,8 @@ impl std::fmt::Display for WireError {
 pub(super) struct Wire<S> {
     socket: S,
     tls: Option<Box<Connection>>,
+    /// What TLS was begun with, as the server.
+    offered: Option<ServerTls>,
     /// What TLS keeps of received octets.
     record: Record,
     /// Without TLS: gathered octets that the kernel did not take yet, from `unsent_at` on.
@@ -116,6 +119,7 @@ impl<S: Read + Write> Wire<S> {
         Wire {
             socket,
             tls: None,
+            offered: None,
             record: Record::default(),
             unsent: Vec::new(),
             unsent_at: 0,
@@ -158,8 +162,9 @@ impl<S: Read + Write> Wire<S> {
     }
 
     /// Begins TLS as the server. Nothing may wait to be sent.
-    pub(super) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), WireError> {
-        self.set_tls(ServerConnection::new(config).map_err(WireError::Tls)?.into());
+    pub(super) fn start_tls(&mut self, offered: ServerTls) -> Result<(), WireError> {
+        self.set_tls(ServerConnection::new(offered.config().clone()).map_err(WireError::Tls)?.into());
+        self.offered = Some(offered);
         Ok(())
     }
 
@@ -182,22 +187,7 @@ impl<S: Read + Write> Wire<S> {
 
     /// What the finished handshake agreed on; `None` while it is under way.
     pub(super) fn tls_info(&self) -> Option<TlsInfo> {
-        let tls = self.tls.as_ref().filter(|tls| !tls.is_handshaking())?;
-        let version = match tls.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLS",
-        };
-        let cipher =
-            tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-        Some(TlsInfo {
-            version,
-            cipher: cipher_name(cipher),
-            server_name: match &**tls {
-                Connection::Server(tls) => tls.server_name().map(str::to_owned),
-                Connection::Client(_) => None,
-            },
-        })
+        self.tls.as_ref().and_then(|connection| tls::info(connection, self.offered.as_ref()))
     }
 
     /// Reads once from the socket, `most` octets if there are more, and decrypts what came.
@@ -430,16 +420,6 @@ fn gather(tx: &mut SendQueue, buffers: &mut Buffers) {
     }
     while let Some(file) = tx.poll_release() {
         disk::close(file);
-    }
-}
-
-/// The IANA name of a suite: rustls writes `TLS13_AES_…` where the registry has `TLS_AES_…`.
-fn cipher_name(rustls_name: &'static str) -> &'static str {
-    match rustls_name {
-        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
-        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
-        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other,
     }
 }
 

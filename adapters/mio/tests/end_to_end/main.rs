@@ -23,6 +23,7 @@ mod neighbours;
 mod operation;
 mod races;
 mod readers;
+mod scram;
 mod sending;
 mod sorting;
 mod storm;

@@ -351,5 +351,5 @@ impl Process {
 }
 
 fn tls_info() -> TlsInfo {
-    TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", server_name: None }
+    TlsInfo { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", ..TlsInfo::default() }
 }

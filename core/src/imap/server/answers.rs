@@ -12,6 +12,11 @@ impl Session {
     /// An answer that nobody waits for any more changes nothing.
     pub(super) fn handle_answer(&mut self, answer: Answer, tx: &mut SendQueue) {
         match answer {
+            Answer::Verifier(answered) => {
+                if let Some((offer, Then::Verifier(first))) = self.take_verdict(answered) {
+                    self.handle_verifier(*first, offer, tx);
+                }
+            }
             Answer::Authenticate(answered) => {
                 if let Some((verdict, Then::Login(login))) = self.take_verdict(answered) {
                     self.handle_login(login, verdict, tx);
@@ -172,7 +177,8 @@ impl Session {
                 self.drop_fetch(&fetching);
                 self.end_lost(tx);
             }
-            Then::Login(_)
+            Then::Verifier(_)
+            | Then::Login(_)
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)

@@ -4,6 +4,7 @@
 //! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
 
 use super::session::Session;
+use crate::auth::sasl::{Mechanism, Offered};
 use crate::imap::command::AString;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,10 +15,16 @@ pub(super) struct Moment {
     pub(super) logged_in: bool,
     /// STARTTLS would be accepted.
     pub(super) starttls: bool,
-    /// LOGIN and AUTHENTICATE PLAIN would be accepted.
-    pub(super) plain_login: bool,
+    /// Which mechanisms AUTHENTICATE would accept; the same for LOGIN.
+    pub(super) offered: Offered,
     /// Octets of the largest message that can be appended.
     pub(super) append_limit: u64,
+}
+
+impl Moment {
+    fn offers(self, mechanism: Mechanism) -> bool {
+        !self.logged_in && mechanism.is_offered(self.offered)
+    }
 }
 
 /// A row of the table.
@@ -54,14 +61,26 @@ const CAPABILITIES: &[Capability] = &[
     row(
         "LOGINDISABLED",
         "RFC 3501 §6.2.3",
-        |moment| !moment.logged_in && !moment.plain_login,
+        |moment| !moment.logged_in && !moment.offered.login,
         &["before_login"],
     ),
-    row("AUTH=PLAIN", "RFC 4616", |moment| !moment.logged_in && moment.plain_login, &["authenticate"]),
+    row(
+        "AUTH=SCRAM-SHA-256-PLUS",
+        "RFC 7677",
+        |moment| moment.offers(Mechanism::ScramSha256Plus),
+        &["authenticate_scram_plus"],
+    ),
+    row(
+        "AUTH=SCRAM-SHA-256",
+        "RFC 7677",
+        |moment| moment.offers(Mechanism::ScramSha256),
+        &["authenticate_scram"],
+    ),
+    row("AUTH=PLAIN", "RFC 4616", |moment| moment.offers(Mechanism::Plain), &["authenticate"]),
     row(
         "AUTH=LOGIN",
         "draft-murchison-sasl-login",
-        |moment| !moment.logged_in && moment.plain_login,
+        |moment| moment.offers(Mechanism::Login),
         &["authenticate_login"],
     ),
     row("UTF8=ACCEPT", "RFC 6855", after_login, &["utf8_accept", "append_kinds", "client_thunderbird"]),
@@ -189,17 +208,22 @@ mod tests {
     #[test]
     fn what_is_shown_follows_the_moment() {
         let shown = |moment| list(moment, |_| false);
-        let plain = Moment { logged_in: false, starttls: true, plain_login: false, append_limit: 9 };
+        let offered = Offered::default();
+        let plain = Moment { logged_in: false, starttls: true, offered, append_limit: 9 };
         assert_eq!(
             shown(plain),
             "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE STARTTLS LOGINDISABLED"
         );
-        let secure = Moment { logged_in: false, starttls: false, plain_login: true, append_limit: 9 };
+        let offered = Offered { login: true, ..offered };
+        let secure = Moment { logged_in: false, starttls: false, offered, append_limit: 9 };
         assert_eq!(
             shown(secure),
             "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE AUTH=PLAIN AUTH=LOGIN"
         );
-        let inside = shown(Moment { logged_in: true, starttls: true, plain_login: false, append_limit: 9 });
+        let offered = Offered { scram: true, binding: true, ..offered };
+        let all = shown(Moment { offered, ..secure });
+        assert!(all.ends_with(" AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN"));
+        let inside = shown(Moment { logged_in: true, starttls: true, offered, append_limit: 9 });
         assert!(inside.starts_with("IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE UTF8=ACCEPT"));
         assert!(inside.contains(" APPENDLIMIT=9 "));
         assert!(!inside.contains("STARTTLS") && !inside.contains(" AUTH="));

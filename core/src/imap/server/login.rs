@@ -4,14 +4,16 @@
 use super::enable::Enabled;
 use super::session::{Session, State, Then};
 use super::{Ask, reply};
-use crate::auth::{AuthVerdict, Credentials};
+use crate::auth::{Attempt, AuthVerdict, Credentials, Proof};
 use crate::event::Event;
 use crate::imap::command::{AString, Secret};
 use crate::imap::response::{Code, Status, write_tagged};
 use crate::imap::scanner::CommandScanner;
 use crate::machine::{CloseReason, StepOf, TlsInfo};
 use crate::send_queue::SendQueue;
+use crate::site::Account;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Characters of a login name that go into an event.
@@ -24,6 +26,8 @@ const WRONG_PASSWORD: &str = "Wrong name or password";
 pub(super) struct LoggingIn {
     /// The name for the log.
     shown: String,
+    /// What the client is told before it is in.
+    server_final: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -104,7 +108,8 @@ impl Session {
         }
         let Secret(password) = password;
         let (login, password) = (name.to_vec(), password.to_vec());
-        self.check_credentials(Credentials { authorization: Vec::new(), login, password }, tx);
+        let credentials = Credentials { authorization: Vec::new(), login, password };
+        self.check_attempt(credentials.into(), None, tx);
     }
 
     /// RFC 8437: as before the login, but for TLS and compression.
@@ -117,8 +122,13 @@ impl Session {
         self.end(Status::Ok, None, "You are logged out", tx);
     }
 
-    pub(super) fn check_credentials(&mut self, credentials: Credentials, tx: &mut SendQueue) {
-        let Credentials { authorization, login, password } = &credentials;
+    pub(super) fn check_attempt(
+        &mut self,
+        attempt: Attempt,
+        server_final: Option<Vec<u8>>,
+        tx: &mut SendQueue,
+    ) {
+        let Attempt { authorization, login, proof } = &attempt;
         // RFC 4616 §2: nobody acts for somebody else here.
         if !authorization.is_empty() && !authorization.eq_ignore_ascii_case(login) {
             return self.end(
@@ -128,22 +138,30 @@ impl Session {
                 tx,
             );
         }
-        let logging_in = LoggingIn { shown: shown_login(login) };
-        if login.is_empty() || password.is_empty() {
+        let logging_in = LoggingIn { shown: shown_login(login), server_final };
+        let says_nothing =
+            login.is_empty() || matches!(proof, Proof::Password(password) if password.0.is_empty());
+        if says_nothing {
             return self.handle_login(logging_in, AuthVerdict::Denied, tx);
         }
-        self.ask(Then::Login(logging_in), |ticket| Ask::Authenticate { ticket, credentials });
+        self.ask(Then::Login(logging_in), |ticket| Ask::Authenticate { ticket, attempt });
+    }
+
+    /// It is decided who this is.
+    pub(super) fn log_in(&mut self, account: Arc<Account>, tx: &mut SendQueue) {
+        let address = String::from_utf8_lossy(&account.address).into_owned();
+        self.push_event(Event::LoggedIn { account: address });
+        self.account = Some(account);
+        let list = self.capabilities();
+        self.end(Status::Ok, Some(&Code::Capability(&list)), "Logged in", tx);
     }
 
     pub(super) fn handle_login(&mut self, login: LoggingIn, verdict: AuthVerdict, tx: &mut SendQueue) {
         match verdict {
-            AuthVerdict::Granted(account) => {
-                let address = String::from_utf8_lossy(&account.address).into_owned();
-                self.push_event(Event::LoggedIn { account: address });
-                self.account = Some(account);
-                let list = self.capabilities();
-                self.end(Status::Ok, Some(&Code::Capability(&list)), "Logged in", tx);
-            }
+            AuthVerdict::Granted(account) => match login.server_final {
+                Some(server_final) => self.prove_self(account, &server_final, tx),
+                None => self.log_in(account, tx),
+            },
             AuthVerdict::Denied => {
                 self.push_event(Event::LoginFailed { login: login.shown, peer: self.setup.peer });
                 self.failed_logins += 1;

@@ -37,6 +37,7 @@
 //!     starttls: false,
 //!     tls: Some(TlsInfo::default()),
 //!     plaintext_login: false,
+//!     scram: false,
 //!     masks: Default::default(),
 //!     limits: Limits::default(),
 //! };
@@ -46,8 +47,8 @@
 //! let received = b"a LOGIN you secret\r\n";
 //! let step = session.handle_input(Now::default(), Input::Bytes(received), &mut tx).unwrap();
 //! assert_eq!(step.consumed, received.len());
-//! let Some(Action::Ask(Ask::Authenticate { credentials, .. })) = step.action else { panic!() };
-//! assert_eq!(credentials.login, b"you");
+//! let Some(Action::Ask(Ask::Authenticate { attempt, .. })) = step.action else { panic!() };
+//! assert_eq!(attempt.login, b"you");
 //! ```
 
 mod answers;
@@ -86,7 +87,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::auth::{AuthVerdict, Credentials};
+use crate::auth::scram::ScramOffer;
+use crate::auth::{Attempt, AuthVerdict};
 use crate::disk::Handle;
 use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet};
@@ -118,6 +120,8 @@ pub struct Setup {
     pub tls: Option<TlsInfo>,
     /// Login is allowed without TLS (`[login] without_tls = "loopback"` and the client is there).
     pub plaintext_login: bool,
+    /// SCRAM can be offered ([`Site::offers_scram`](crate::site::Site::offers_scram)).
+    pub scram: bool,
     /// What is hidden from whom.
     pub masks: Arc<[Mask]>,
     /// Bounds.
@@ -128,15 +132,22 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SelectionId(pub u64);
 
-/// A question of the session. Everything but `Authenticate` is about the account that logged in.
+/// A question of the session. Everything but `Verifier` and `Authenticate` is about the account that logged in.
 #[derive(Debug)]
 pub enum Ask {
+    /// What does SCRAM need for this login? There is an answer for everybody.
+    Verifier {
+        /// To answer with.
+        ticket: Ticket<ScramOffer>,
+        /// Who wants to log in.
+        login: Vec<u8>,
+    },
     /// Is this login right?
     Authenticate {
         /// To answer with.
         ticket: Ticket<AuthVerdict>,
-        /// Who, and the password.
-        credentials: Credentials,
+        /// Who, and what shows it.
+        attempt: Attempt,
     },
     /// UNAUTHENTICATE: what follows is about no account, until the next login; there is no answer.
     Unauthenticate,
@@ -595,6 +606,8 @@ pub enum Refusal {
 /// An answer on its way to the session.
 #[derive(Debug)]
 pub enum Answer {
+    /// To [`Ask::Verifier`].
+    Verifier(Answered<ScramOffer>),
     /// To [`Ask::Authenticate`].
     Authenticate(Answered<AuthVerdict>),
     /// To [`Ask::Select`].

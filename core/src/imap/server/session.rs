@@ -26,13 +26,14 @@ use super::fetch::Fetching;
 use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
 use super::reply::of_refusal;
-use super::sasl::Sasl;
 use super::search::{Found, Searching};
 use super::select::{Mailbox, Selecting};
 use super::sort::Threading;
 use super::status::StatusOf;
 use super::store::Storing;
 use super::{Answer, Ask, Notice, Refusal, Setup, append, idle, login, sasl};
+use crate::auth::sasl::Exchange;
+use crate::auth::scram::ClientFirst;
 use crate::event::Event;
 use crate::imap::command::tag_of;
 use crate::imap::response::{Code, Status, write_continuation, write_tagged, write_untagged};
@@ -85,7 +86,7 @@ pub(super) enum State {
     /// Between commands, or in the middle of one that has not come whole.
     Command,
     /// AUTHENTICATE waits for the client's response.
-    Sasl(Sasl),
+    Sasl(Exchange),
     /// An ask is out.
     Waiting(Waiting),
     /// FETCH goes on when the send queue has room.
@@ -115,6 +116,8 @@ pub(super) struct Waiting {
 /// What goes on when the answer is there.
 #[derive(Debug)]
 pub(super) enum Then {
+    /// Of SCRAM.
+    Verifier(Box<ClientFirst>),
     Login(login::LoggingIn),
     Select(Selecting),
     Changes(After),
@@ -145,7 +148,7 @@ impl Then {
     /// Whether the answer is a matter of the disk, which may stall.
     fn touches_disk(&self) -> bool {
         match self {
-            Then::Login(_) => false,
+            Then::Verifier(_) | Then::Login(_) => false,
             Then::Select(_)
             | Then::Changes(_)
             | Then::List(_)
@@ -227,7 +230,7 @@ impl Session {
         Moment {
             logged_in: self.account.is_some(),
             starttls: self.setup.starttls && !self.tls,
-            plain_login: self.may_send_password(),
+            offered: self.offered(),
             append_limit: self.setup.limits.message_bytes_max,
         }
     }

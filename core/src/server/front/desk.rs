@@ -4,9 +4,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::super::{Caller, LinkNews, Password, ToOffice};
+use super::super::{Caller, LinkNews, ToOffice};
 use super::FrontAction;
-use crate::auth::{AuthVerdict, Credentials};
+use crate::auth::scram::ScramOffer;
+use crate::auth::{Attempt, AuthVerdict};
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Machine};
 use crate::mime::unbinary::Unbinary;
@@ -26,6 +27,10 @@ pub(super) struct Desk {
     caller: Caller,
     /// It is a connection that the office wanted.
     link: Option<LinkId>,
+    /// Randomness of the process, for nonces.
+    seed: u64,
+    /// Nonces given out.
+    nonces: u64,
     login: LoginState,
     upload: Option<Upload>,
     chunks_out: usize,
@@ -61,14 +66,24 @@ enum UploadKind {
 }
 
 impl Desk {
-    pub(super) fn new(caller: Caller) -> Self {
+    pub(super) fn new(caller: Caller, seed: u64) -> Self {
         let login = LoginState::Nobody;
-        Desk { caller, link: None, login, upload: None, chunks_out: 0, mail_out: 0, envelope: 0 }
+        Desk {
+            caller,
+            link: None,
+            seed,
+            nonces: 0,
+            login,
+            upload: None,
+            chunks_out: 0,
+            mail_out: 0,
+            envelope: 0,
+        }
     }
 
     /// For a connection that the office wanted.
     pub(super) fn of_link(caller: Caller, link: LinkId) -> Self {
-        Desk { link: Some(link), ..Self::new(caller) }
+        Desk { link: Some(link), ..Self::new(caller, 0) }
     }
 
     /// News for the office of a connection that it wanted.
@@ -146,11 +161,11 @@ impl Desk {
     fn authenticate(
         &mut self,
         ticket: Ticket<AuthVerdict>,
-        credentials: Credentials,
+        attempt: Attempt,
         site: &Site,
         out: &mut Vec<FrontAction>,
     ) {
-        let Credentials { authorization, login, password } = credentials;
+        let Attempt { authorization, login, proof } = attempt;
         let named = site.account_by_login(&login).and_then(|id| site.account(id));
         // RFC 4616 §2: a user may only act as themselves here.
         let itself =
@@ -159,8 +174,14 @@ impl Desk {
         if let Some(account) = &account {
             self.login = LoginState::Asked(ticket.id(), account.clone());
         }
-        let (caller, password) = (self.caller, Password(password));
-        out.push(FrontAction::Office(ToOffice::Authenticate { caller, ticket, account, password }));
+        let caller = self.caller;
+        out.push(FrontAction::Office(ToOffice::Authenticate { caller, ticket, account, proof }));
+    }
+
+    fn scram_offer(&mut self, login: &[u8], site: &Site) -> ScramOffer {
+        self.nonces += 1;
+        let nonce = site.scram_key.nonce(self.seed, self.caller.conn.0, self.nonces);
+        ScramOffer { verifier: site.scram_verifier(login), nonce }
     }
 
     fn body(&mut self, octets: &[u8], out: &mut Vec<FrontAction>) {
@@ -301,8 +322,11 @@ impl Client for smtp::server::Session {
         let Clerk { desk, site, out } = clerk;
         use smtp::server::{Answer, Ask, BeginVerdict, RecipientVerdict, SenderVerdict};
         match ask {
-            Ask::Authenticate { ticket, credentials } => {
-                desk.authenticate(ticket, credentials, site, out);
+            Ask::Verifier { ticket, login } => {
+                Some(Answer::Verifier(ticket.answer(desk.scram_offer(&login, site))))
+            }
+            Ask::Authenticate { ticket, attempt } => {
+                desk.authenticate(ticket, attempt, site, out);
                 None
             }
             Ask::Sender { ticket, account, local, domain } => {
@@ -344,13 +368,18 @@ impl Client for imap::server::Session {
     fn take(clerk: &mut Clerk<'_>, ask: imap::server::Ask) -> Option<imap::server::Answer> {
         let Clerk { desk, site, out } = clerk;
         use imap::server::Ask;
-        match &ask {
-            Ask::Authenticate { .. } => {
-                if let Ask::Authenticate { ticket, credentials } = ask {
-                    desk.authenticate(ticket, credentials, site, out);
-                }
+        let ask = match ask {
+            Ask::Verifier { ticket, login } => {
+                let offer = desk.scram_offer(&login, site);
+                return Some(imap::server::Answer::Verifier(ticket.answer(offer)));
+            }
+            Ask::Authenticate { ticket, attempt } => {
+                desk.authenticate(ticket, attempt, site, out);
                 return None;
             }
+            ask => ask,
+        };
+        match &ask {
             Ask::Unauthenticate => {
                 desk.login = LoginState::Nobody;
                 return None;
@@ -371,6 +400,8 @@ impl Client for imap::server::Session {
                 desk.finish_lines(out);
                 desk.upload = None;
             }
+            // Taken above.
+            Ask::Verifier { .. } | Ask::Authenticate { .. } => {}
             Ask::Select { .. }
             | Ask::Unselect { .. }
             | Ask::Changes { .. }

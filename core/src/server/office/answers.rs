@@ -35,7 +35,7 @@ impl Office {
         let key = |name: &[u8]| folder(name).map(|folder| MailboxKey { root: root.clone(), folder });
         match ask {
             // The front sends logins on their own way, and keeps the end of one to itself.
-            Ask::Authenticate { .. } | Ask::Unauthenticate => {}
+            Ask::Verifier { .. } | Ask::Authenticate { .. } | Ask::Unauthenticate => {}
             Ask::Select { ticket, mailbox, read_only: examine } => match key(&mailbox) {
                 Ok(key) => {
                     let then = AfterSync::Select { caller, ticket, examine };

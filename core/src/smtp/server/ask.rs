@@ -5,12 +5,14 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use super::data::Receive;
 use super::message::Message;
 use super::session::{Session, State};
 use super::{Answer, Ask, Recipient, Transaction};
+use crate::auth::scram::ClientFirst;
 use crate::machine::{Action, Instant, Now};
 use crate::send_queue::SendQueue;
 use crate::smtp::reply::Reply;
@@ -27,7 +29,8 @@ pub(super) struct Wait {
 /// What was asked, with what is needed when the answer comes.
 #[derive(Debug)]
 pub(super) enum Question {
-    Authenticate { login: Box<[u8]> },
+    Verifier(Box<ClientFirst>),
+    Authenticate { login: Box<[u8]>, server_final: Option<Vec<u8>> },
     Sender(Box<Transaction>),
     Recipient(Recipient),
     Begin(Box<Message>, Receive),
@@ -42,7 +45,8 @@ impl Session {
         let (ask, question) = ask(ticket);
         let limit = match question {
             Question::Commit { .. } => self.setup.limits.commit,
-            Question::Authenticate { .. }
+            Question::Verifier(_)
+            | Question::Authenticate { .. }
             | Question::Sender(_)
             | Question::Recipient(_)
             | Question::Begin(..) => self.setup.limits.answer,
@@ -60,10 +64,14 @@ impl Session {
         self.touch(now);
         let ticket = wait.ticket;
         let unanswered = match (answer, wait.question) {
-            (Answer::Authenticate(answer), Question::Authenticate { login }) => {
+            (Answer::Verifier(answer), Question::Verifier(first)) => match answer.into_verdict(ticket) {
+                Some(offer) => return self.handle_verifier(*first, offer, tx),
+                None => Question::Verifier(first),
+            },
+            (Answer::Authenticate(answer), Question::Authenticate { login, server_final }) => {
                 match answer.into_verdict(ticket) {
-                    Some(verdict) => return self.handle_authenticated(verdict, &login, tx),
-                    None => Question::Authenticate { login },
+                    Some(verdict) => return self.handle_authenticated(verdict, &login, server_final, tx),
+                    None => Question::Authenticate { login, server_final },
                 }
             }
             (Answer::Sender(answer), Question::Sender(transaction)) => match answer.into_verdict(ticket) {
@@ -86,7 +94,8 @@ impl Session {
             },
             // The late answer to another question.
             (
-                Answer::Authenticate(_)
+                Answer::Verifier(_)
+                | Answer::Authenticate(_)
                 | Answer::Sender(_)
                 | Answer::Recipient(_)
                 | Answer::Begin(_)
@@ -105,7 +114,7 @@ impl Session {
                 self.report_lost(&id, Reply::TookTooLong);
                 self.say(Reply::TookTooLong, tx);
             }
-            Question::Authenticate { .. } => {
+            Question::Verifier(_) | Question::Authenticate { .. } => {
                 self.cancel(wait.ticket);
                 self.say(Reply::AuthUnavailable, tx);
             }

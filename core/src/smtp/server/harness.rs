@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::*;
+use crate::auth::Proof;
+use crate::auth::scram::tests::pencil;
 use crate::event::Event;
 use crate::machine::{Action, Input, Instant, Machine, Now, WallTime};
 use crate::send_queue::{SendQueue, Transmit};
@@ -218,9 +220,13 @@ impl Harness {
     fn note_ask(&mut self, ask: Ask) -> String {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         let (id, kind, line) = match &ask {
-            Ask::Authenticate { ticket, credentials } => {
-                let (login, password) = (text(&credentials.login), text(&credentials.password));
-                (ticket.id(), "auth", format!("auth {login} {password}"))
+            Ask::Verifier { ticket, login } => (ticket.id(), "verifier", format!("verifier {}", text(login))),
+            Ask::Authenticate { ticket, attempt } => {
+                let proof = match &attempt.proof {
+                    Proof::Password(password) => text(&password.0),
+                    scram @ Proof::Scram(_) => format!("{scram:?}"),
+                };
+                (ticket.id(), "auth", format!("auth {} {proof}", text(&attempt.login)))
             }
             Ask::Sender { ticket, account, local, domain } => {
                 let account = text(&account.address);
@@ -320,6 +326,7 @@ pub(super) fn account(address: &str) -> Arc<Account> {
 /// What may be answered; mostly good news.
 fn possible_answers(ask: &Ask) -> [&'static str; 4] {
     match ask {
+        Ask::Verifier { .. } => ["pencil", "pencil", "pencil", "none"],
         Ask::Authenticate { .. } => ["granted you@example.test", "denied", "temporary", "none"],
         Ask::Sender { .. } => ["allowed", "allowed", "not yours", "none"],
         Ask::Recipient { .. } => ["you@example.test", "unknown", "not local", "none"],
@@ -330,6 +337,7 @@ fn possible_answers(ask: &Ask) -> [&'static str; 4] {
 
 fn answer(ask: Ask, words: &str) -> Answer {
     match ask {
+        Ask::Verifier { ticket, .. } => Answer::Verifier(ticket.answer(pencil())),
         Ask::Authenticate { ticket, .. } => {
             Answer::Authenticate(ticket.answer(match words.split_once(' ') {
                 Some(("granted", address)) => AuthVerdict::Granted(account(address)),

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 
-use super::Role;
 use super::mail::Mail;
 use super::session::{Session, State};
 use crate::machine::{Action, Now, TlsInfo};
@@ -39,7 +38,7 @@ impl Session {
             size: limits.message_bytes_max,
             dsn: true,
             starttls: self.setup.starttls && self.tls.is_none(),
-            auth: self.setup.role == Role::Submission && self.may_carry_password() && self.account.is_none(),
+            auth: self.offered(),
             mails_max: limits.smtp_transactions_max,
             recipients_max: limits.smtp_recipients_max,
         }

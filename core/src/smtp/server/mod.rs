@@ -3,7 +3,7 @@
 //! The session knows the protocol; whether a recipient exists, a password is right or a message has become
 //! durable it asks. See [`Ask`] for the questions in the order of a transaction:
 //!
-//! `Authenticate` (submission) → `Sender` → `Recipient`… → `Begin` → octets by
+//! `Verifier` (SCRAM) → `Authenticate` (submission) → `Sender` → `Recipient`… → `Begin` → octets by
 //! [`Action::Body`](crate::machine::Action::Body) → `Commit`. A transaction that ends otherwise after `Begin`
 //! is undone by [`Action::Cancel`](crate::machine::Action::Cancel) with the number of its `Begin`.
 //!
@@ -34,6 +34,7 @@
 //!     starttls: false,
 //!     tls: None,
 //!     plaintext_login: false,
+//!     scram: false,
 //!     refuse_bare_newlines: false,
 //!     limits: Limits::default(),
 //!     session: 1,
@@ -71,7 +72,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::auth::{AuthVerdict, Credentials};
+use crate::auth::scram::ScramOffer;
+use crate::auth::{Attempt, AuthVerdict};
 use crate::limits::Limits;
 use crate::machine::TlsInfo;
 use crate::site::Account;
@@ -104,6 +106,8 @@ pub struct Setup {
     pub tls: Option<TlsInfo>,
     /// AUTH is allowed without TLS (`[login] without_tls = "loopback"` and the client is there).
     pub plaintext_login: bool,
+    /// SCRAM can be offered ([`Site::offers_scram`](crate::site::Site::offers_scram)).
+    pub scram: bool,
     /// Refuse messages with a bare CR or LF after their real end (`[inbound] bare_newline = "refuse"`).
     pub refuse_bare_newlines: bool,
     /// Bounds.
@@ -117,12 +121,19 @@ pub struct Setup {
 /// A question of the session.
 #[derive(Debug)]
 pub enum Ask {
+    /// What does SCRAM need for this login? There is an answer for everybody.
+    Verifier {
+        /// To answer with.
+        ticket: Ticket<ScramOffer>,
+        /// Who wants to log in.
+        login: Vec<u8>,
+    },
     /// Is this login right?
     Authenticate {
         /// To answer with.
         ticket: Ticket<AuthVerdict>,
-        /// Who, and the password.
-        credentials: Credentials,
+        /// Who, and what shows it.
+        attempt: Attempt,
     },
     /// May this account write in the name of this reverse-path? Asked at submission only; never for `<>`.
     Sender {
@@ -270,6 +281,8 @@ pub enum CommitVerdict {
 /// An answer on its way to the session.
 #[derive(Debug)]
 pub enum Answer {
+    /// To [`Ask::Verifier`].
+    Verifier(Answered<ScramOffer>),
     /// To [`Ask::Authenticate`].
     Authenticate(Answered<AuthVerdict>),
     /// To [`Ask::Sender`].

@@ -22,11 +22,11 @@ use alloc::sync::Arc;
 use core::mem;
 
 use super::ask::{Question, Wait};
-use super::auth::AuthStep;
 use super::hello::Client;
 use super::mail::Mail;
 use super::message::Message;
 use super::{Answer, Ask, Notice, Setup};
+use crate::auth::sasl::Exchange;
 use crate::event::Event;
 use crate::machine::{Action, CloseReason, Input, Instant, Machine, Now, Step, StepOf, TimerKind, TlsInfo};
 use crate::send_queue::SendQueue;
@@ -72,7 +72,7 @@ pub(super) enum State {
     /// The end of a line that was too long and is answered already.
     SkipLine,
     /// A response of the AUTH dialogue.
-    Auth(AuthStep),
+    Auth(Exchange),
     /// An answer.
     Waiting(Wait),
     /// A message up to its final dot.
@@ -213,8 +213,8 @@ impl Session {
         match self.lines.find(bytes, self.setup.limits.smtp_line_bytes_max) {
             Found::Line { end, next } => {
                 let line = bytes.get(..end).unwrap_or_default();
-                if let State::Auth(step) = mem::replace(&mut self.state, State::Command) {
-                    self.handle_response(now, step, line, tx);
+                if let State::Auth(exchange) = mem::replace(&mut self.state, State::Command) {
+                    self.handle_response(now, exchange, line, tx);
                 } else {
                     self.handle_command(now, line, bytes.len() > next, tx);
                 }

@@ -37,6 +37,8 @@ transcripts! {
     auth
     auth_limits
     auth_line_too_long
+    auth_scram
+    auth_scram_plus
     bdat
     bdat_refused
     cancel
@@ -153,7 +155,7 @@ fn segments(octets: &[u8], seed: Option<u64>) -> Vec<&[u8]> {
 }
 
 fn tls() -> TlsInfo {
-    TlsInfo { version: "TLSv1.3", cipher: "TLS13_AES_256_GCM_SHA384", server_name: None }
+    TlsInfo { version: "TLSv1.3", cipher: "TLS13_AES_256_GCM_SHA384", ..TlsInfo::default() }
 }
 
 /// A session for a test.
@@ -165,6 +167,7 @@ pub(super) fn plain_setup(role: Role) -> Setup {
         starttls: false,
         tls: None,
         plaintext_login: false,
+        scram: false,
         refuse_bare_newlines: false,
         limits: Limits::default(),
         session: 1,
@@ -225,6 +228,8 @@ fn read_setup(words: &str) -> (Setup, Show, bool) {
                 "submission" => setup.role = Role::Submission,
                 "starttls" => setup.starttls = true,
                 "tls" => setup.tls = Some(tls()),
+                "scram" => setup.scram = true,
+                "bound" => setup.tls = Some(TlsInfo { exporter: Some([5; 32]), ..tls() }),
                 "plaintext" => setup.plaintext_login = true,
                 "refuse-bare" => setup.refuse_bare_newlines = true,
                 "show-ehlo" => show.ehlo = true,

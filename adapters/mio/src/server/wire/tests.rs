@@ -1,10 +1,11 @@
 use super::*;
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use postier_core::disk::Handle;
 use postier_core::send_queue::FileRange;
-use postier_host::tls::{Tickets, TlsIdentity, provider, self_signed, server_config};
+use postier_host::tls::{ServerTls, Tickets, TlsIdentity, provider, self_signed, server_config};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
@@ -16,7 +17,7 @@ fn pair() -> (Wire<UnixStream>, UnixStream) {
 }
 
 /// The server's configuration and a client that trusts it.
-fn tls() -> (Arc<ServerConfig>, ClientConnection) {
+fn tls() -> (ServerTls, ClientConnection) {
     let made = self_signed(&["mail.example.org"]).unwrap();
     let identity = TlsIdentity::load(made.certificate.as_bytes(), made.key.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();

@@ -3,6 +3,7 @@
 //! Lines of the log: `S:` a line sent, `Q:` a question, `B:` octets of a message, `E:` an event, `K:` an ask is
 //! cancelled, `TLS:` a handshake is to begin, `X:` closed and why.
 
+use crate::auth::{Attempt, Proof};
 use crate::event::Event;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::search::SearchKey;
@@ -46,6 +47,7 @@ pub(super) fn setup() -> Setup {
         starttls: true,
         tls: Some(TlsInfo::default()),
         plaintext_login: false,
+        scram: false,
         masks: Default::default(),
         limits: Limits::default(),
     }
@@ -206,9 +208,11 @@ impl Bench {
 fn show(ask: &Ask) -> String {
     let text = |octets: &[u8]| octets.escape_ascii().to_string();
     match ask {
-        Ask::Authenticate { credentials, .. } => {
-            format!("authenticate {} {}", text(&credentials.login), text(&credentials.password))
-        }
+        Ask::Verifier { login, .. } => format!("verifier {}", text(login)),
+        Ask::Authenticate { attempt: Attempt { login, proof, .. }, .. } => match proof {
+            Proof::Password(password) => format!("authenticate {} {}", text(login), text(&password.0)),
+            Proof::Scram(_) => format!("authenticate {} {proof:?}", text(login)),
+        },
         Ask::Select { mailbox, read_only, .. } => {
             format!("{} {}", if *read_only { "examine" } else { "select" }, text(mailbox))
         }

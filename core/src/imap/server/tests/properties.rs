@@ -4,6 +4,7 @@
 use super::bench::{Bench, setup};
 use super::script::{self, account, refusal};
 use crate::auth::AuthVerdict;
+use crate::auth::scram::tests::pencil;
 use crate::imap::flag::FlagSet;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
@@ -85,6 +86,7 @@ impl Draw {
     fn answer(&mut self, ask: Ask) -> Option<Answer> {
         Some(match ask {
             Ask::Unselect { .. } | Ask::Unauthenticate => return None,
+            Ask::Verifier { ticket, .. } => Answer::Verifier(ticket.answer(pencil())),
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.below(4) {
                 0 => AuthVerdict::Denied,
                 1 => AuthVerdict::Temporary,

@@ -5,11 +5,13 @@
 //! `RAW>` octets that are not packed though they should be. Everything
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
 //! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
-//! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: whole`
+//! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: scram` and `setup: scram bound` (SCRAM is offered; all have the password and the server's nonce of RFC 7677 §3), `setup: whole`
 //! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: masks` (something is hidden from iPhone Mail, and ESORT from all), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
 
 use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
+use crate::auth::sasl::Offered;
+use crate::auth::scram::tests::pencil;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
@@ -17,6 +19,7 @@ use crate::imap::server::{
     Selected, SelectionId, Status, Stored,
 };
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
+use crate::machine::TlsInfo;
 use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
 use crate::site::{Account, Secret};
@@ -41,6 +44,11 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
                 };
                 let phone = mask(Some("iPhone Mail"), &["IMAP4rev2", "SORT", "IDLE"]);
                 options.masks = [phone, mask(None, &["esort"])].into();
+            }
+            "scram" => options.scram = true,
+            "scram bound" => {
+                options.scram = true;
+                options.tls = Some(TlsInfo { exporter: Some([5; 32]), ..TlsInfo::default() });
             }
             "three errors" => options.limits.errors_max = 3,
             other => assert!(other.starts_with("selected "), "{name}: setup {other}"),
@@ -113,16 +121,18 @@ fn steer(bench: &mut Bench, line: &str) {
 fn with_capabilities(line: &str) -> String {
     let Some((before, rest)) = line.split_once("CAPABILITY {") else { return line.to_string() };
     let (moment, after) = rest.split_once('}').unwrap();
-    let (logged_in, starttls, plain_login) = match moment {
+    let (logged_in, starttls, login) = match moment {
         "without TLS" => (false, true, false),
         "on loopback" => (false, true, true),
-        "with TLS" => (false, false, true),
+        "with TLS" | "with TLS, SCRAM" | "with TLS, SCRAM bound" => (false, false, true),
         "logged in" | "logged in, hidden" => (true, false, true),
         other => panic!("{other}"),
     };
+    let offered =
+        Offered { login, scram: moment.contains("SCRAM"), binding: moment.ends_with("SCRAM bound") };
     let hidden: &[&str] =
         if moment.ends_with("hidden") { &["IMAP4rev2", "SORT", "IDLE", "ESORT"] } else { &[] };
-    let now = Moment { logged_in, starttls, plain_login, append_limit: 36_700_160 };
+    let now = Moment { logged_in, starttls, offered, append_limit: 36_700_160 };
     let list = capability::list(now, |name| hidden.contains(&name));
     alloc::format!("{before}CAPABILITY {list}{after}")
 }
@@ -211,6 +221,7 @@ fn or_refused<V>(text: &str, value: impl FnOnce() -> V) -> Result<V, Refusal> {
 fn answer(ask: Ask, text: &str) -> Answer {
     let words = Words::of(text);
     match ask {
+        Ask::Verifier { ticket, .. } => Answer::Verifier(ticket.answer(pencil())),
         Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match text {
             "denied" => AuthVerdict::Denied,
             "temporary" => AuthVerdict::Temporary,

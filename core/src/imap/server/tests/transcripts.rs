@@ -60,6 +60,8 @@ transcripts! {
     binary
     fetch_more
     authenticate_login
+    authenticate_scram
+    authenticate_scram_plus
     unauthenticate
     compress
     compress_broken
