@@ -50,6 +50,11 @@ pub enum Event {
         /// The client.
         peer: IpAddr,
     },
+    /// An attempt to log in is not looked at.
+    LoginHeld {
+        /// Why, for a person.
+        why: &'static str,
+    },
     /// A message is durable in the mailboxes of all its recipients.
     Delivered {
         /// The transaction's name.

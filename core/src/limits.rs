@@ -51,10 +51,39 @@ pub struct Limits {
     pub rx_bytes_max: usize,
     /// What all connections together hold in buffers; above this, who holds more than a little is not read from.
     pub buffers_bytes_max: usize,
+    /// Failed logins.
+    pub login: LoginLimits,
     /// Connections in all.
     pub connections_max: usize,
     /// Connections from one address (IPv6: one /64).
     pub connections_per_address_max: usize,
+}
+
+/// What failed logins cost ([`Throttle`](crate::server::throttle::Throttle)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginLimits {
+    /// Failures that cost nothing: people mistype.
+    pub free: u32,
+    /// The longest pause between two attempts from one address; zero: none at all.
+    pub delay_max: Duration,
+    /// The longest delay because of what others have done to an account.
+    pub account_delay_max: Duration,
+    /// Who would have to wait longer than this is told to try again later; shorter than [`Limits::answer`].
+    pub wait_max: Duration,
+    /// How long failures, and places where somebody has logged in, are remembered after the last time.
+    pub remembered: Duration,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        LoginLimits {
+            free: 3,
+            delay_max: Duration::from_secs(15),
+            account_delay_max: Duration::from_secs(2),
+            wait_max: Duration::from_secs(30),
+            remembered: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -82,6 +111,7 @@ impl Default for Limits {
             tx_high_water_bytes: 256 * 1024,
             rx_bytes_max: 128 * 1024,
             buffers_bytes_max: 256 * 1024 * 1024,
+            login: LoginLimits::default(),
             connections_max: 10_000,
             connections_per_address_max: 512,
         }

@@ -138,7 +138,7 @@ impl Front {
                 Session::Imap(Box::new(imap::server::Session::new(setup, now, &mut tx)))
             }
         };
-        let desk = Desk::new(Caller { front: self.index, conn }, self.seed);
+        let desk = Desk::new(Caller { front: self.index, conn }, peer, self.seed);
         self.connections.insert(conn, Connection { session, tx, desk, timer: None, closing: false });
         self.arm(conn);
     }
@@ -149,7 +149,7 @@ impl Front {
         out.push(FrontAction::Event(conn, Event::Called { peer, host }));
         let tx = SendQueue::new(self.site.limits.tx_high_water_bytes);
         let session = Session::Client(Box::new(smtp::client::Session::new(call.setup, now)));
-        let desk = Desk::of_link(Caller { front: self.index, conn }, call.link);
+        let desk = Desk::of_link(Caller { front: self.index, conn }, call.address.ip(), call.link);
         self.connections.insert(conn, Connection { session, tx, desk, timer: None, closing: false });
         self.arm(conn);
     }

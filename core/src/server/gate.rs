@@ -111,7 +111,8 @@ impl Gate {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// What counts as one client: an IPv4 address, an IPv6 /64.
+pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {

@@ -4,6 +4,7 @@
 //! * [`office::Office`]: store, logins, selections; exactly one per process, so there is one writer per mailbox
 //!   and no lock between threads.
 //! * [`gate::Gate`]: who may connect at all.
+//! * [`throttle::Throttle`]: who may try a password, and when.
 //!
 //! Connections to other servers live in fronts, too: the office wants one ([`Call`]), an adapter makes it.
 //!
@@ -13,6 +14,7 @@
 pub mod front;
 pub mod gate;
 pub mod office;
+pub mod throttle;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -23,10 +25,13 @@ use core::time::Duration;
 
 use crate::auth::{AuthVerdict, Proof};
 use crate::imap;
+use crate::limits::LoginLimits;
 use crate::queue::machine::LinkId;
 use crate::site::Account;
 use crate::smtp;
 use crate::ticket::{Answered, Ticket};
+
+use throttle::Who;
 
 /// Numbers a connection; the adapter never uses a number twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +101,10 @@ pub enum ToOffice {
         ticket: Ticket<AuthVerdict>,
         /// Who it should be.
         account: Option<Arc<Account>>,
+        /// Who asks from where, whether that is an account or not.
+        who: Who,
+        /// How failures are dealt with.
+        limits: LoginLimits,
         /// What shows that it is.
         proof: Proof,
     },

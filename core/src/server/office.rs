@@ -7,6 +7,7 @@
 //! * `uploads`: bodies on their way into a delivery or an APPEND, many at the same time.
 //! * `mailboxes`: open mailboxes. All that changes one goes through its queue of work, one task
 //!   at a time; what reads works on a snapshot and runs beside it.
+//! * `logins`: who has shown who they are, and who has to wait before they may.
 //! * `selections`: who has which mailbox selected, and how far they have been told.
 //!
 //! A change is adopted, told and answered only when its task says it is durable.
@@ -17,6 +18,7 @@ mod changes;
 mod folders;
 #[cfg(test)]
 mod lock_tests;
+mod logins;
 mod mailboxes;
 pub mod outbound;
 mod reading;
@@ -31,13 +33,15 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use self::logins::Login;
 use self::mailboxes::{Mailbox, MailboxKey};
 use self::outbound::{Outbound, QueueCommand};
 use self::selections::Selection;
 use self::uploads::Upload;
 use self::work::Done;
+use super::throttle::Throttle;
 use super::{Call, Caller, ConnId, FromOffice, FrontIndex, ToOffice};
-use crate::auth::{AuthVerdict, Password, Proof};
+use crate::auth::{Password, Proof};
 use crate::disk::{Task, TaskInput};
 use crate::dns::resolver::{ExchangeId, Transport};
 use crate::event::Event;
@@ -45,7 +49,6 @@ use crate::imap::server::SelectionId;
 use crate::machine::{Instant, Now};
 use crate::maildir::context::StoreContext;
 use crate::site::{Account, Site};
-use crate::ticket::Ticket;
 
 /// A store operation of the office.
 pub type StoreTask = Task<Done>;
@@ -170,7 +173,12 @@ pub enum OfficeAction {
 pub struct Office {
     context: Arc<StoreContext>,
     last_id: u64,
+    throttle: Throttle,
+    /// Attempts to log in whose password is being checked.
     logins: BTreeMap<JobId, Login>,
+    /// Those whose turn has not come.
+    held: BTreeMap<(Instant, JobId), (Login, Proof)>,
+    held_by: BTreeMap<Caller, (Instant, JobId)>,
     uploads: BTreeMap<JobId, Upload>,
     upload_of: BTreeMap<Caller, JobId>,
     mailboxes: BTreeMap<MailboxKey, Mailbox>,
@@ -185,13 +193,6 @@ pub struct Office {
     prepared: BTreeSet<Vec<u8>>,
     /// Mail for other servers, where it is sent.
     outbound: Option<Box<Outbound>>,
-}
-
-#[derive(Debug)]
-struct Login {
-    caller: Caller,
-    ticket: Ticket<AuthVerdict>,
-    account: Option<Arc<Account>>,
 }
 
 /// What a call has to work with: the time, and where actions go.
@@ -220,7 +221,10 @@ impl Office {
         Office {
             context,
             last_id: 0,
+            throttle: Throttle::default(),
             logins: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_by: BTreeMap::new(),
             uploads: BTreeMap::new(),
             upload_of: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
@@ -257,7 +261,7 @@ impl Office {
         let task = self.waiting.first_key_value().map(|((instant, _), _)| *instant);
         let mailbox = self.mailboxes.values().filter_map(Mailbox::poll_timeout).min();
         let outbound = self.outbound.as_ref().and_then(|outbound| outbound.poll_timeout());
-        task.into_iter().chain(mailbox).chain(outbound).min()
+        task.into_iter().chain(mailbox).chain(outbound).chain(self.next_login()).min()
     }
 
     /// Nothing is under way: everything that was accepted is durable or refused.
@@ -267,9 +271,8 @@ impl Office {
 
     fn handle_front(&mut self, message: ToOffice, desk: &mut Desk<'_>) {
         match message {
-            ToOffice::Authenticate { caller, ticket, account, proof } => {
-                let login = Login { caller, ticket, account };
-                self.check_login(login, proof, desk);
+            ToOffice::Authenticate { caller, ticket, account, who, limits, proof } => {
+                self.start_login(Login { caller, ticket, account, who, limits }, proof, desk);
             }
             ToOffice::Deliver { caller, transaction, body, commit } => {
                 self.start_delivery(caller, *transaction, body, commit, desk);
@@ -280,6 +283,7 @@ impl Office {
             ToOffice::Imap { caller, account, ask } => self.handle_imap(caller, account, *ask, desk),
             ToOffice::Link { caller, link, news } => self.handle_link(caller, link, news, desk),
             ToOffice::Gone { caller } => {
+                self.forget_login(caller);
                 self.abandon_upload(caller, desk);
                 self.leave_all(caller, desk);
             }
@@ -297,44 +301,6 @@ impl Office {
         }
     }
 
-    fn check_login(&mut self, login: Login, proof: Proof, desk: &mut Desk<'_>) {
-        match proof {
-            Proof::Password(password) => {
-                let (job, account) = (self.job(), login.account.clone());
-                self.logins.insert(job, login);
-                desk.out.push(OfficeAction::CheckPassword { job, account, password });
-            }
-            Proof::Scram(proven) => {
-                // The password may have been changed between the two messages.
-                let verifier = login.account.as_ref().and_then(|account| account.scram.as_ref());
-                let right = proven.is_some() && proven.as_ref() == verifier;
-                self.decide_login(login, right, desk);
-            }
-        }
-    }
-
-    fn handle_password(&mut self, job: JobId, right: bool, desk: &mut Desk<'_>) {
-        if let Some(login) = self.logins.remove(&job) {
-            self.decide_login(login, right, desk);
-        }
-    }
-
-    fn decide_login(&mut self, login: Login, right: bool, desk: &mut Desk<'_>) {
-        let Login { caller, ticket, account } = login;
-        let verdict = match account {
-            Some(account) if right => {
-                if self.prepared.contains(&account.maildir) {
-                    AuthVerdict::Granted(account)
-                } else {
-                    return self.prepare_account(caller, ticket, account, desk);
-                }
-            }
-            Some(_) | None => AuthVerdict::Denied,
-        };
-        let answer = ticket.answer(verdict);
-        desk.answer(caller, FromOffice::Authenticated { conn: caller.conn, answer });
-    }
-
     fn handle_timeout(&mut self, desk: &mut Desk<'_>) {
         while let Some(entry) = self.waiting.first_entry()
             && entry.key().0 <= desk.now.instant
@@ -342,6 +308,7 @@ impl Office {
             let ((_, job), task) = entry.remove_entry();
             self.wake(job, task, desk);
         }
+        self.resume_logins(desk);
         self.look_after_mailboxes(desk);
         self.outbound(desk, Outbound::handle_timeout);
     }

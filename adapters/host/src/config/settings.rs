@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postier_core::imap::server::{Mask, capability_names};
-use postier_core::limits::Limits;
+use postier_core::limits::{Limits, LoginLimits};
 use postier_core::server::Service;
 use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError, fold_domain};
 use toml::de::DeTable;
@@ -30,6 +30,10 @@ const KEYS: &[(&str, &str)] = &[
     ("mail", "maildir"),
     ("aliases", "file"),
     ("login", "without_tls"),
+    ("login", "free_failures"),
+    ("login", "delay_seconds"),
+    ("login", "account_delay_seconds"),
+    ("login", "remember_seconds"),
     ("listen", "smtp"),
     ("listen", "submission"),
     ("listen", "submissions"),
@@ -283,7 +287,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let (listen_section, limits_section, log_section) =
         (root.section("listen"), root.section("limits"), root.section("log"));
     let listen = listen(source, &listen_section);
-    let limits = limits(&limits_section);
+    let limits = Limits { login: login_limits(&login), ..limits(&limits_section) };
     let log = log(&log_section);
     let sending = Sections {
         queue: root.section("queue"),
@@ -464,6 +468,21 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip(), other.ip());
     let everywhere = a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified());
     one.port() == other.port() && one.port() != 0 && (a == b || everywhere)
+}
+
+/// The delays stay short of [`LoginLimits::wait_max`] and the time a session waits for an answer.
+fn login_limits(section: &Table<'_, '_>) -> LoginLimits {
+    let default = LoginLimits::default();
+    let seconds =
+        |key, most, default: Duration| section.integer(key, 0..=most).map_or(default, Duration::from_secs);
+    let free = section.integer("free_failures", 1..=1000).and_then(|number| u32::try_from(number).ok());
+    LoginLimits {
+        free: free.unwrap_or(default.free),
+        delay_max: seconds("delay_seconds", 30, default.delay_max),
+        account_delay_max: seconds("account_delay_seconds", 10, default.account_delay_max),
+        remembered: seconds("remember_seconds", 30 * 86_400, default.remembered),
+        ..default
+    }
 }
 
 fn limits(section: &Table<'_, '_>) -> Limits {

@@ -130,6 +130,7 @@ fn every_key_is_read() {
     let text = GOOD.replace("user = \"$USER\"", "user = \"root\"\nstate = \"state\"")
         + r#"[login]
 without_tls = "loopback"
+delay_seconds = 5
 [listen]
 smtp = ["127.0.0.1:2525", "::1", "[::2]", "[::1]:0"]
 imap = []
@@ -164,6 +165,7 @@ format = "json"
         (limits.smtp_idle.as_secs(), limits.imap_idle.as_secs(), limits.imap_login.as_secs()),
         (301, 1801, 61)
     );
+    assert_eq!(settings.limits.login.delay_max, std::time::Duration::from_secs(5));
     assert_eq!(settings.login_without_tls, postier_core::site::LoginWithoutTls::Loopback);
     assert_eq!(settings.bare_newline, postier_core::site::BareNewline::Refuse);
     assert_eq!(settings.log, LogSettings { level: LogLevel::Debug, format: LogFormat::Json });

@@ -15,6 +15,7 @@
 //! A turn is bounded: a connection that has more to do gets another turn after the others had theirs.
 
 use std::net::{IpAddr, Shutdown};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;

@@ -71,6 +71,7 @@ impl EventLog {
             Event::LoginFailed { login, peer } => {
                 warn!(conn, %peer, login = printable(login.as_bytes()), "login failed");
             }
+            Event::LoginHeld { why } => warn!(conn, why, "login not tried"),
             Event::Delivered { id, from, to, size, subject } => {
                 let to = to.iter().map(|to| printable(to)).collect::<Vec<_>>().join(" ");
                 let (from, subject) = (printable(from), printable(subject));

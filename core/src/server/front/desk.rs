@@ -3,7 +3,9 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
+use super::super::throttle::Who;
 use super::super::{Caller, LinkNews, ToOffice};
 use super::FrontAction;
 use crate::auth::scram::ScramOffer;
@@ -27,6 +29,7 @@ pub(super) struct Desk {
     caller: Caller,
     /// It is a connection that the office wanted.
     link: Option<LinkId>,
+    peer: IpAddr,
     /// Randomness of the process, for nonces.
     seed: u64,
     /// Nonces given out.
@@ -66,11 +69,12 @@ enum UploadKind {
 }
 
 impl Desk {
-    pub(super) fn new(caller: Caller, seed: u64) -> Self {
+    pub(super) fn new(caller: Caller, peer: IpAddr, seed: u64) -> Self {
         let login = LoginState::Nobody;
         Desk {
             caller,
             link: None,
+            peer,
             seed,
             nonces: 0,
             login,
@@ -82,8 +86,8 @@ impl Desk {
     }
 
     /// For a connection that the office wanted.
-    pub(super) fn of_link(caller: Caller, link: LinkId) -> Self {
-        Desk { link: Some(link), ..Self::new(caller, 0) }
+    pub(super) fn of_link(caller: Caller, peer: IpAddr, link: LinkId) -> Self {
+        Desk { link: Some(link), ..Self::new(caller, peer, 0) }
     }
 
     /// News for the office of a connection that it wanted.
@@ -174,8 +178,10 @@ impl Desk {
         if let Some(account) = &account {
             self.login = LoginState::Asked(ticket.id(), account.clone());
         }
-        let caller = self.caller;
-        out.push(FrontAction::Office(ToOffice::Authenticate { caller, ticket, account, proof }));
+        let (caller, limits) = (self.caller, site.limits.login);
+        let who = Who::new(self.peer, &site.address_of_login(&login));
+        let ask = ToOffice::Authenticate { caller, ticket, account, who, limits, proof };
+        out.push(FrontAction::Office(ask));
     }
 
     fn scram_offer(&mut self, login: &[u8], site: &Site) -> ScramOffer {
