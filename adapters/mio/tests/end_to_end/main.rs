@@ -13,6 +13,7 @@ mod crash;
 mod delivery;
 mod faults;
 mod harness;
+mod hostile;
 mod internet;
 mod ledger;
 mod load;

@@ -237,3 +237,15 @@ fn imapclient_of_python() {
     let said = good(&mut script(&site, &server, "python3", "imapclient_session.py"), "");
     assert!(said.ends_with("all done\n"), "{said}");
 }
+
+#[test]
+#[ignore = "needs imapflow for node"]
+fn imapflow_of_node() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    fill(&mut server.imap("bob"), "INBOX", 1..=1000);
+    let modules = Command::new("npm").args(["root", "--global"]).output().unwrap().stdout;
+    let modules = String::from_utf8(modules).unwrap();
+    let said = good(script(&site, &server, "node", "imapflow.cjs").env("NODE_PATH", modules.trim()), "");
+    assert!(said.ends_with("all done\n"), "{said}");
+}
