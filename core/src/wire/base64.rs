@@ -154,6 +154,27 @@ impl Decoder {
     }
 }
 
+/// How much of a body, from its beginning, is whole groups and what does not belong there: what comes after it can be
+/// decoded by itself.
+///
+/// ```
+/// assert_eq!(postier_core::wire::base64::whole_groups(b"SGVs\nbG8=\nSGV"), 10);
+/// ```
+pub fn whole_groups(input: &[u8]) -> usize {
+    let (mut held, mut whole) = (0, 0);
+    for (octet, end) in input.iter().zip(1..) {
+        if *octet == b'=' {
+            held = 0;
+        } else if VALUES[usize::from(*octet)] != NONE {
+            held = (held + 1) % 4;
+        }
+        if held == 0 {
+            whole = end;
+        }
+    }
+    whole
+}
+
 /// The three octets of four characters, all of the alphabet.
 #[inline]
 fn decode_group(group: &[u8; 4]) -> Option<[u8; 3]> {

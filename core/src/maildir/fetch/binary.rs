@@ -2,9 +2,11 @@
 //!
 //! What is undone is the encoding of a part that is no message and no multipart, named by its number alone; every other
 //! section is given as BODY gives it. A part in memory is decoded there; of a larger one the octets are counted first,
-//! for the literal's size comes before it, and then decoded on their way out. A literal8 is used where there is a NUL.
+//! for the literal's size comes before it, and then decoded on their way out. Parts of such a part that are fetched in
+//! order cost linear time in total: a memo keeps the size and a place from which decoding can begin. A literal8 is used where there is a NUL.
 
 use super::item::{Output, section};
+use super::memo::Decoded;
 use super::source::{Extent, Source};
 use super::{ROW_BYTES_MAX, ROW_FILES_MAX};
 use crate::imap::fetch::{FetchSection, Partial, SectionKind};
@@ -13,9 +15,14 @@ use crate::maildir::reader::{Failure, Reader};
 use crate::mime::content::Transfer;
 use crate::mime::structure::{Kind, Piece};
 use crate::send_queue::FileRange;
+use crate::wire::base64;
 use crate::wire::outgoing::{Transform, Transformer};
 use alloc::vec::Vec;
-use memchr::memchr;
+use memchr::{memchr, memrchr};
+
+/// So much of a file is decoded at a time on the way to a place in it: what is too much of the last one is decoded
+/// again when it is sent.
+const SEEK_BYTES: u64 = 16 * 1024;
 
 /// What is to be done with a section.
 enum Wanted {
@@ -37,6 +44,9 @@ async fn wanted(
     let whole = section.kind == SectionKind::Full;
     if !whole {
         return Ok(Wanted::AsBody);
+    }
+    if let Some((extent, decoded)) = source.decoded(&section.part) {
+        return Ok(Wanted::Decode(extent, decoded.transform));
     }
     if section.part.is_empty() {
         return Ok(match source.extent(reader, &section.part, Piece::Full).await? {
@@ -85,7 +95,8 @@ pub(super) async fn write(
     if source.loaded(&extent).is_some() || output.files.len() >= ROW_FILES_MAX {
         return write_from_memory(&extent, transform, item.partial, reader, source, output).await;
     }
-    let Counted { size, has_nul } = count(&extent, transform, reader, source).await?;
+    let counted = counted(item, &extent, transform, reader, source).await?;
+    let Decoded { size, has_nul, .. } = counted;
     let Partial { offset, length } = item.partial.unwrap_or(Partial { offset: 0, length: u64::MAX });
     let emit = size.saturating_sub(offset).min(length);
     if has_nul {
@@ -93,9 +104,10 @@ pub(super) async fn write(
     }
     write_literal_head(&mut output.bytes, emit);
     if emit > 0 {
+        let near = seek(&extent, counted, offset, reader, source).await?;
         let file = source.give_away(reader).await?;
-        let (start, end) = (extent.start, extent.end);
-        let range = FileRange { file, offset: start, skip: offset, emit, end, transform };
+        let skip = offset.saturating_sub(near.at);
+        let range = FileRange { file, offset: near.offset, skip, emit, end: extent.end, transform };
         output.files.push((output.bytes.len(), range));
     }
     Ok(())
@@ -110,7 +122,7 @@ pub(super) async fn write_size(
 ) -> Result<(), Failure> {
     let size = match wanted(item, reader, source).await? {
         Wanted::Decode(extent, Transform::Octets) => source.wire_bytes(reader, &extent).await?,
-        Wanted::Decode(extent, transform) => count(&extent, transform, reader, source).await?.size,
+        Wanted::Decode(extent, transform) => counted(item, &extent, transform, reader, source).await?.size,
         Wanted::Missing => 0,
         Wanted::Unknown => {
             output.unknown_encoding = true;
@@ -176,9 +188,67 @@ async fn write_from_memory(
     Ok(())
 }
 
-struct Counted {
-    size: u64,
-    has_nul: bool,
+/// What is known of a part that is decoded; it is counted once.
+async fn counted(
+    item: &FetchSection,
+    extent: &Extent,
+    transform: Transform,
+    reader: &mut Reader,
+    source: &mut Source<'_>,
+) -> Result<Decoded, Failure> {
+    if let Some((_, decoded)) = source.decoded(&item.section.part) {
+        return Ok(decoded);
+    }
+    let decoded = count(extent, transform, reader, source).await?;
+    source.mark_decoded(extent, decoded);
+    Ok(decoded)
+}
+
+/// A place not far before an octet of the decoded part, at which decoding can begin. Linear in what lies between the
+/// last place sought and this one, or in `offset` if this one is before it.
+async fn seek(
+    extent: &Extent,
+    mut near: Decoded,
+    offset: u64,
+    reader: &mut Reader,
+    source: &mut Source<'_>,
+) -> Result<Decoded, Failure> {
+    if near.at > offset {
+        (near.at, near.offset) = (0, extent.start);
+    }
+    let mut decoded = Vec::new();
+    while near.at < offset {
+        let end = extent.end.min(near.offset.saturating_add(SEEK_BYTES));
+        let stored = source.octets(reader, near.offset, end).await?;
+        let stored = decodable(near.transform, &stored);
+        decoded.clear();
+        let mut transformer = Transformer::new(near.transform);
+        transformer.feed(stored, &mut decoded);
+        let whole = decoded.len();
+        transformer.finish(&mut decoded);
+        let at = near.at.saturating_add(whole as u64);
+        if stored.is_empty() || decoded.len() != whole || at > offset {
+            break;
+        }
+        (near.at, near.offset) = (at, near.offset.saturating_add(stored.len() as u64));
+    }
+    source.mark_decoded(extent, near);
+    Ok(near)
+}
+
+/// What can be decoded without what comes after it.
+fn decodable(transform: Transform, stored: &[u8]) -> &[u8] {
+    let lines = memrchr(b'\n', stored).map_or(0, |at| at + 1);
+    let len = match transform {
+        Transform::Base64 => base64::whole_groups(stored),
+        Transform::QuotedPrintable => lines,
+        // In a line without an end it is only a CR that waits for what follows.
+        Transform::Text | Transform::Octets if lines == 0 => {
+            stored.strip_suffix(b"\r").map_or(stored.len(), <[u8]>::len)
+        }
+        Transform::Text | Transform::Octets => lines,
+    };
+    stored.get(..len).unwrap_or_default()
 }
 
 /// Decodes a stretch of the file in chunks, none of which is kept.
@@ -187,9 +257,9 @@ async fn count(
     transform: Transform,
     reader: &mut Reader,
     source: &mut Source<'_>,
-) -> Result<Counted, Failure> {
+) -> Result<Decoded, Failure> {
     let (mut transformer, mut decoded) = (Transformer::new(transform), Vec::new());
-    let mut counted = Counted { size: 0, has_nul: false };
+    let mut counted = Decoded { transform, size: 0, has_nul: false, offset: extent.start, at: 0 };
     let mut at = extent.start;
     loop {
         decoded.clear();

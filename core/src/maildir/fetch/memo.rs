@@ -8,6 +8,7 @@
 use super::source::Extent;
 use crate::disk::Stat;
 use crate::mime::structure::Piece;
+use crate::wire::outgoing::Transform;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -41,6 +42,21 @@ struct Remembered {
     /// The octet of the section last sought, counted with CRLF line ends, and its place.
     at: u64,
     place: Place,
+    decoded: Option<Decoded>,
+}
+
+/// A section with its transfer encoding undone (RFC 3516).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decoded {
+    /// How that is done.
+    pub(super) transform: Transform,
+    /// Octets it has then.
+    pub(super) size: u64,
+    /// There is a NUL among them.
+    pub(super) has_nul: bool,
+    /// Decoding can begin anew at this octet of the file; so many octets come from what is before.
+    pub(super) offset: u64,
+    pub(super) at: u64,
 }
 
 /// A place in the file from which a text can be given out.
@@ -89,7 +105,26 @@ impl Memo {
             self.sections.pop_front();
         }
         let place = Place { offset: extent.start, skip: 0 };
-        self.sections.push_back(Remembered { part: part.to_vec(), piece, extent, at: 0, place });
+        self.sections.push_back(Remembered {
+            part: part.to_vec(),
+            piece,
+            extent,
+            at: 0,
+            place,
+            decoded: None,
+        });
+    }
+
+    /// What is known of a section with its transfer encoding undone.
+    pub(super) fn decoded(&self, extent: &Extent) -> Option<Decoded> {
+        self.sections.iter().find(|known| known.extent == *extent)?.decoded
+    }
+
+    /// It is as it is said.
+    pub(super) fn mark_decoded(&mut self, extent: &Extent, decoded: Decoded) {
+        if let Some(known) = self.sections.iter_mut().find(|known| known.extent == *extent) {
+            known.decoded = Some(decoded);
+        }
     }
 
     /// The last known place in a section that is not behind `offset`.

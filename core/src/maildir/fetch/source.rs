@@ -2,7 +2,7 @@
 
 use super::Learned;
 use super::item::{Known, Needs};
-use super::memo::{Memo, Place};
+use super::memo::{Decoded, Memo, Place};
 use crate::disk::{Handle, Stat};
 use crate::maildir::context::{StoreError, StoreErrorKind};
 use crate::maildir::mailbox::Message;
@@ -280,6 +280,17 @@ impl<'m> Source<'m> {
             self.memo.remember(part, piece, extent);
         }
         Ok(extent)
+    }
+
+    /// What is known of a part with its transfer encoding undone, and where it is.
+    pub(super) fn decoded(&self, part: &[u32]) -> Option<(Extent, Decoded)> {
+        let extent = self.memo.extent(part, Piece::Full)?;
+        Some((extent, self.memo.decoded(&extent)?))
+    }
+
+    /// It is as it is said.
+    pub(super) fn mark_decoded(&mut self, extent: &Extent, decoded: Decoded) {
+        self.memo.mark_decoded(extent, decoded);
     }
 
     async fn find_extent(

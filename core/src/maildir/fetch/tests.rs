@@ -493,14 +493,17 @@ fn a_row_is_bounded() {
 }
 
 /// The pieces of a section in order, each with what the one before left; and how many octets were read to find them.
-fn in_pieces(disk: &mut MemDisk, message: &Message, part: &str, bytes: usize) -> (Vec<u8>, usize) {
+fn in_pieces(disk: &mut MemDisk, message: &Message, section: &str, bytes: usize) -> (Vec<u8>, usize) {
     let (mut whole, mut memo, mut found) = (Vec::new(), None, 0);
     for number in 0.. {
-        let piece = format!("BODY.PEEK[{part}]<{}.{bytes}>", number * bytes);
+        let piece = format!("{section}<{}.{bytes}>", number * bytes);
         let asked = Wanted { memo, ..wanted(core::slice::from_ref(message), &piece) };
         (disk.handed_out, disk.octets_read) = (None, 0);
         let fetched = disk.run(vec![], |disk| fetch(disk, root(), FolderName::inbox(), asked)).unwrap();
         found += disk.octets_read;
+        // What is passed over when the piece is sent is read then.
+        let ranges = fetched.as_ref().map(|fetched| &fetched.page.files[..]).unwrap_or_default();
+        found += ranges.iter().map(|(_, range)| range.skip as usize).sum::<usize>();
         let rows = send(disk, fetched.as_ref().map(|fetched| &fetched.page).unwrap());
         assert_eq!(disk.open_handles(), 0);
         let octets = rows[0].1.iter().position(|octet| *octet == b'\n').map(|at| &rows[0].1[at + 1..]);
@@ -521,7 +524,7 @@ fn pieces_in_order_cost_linear_time_in_total() {
     let parts = [("", crlf(&stored)), ("TEXT", crlf(&stored[text..])), ("2", crlf(&large_text(700_000)))];
     for (part, expected) in parts {
         for bytes in [expected.len() / 160, SMALL + 1] {
-            let (whole, found) = in_pieces(&mut disk, &message, part, bytes);
+            let (whole, found) = in_pieces(&mut disk, &message, &format!("BODY.PEEK[{part}]"), bytes);
             assert!(whole == expected, "{part} {bytes}");
             // Once to find the part, once to find the pieces, once to read those that are short.
             let most = 3 * stored.len() + 4 * SMALL;
@@ -724,6 +727,43 @@ fn large_binary_parts_are_decoded_on_their_way_out() {
     assert_eq!(section(&mut disk, &message, "BINARY.SIZE[1]", 0), b"200000");
     let text = crlf("no NUL here\n".repeat(9000).as_bytes());
     assert_eq!(section(&mut disk, &message, "BINARY.PEEK[2]", 1), expected(&text, ""));
+}
+
+#[test]
+fn pieces_of_a_large_binary_part_cost_linear_time_in_total() {
+    let octets: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    let base64 = crate::wire::base64::encode(&octets);
+    let lines = |width: usize, end: &str| {
+        let lines: Vec<&str> =
+            base64.as_bytes().chunks(width).map(|line| core::str::from_utf8(line).unwrap()).collect();
+        lines.join(end)
+    };
+    let quoted: String = (0..20_000).map(|n| format!("caf=C3=A9 {n} =\n  au lait=00 \n")).collect();
+    let unquoted: String = (0..20_000).map(|n| format!("café {n}   au lait\0\r\n")).collect();
+    let plain = "no NUL, CR\r\r\nand LF\n".repeat(30_000);
+    for (encoding, body, decoded) in [
+        ("base64", lines(76, "\n"), octets.clone()),
+        ("base64", lines(77, "\r\n"), octets.clone()),
+        ("base64", lines(2_000_000, ""), octets.clone()),
+        ("quoted-printable", quoted, unquoted.into_bytes()),
+        ("8bit", plain.clone(), crlf(plain.as_bytes())),
+        ("8bit", "x".repeat(500_000), "x".repeat(500_000).into_bytes()),
+    ] {
+        let stored = format!(
+            "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\
+             Content-Transfer-Encoding: {encoding}\n\n{body}\n--b\n\nend\n--b--\n"
+        );
+        let (mut disk, message) = disk_with(stored.as_bytes());
+        let (whole, found) = in_pieces(&mut disk, &message, "BINARY.PEEK[1]", 64 * 1024);
+        assert!(
+            whole.starts_with(&decoded) && whole.len() <= decoded.len() + 2,
+            "{encoding} {}",
+            whole.len()
+        );
+        // Once to find the part, once to count it, and the way to each piece, of which a little is gone twice.
+        let most = 4 * stored.len() + 4 * SMALL;
+        assert!(found < most, "{encoding}: {found} octets read of {most}");
+    }
 }
 
 #[test]
