@@ -1,5 +1,10 @@
 //! The one table of capabilities: the RFC that defines each, when it is shown, and the transcripts that earn it.
 //!
+//! Some of what other servers show has no row, because it has no use here: ACL and LIST-MYRIGHTS (RFC 4314, RFC 8440),
+//! where a mailbox has one owner, who may do everything; CONTEXT=SEARCH (RFC 5267), whose searches stay alive: each change
+//! of a message would be held against all of them, and those for texts read files for it. What of that RFC has a use,
+//! a page of an ordered result, are ESORT and PARTIAL.
+//!
 //! Only what works whole is in the table. The greeting, the answer to a login and CAPABILITY itself all show the
 //! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
 

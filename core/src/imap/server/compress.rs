@@ -58,13 +58,18 @@ impl Session {
                 unpacking.at = unpacking.at.saturating_add(step.consumed);
                 Some(Step { consumed: 0, ..step })
             }
-            None => self.unpack(&mut unpacking, rx),
+            None => self.unpack(&mut unpacking, rx, tx),
         };
         self.unpacking = Some(unpacking);
         step
     }
 
-    fn unpack(&mut self, unpacking: &mut Unpacking, rx: &[u8]) -> Option<StepOf<'static, Session>> {
+    fn unpack(
+        &mut self,
+        unpacking: &mut Unpacking,
+        rx: &[u8],
+        tx: &mut SendQueue,
+    ) -> Option<StepOf<'static, Session>> {
         let Unpacking { inflater, plain, at } = unpacking;
         plain.drain(..core::mem::take(at).min(plain.len()));
         let before = plain.len();
@@ -73,8 +78,9 @@ impl Session {
             Ok(0) if plain.len() == before => None,
             Ok(consumed) => Some(Step::consumed(consumed)),
             Err(_) => {
-                self.push_event(Event::Abuse { what: "what is not DEFLATE" });
-                self.close(CloseReason::ProtocolViolation);
+                let what = "what is not DEFLATE";
+                self.push_event(Event::Abuse { what });
+                self.bye(what, CloseReason::ProtocolViolation, tx);
                 self.step(rx.len())
             }
         }
