@@ -24,7 +24,12 @@ pub(super) enum Told {
 
 /// Asks the server with this state directory to read its files again.
 pub(super) fn reload(state: &Path) -> io::Result<Told> {
-    let answer = match ask(state, "reload\n") {
+    tell(state, "reload\n")
+}
+
+/// Gives the server with this state directory a command, a whole line.
+pub(super) fn tell(state: &Path, command: &str) -> io::Result<Told> {
+    let answer = match ask(state, command) {
         Ok(answer) => answer,
         Err(error) if is_absence(&error) => return Ok(Told::NobodyThere),
         Err(error) => return Err(error),

@@ -9,6 +9,7 @@ mod control;
 mod leave;
 mod output;
 mod prompt;
+mod queue;
 mod serve;
 mod trial;
 
@@ -33,7 +34,8 @@ Examples:
   postier try                           a server to play with, on this machine alone
   postier serve                         what /etc/postier/postier.toml says
   postier user add you@example.org      an account, its password asked for
-  postier config check                  what would be served, and what is wrong"
+  postier config check                  what would be served, and what is wrong
+  postier queue list                    mail that waits to be sent"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -83,6 +85,16 @@ Examples:
   postier user remove you@example.org"
     )]
     User(UserCommand),
+    /// Look at mail that waits to be sent, and do something about it
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postier queue list
+  postier queue show 4k2m9x0qv7ar
+  postier queue flush                     try everything now"
+    )]
+    Queue(QueueCommand),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -112,6 +124,70 @@ Exit codes: 0 it can be served, 2 it cannot.")]
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum QueueCommand {
+    /// List what waits, the oldest first
+    #[command(after_help = "\
+Examples:
+  postier queue list
+  postier queue list --json | jq -r '.[].id'")]
+    List {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one message: what has become of its recipients, and its header
+    #[command(after_help = "\
+Examples:
+  postier queue show 4k2m9x0qv7ar
+  postier queue show 4k2m9x0qv7ar --json")]
+    Show {
+        #[command(flatten)]
+        message: QueueArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try one message now
+    #[command(after_help = "\
+Examples:
+  postier queue retry 4k2m9x0qv7ar")]
+    Retry(QueueArgs),
+    /// Try everything now
+    #[command(after_help = "\
+Examples:
+  postier queue flush")]
+    Flush {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Keep one message from being tried
+    #[command(after_help = "\
+Examples:
+  postier queue hold 4k2m9x0qv7ar")]
+    Hold(QueueArgs),
+    /// Let a message go that is held
+    #[command(after_help = "\
+Examples:
+  postier queue release 4k2m9x0qv7ar")]
+    Release(QueueArgs),
+    /// Remove one message; its sender is not told
+    #[command(after_help = "\
+Examples:
+  postier queue remove 4k2m9x0qv7ar")]
+    Remove(QueueArgs),
+}
+
+#[derive(Args)]
+struct QueueArgs {
+    /// The message's name, as `postier queue list` and the log have it
+    id: String,
+    #[command(flatten)]
+    config: ConfigArg,
 }
 
 #[derive(Subcommand)]
@@ -268,6 +344,15 @@ pub(crate) fn main() -> ExitCode {
         Command::User(UserCommand::List { config, json }) => account::list(&config.config, json),
         Command::User(UserCommand::Leave { args }) => leave::leave(&args),
         Command::User(UserCommand::Remove { user, force }) => account::remove(&user, force),
+        Command::Queue(command) => match command {
+            QueueCommand::List { config, json } => queue::list(&config, json),
+            QueueCommand::Show { message, json } => queue::show(&message, json),
+            QueueCommand::Retry(message) => queue::change(&message, queue::Change::Retry),
+            QueueCommand::Flush { config } => queue::flush(&config),
+            QueueCommand::Hold(message) => queue::change(&message, queue::Change::Hold),
+            QueueCommand::Release(message) => queue::change(&message, queue::Change::Release),
+            QueueCommand::Remove(message) => queue::change(&message, queue::Change::Remove),
+        },
         Command::Completions { shell } => {
             completions(shell);
             Ok(())

@@ -18,6 +18,7 @@ use mio::net::UnixListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use postier_core::server::office::OfficeInput;
+use postier_core::server::office::outbound::QueueCommand;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::event_loop::Shared;
@@ -233,14 +234,38 @@ impl Control {
                 self.shared.gate().connections(),
                 self.started.elapsed().as_secs()
             )),
-            _ => Err("the commands are: reload, status".into()),
+            line => match queue_command(line) {
+                Some(command) => {
+                    self.office.send(OfficeInput::Queue(command));
+                    Ok(String::new())
+                }
+                None => Err("the commands are: reload, status, queue".into()),
+            },
         };
         let answer = match answer {
+            Ok(text) if text.is_empty() => "ok\n".into(),
             Ok(text) => format!("ok {text}\n"),
             Err(text) => format!("error {text}\n"),
         };
         (&client).write_all(answer.as_bytes())
     }
+}
+
+/// `queue flush`, or `queue` with one of `retry`, `hold`, `release` and `remove`, and the name of a message.
+fn queue_command(line: &str) -> Option<QueueCommand> {
+    let mut words = line.split_ascii_whitespace();
+    let (Some("queue"), Some(verb), id, None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return None;
+    };
+    Some(match (verb, id) {
+        ("flush", None) => QueueCommand::Flush(None),
+        ("retry", Some(id)) => QueueCommand::Flush(Some(id.into())),
+        ("hold", Some(id)) => QueueCommand::Hold(id.into(), true),
+        ("release", Some(id)) => QueueCommand::Hold(id.into(), false),
+        ("remove", Some(id)) => QueueCommand::Remove(id.into()),
+        _ => return None,
+    })
 }
 
 fn bind(path: &Path) -> io::Result<UnixListener> {

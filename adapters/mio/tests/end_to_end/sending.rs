@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::harness::{Server, Site, eventually, mail_in};
+use crate::harness::{Dice, Server, Site, eventually, good, mail_in, postier, run_with};
 
 /// A site of another domain, with `ann` and `bob`.
 fn site_of(domain: &str, sections: &str) -> Site {
@@ -81,9 +81,17 @@ fn serve(
             "DATA" if recipients == 0 => say("554 For nobody?")?,
             "DATA" => {
                 say("354 go")?;
-                let mail: Vec<String> =
-                    lines.by_ref().map_while(Result::ok).take_while(|line| line != ".").collect();
-                mails.lock().unwrap().push(mail.join("\n") + "\n");
+                let mut mail = String::new();
+                loop {
+                    // Without its dot it is none.
+                    let line = lines.next()?.ok()?;
+                    if line == "." {
+                        break;
+                    }
+                    mail.push_str(&line);
+                    mail.push('\n');
+                }
+                mails.lock().unwrap().push(mail);
                 recipients = 0;
                 say("250 taken")?;
             }
@@ -218,4 +226,103 @@ fn a_server_that_is_down_is_no_reason_to_lose_mail_and_one_that_is_up_does_not_w
     assert_eq!(queue(&site).iter().filter(|name| name.ends_with(".m")).count(), 20);
     assert!(mail_in(&site.maildir("ann")).is_empty(), "nobody is told yet");
     server.stop();
+}
+
+/// `postier queue …` to a good end.
+fn command(site: &Site, args: &[&str]) -> String {
+    let mut command = postier();
+    command.arg("queue").args(args).arg("--config").arg(site.config());
+    good(&mut command, "")
+}
+
+fn listed(site: &Site) -> Vec<serde_json::Value> {
+    serde_json::from_str(&command(site, &["list", "--json"])).unwrap()
+}
+
+#[test]
+fn an_operator_looks_holds_releases_hurries_and_removes_with_and_without_a_server() {
+    let sink = Sink::start(Manner::Greylisting);
+    let site = Site::with(&format!("[queue]\nretry_seconds = 3600\n{}", route("there.test", sink.port)));
+    assert_eq!(command(&site, &["list"]), "");
+    let server = Server::start(&site);
+    let mut smtp = server.submission("ann");
+    for name in ["bob", "eve", "joe"] {
+        smtp.deliver("ann@example.test", &[&format!("{name}@there.test")], TEXT);
+    }
+    let ids = eventually("three that were tried", || {
+        let all = listed(&site);
+        let tried = |name: &str| {
+            let to = format!("{name}@there.test");
+            let found = all.iter().find(|entry| entry["recipients"][0]["to"] == to)?;
+            (found["recipients"][0]["attempts"] == 1).then(|| found["id"].as_str().unwrap().to_owned())
+        };
+        Some([tried("bob")?, tried("eve")?, tried("joe")?])
+    });
+    let [bob, eve, joe] = ids.each_ref().map(String::as_str);
+    let shown = command(&site, &["show", bob]);
+    assert!(shown.contains("bob@there.test: tried 1 times, next "), "{shown}");
+    assert!(shown.contains("450 4.2.0 Greylisted\n") && shown.contains("\nSubject: Tea\n"), "{shown}");
+
+    command(&site, &["hold", bob]);
+    eventually("it is held", || command(&site, &["list"]).contains(", held").then_some(()));
+    command(&site, &["flush"]);
+    eventually("the others are sent", || (sink.mails().len() == 2).then_some(()));
+    eventually("they are gone", || (listed(&site).len() == 1).then_some(()));
+    command(&site, &["release", bob]);
+    eventually("it is released", || (listed(&site)[0]["held"] == false).then_some(()));
+    server.stop();
+
+    for gone in [eve, joe, "../etc", ""] {
+        let mut command = postier();
+        command.args(["queue", "remove", gone, "--config"]).arg(site.config());
+        assert_eq!(run_with(&mut command, "").status.code(), Some(1), "{gone}");
+    }
+    command(&site, &["hold", bob]);
+    assert_eq!(listed(&site)[0]["held"], true);
+    command(&site, &["release", bob]);
+    command(&site, &["retry", bob]);
+    assert!(command(&site, &["list"]).contains("next now"));
+    let server = Server::start(&site);
+    eventually("it is sent", || (sink.mails().len() == 3).then_some(()));
+    wait_for_empty_queue(&site);
+    server.submission("ann").deliver("ann@example.test", &["ann@there.test"], TEXT);
+    server.wait_for_log("\"deferred\"");
+    server.stop();
+    let id = listed(&site)[0]["id"].as_str().unwrap().to_owned();
+    command(&site, &["remove", &id]);
+    assert!(queue(&site).is_empty());
+}
+
+#[test]
+fn kills_lose_nothing_that_was_acknowledged_and_repeat_one_mail_of_a_connection_at_most() {
+    const CONNECTIONS: usize = 5;
+    let rounds: usize = std::env::var("POSTIER_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
+    let sink = Sink::start(Manner::Good);
+    let site = Site::with(&format!("[queue]\nretry_seconds = 1\n{}", route("there.test", sink.port)));
+    let mut acknowledged = BTreeSet::new();
+    let mut dice = Dice(7);
+    for round in 0..rounds {
+        let server = Server::start(&site);
+        let count = 20 + dice.roll(60);
+        let mut smtp = server.submission("ann");
+        for number in 0..count {
+            let subject = format!("Mail {round}-{number}.");
+            let text = format!("From: ann@example.test\nSubject: {subject}\n\nText\n");
+            smtp.deliver("ann@example.test", &["bob@there.test"], &text);
+            acknowledged.insert(subject);
+        }
+        server.kill();
+    }
+    let server = Server::start(&site);
+    wait_for_empty_queue(&site);
+    server.stop();
+    let mails = sink.mails();
+    let subjects =
+        mails.iter().filter_map(|mail| mail.lines().find_map(|line| line.strip_prefix("Subject: ")));
+    let subjects: Vec<&str> = subjects.collect();
+    for subject in &acknowledged {
+        assert!(subjects.contains(&subject.as_str()), "{subject} is lost");
+    }
+    let repeated = subjects.len() - acknowledged.len();
+    assert!(repeated <= rounds * CONNECTIONS, "{repeated} of {} came again", acknowledged.len());
 }
