@@ -189,30 +189,7 @@ impl MemDisk {
         self.log.clear();
         loop {
             match task.resume(resume) {
-                TaskStep::Op(op) => {
-                    let counted = !matches!(op, Op::Close { .. } | Op::Clock | Op::ProcessAlive { .. });
-                    let index = self.ops;
-                    self.ops += usize::from(counted);
-                    let name = format!("{op:?}");
-                    self.log.push(name.split([' ', '{']).next().unwrap_or_default().into());
-                    if counted
-                        && let Some((at, act)) = self.before
-                        && at == index
-                    {
-                        act(self);
-                    }
-                    if let Some(act) = self.always {
-                        act(self);
-                    }
-                    let outcome = match self.fail_at {
-                        Some((at, errno)) if counted && at == index => Err(errno),
-                        Some(_) | None => self.carry_out(op),
-                    };
-                    if counted && self.crash_at == Some(index) {
-                        return None;
-                    }
-                    resume = Resume::Outcome(outcome);
-                }
+                TaskStep::Op(op) => resume = Resume::Outcome(self.perform(op)?),
                 TaskStep::NeedInput => {
                     task.push_input(inputs.next().expect("the task wants more input than the test has"));
                     resume = Resume::Start;
@@ -231,21 +208,47 @@ impl MemDisk {
         }
     }
 
+    /// Carries an operation out, or fails it as the test wants; `None` if the power went behind it.
+    fn perform(&mut self, op: Op) -> Option<OpResult> {
+        let counted = !matches!(op, Op::Close { .. } | Op::Clock | Op::ProcessAlive { .. });
+        let index = self.ops;
+        self.ops += usize::from(counted);
+        let name = format!("{op:?}");
+        self.log.push(name.split([' ', '{']).next().unwrap_or_default().into());
+        if counted
+            && let Some((at, act)) = self.before
+            && at == index
+        {
+            act(self);
+        }
+        if let Some(act) = self.always {
+            act(self);
+        }
+        let outcome = match (self.fail_at, self.broken) {
+            (Some((at, errno)), _) if counted && at == index => Err(errno),
+            (_, Some(errno)) => Err(errno),
+            (_, None) => self.carry_out(op),
+        };
+        Some(outcome).filter(|_| !(counted && self.crash_at == Some(index)))
+    }
+
     /// Drives a task of the office until it is over (`Ok`), or wants to wait for so long.
+    ///
+    /// # Panics
+    /// When the power goes.
     pub(crate) fn drive<T>(&mut self, task: &mut Task<T>) -> Result<T, Duration> {
+        self.try_drive(task).expect("the power stays on")
+    }
+
+    /// As [`MemDisk::drive`]; `None` if the power went.
+    pub(crate) fn try_drive<T>(&mut self, task: &mut Task<T>) -> Option<Result<T, Duration>> {
         let mut resume = Resume::Start;
         loop {
             match task.resume(resume) {
-                TaskStep::Op(op) => {
-                    let outcome = match self.broken {
-                        Some(errno) => Err(errno),
-                        None => self.carry_out(op),
-                    };
-                    resume = Resume::Outcome(outcome);
-                }
+                TaskStep::Op(op) => resume = Resume::Outcome(self.perform(op)?),
                 TaskStep::NeedInput => panic!("nobody has an input for this task"),
-                TaskStep::Wait(duration) => return Err(duration),
-                TaskStep::Done(done) => return Ok(done),
+                TaskStep::Wait(duration) => return Some(Err(duration)),
+                TaskStep::Done(done) => return Some(Ok(done)),
             }
         }
     }

@@ -327,7 +327,11 @@ async fn recover_in(scope: &mut Scope, root: &Root) -> Result<Recovered, StoreEr
         }
         match disk.read_file(place.mail, &name, ENVELOPE_BYTES_MAX).await {
             Ok((file, _)) => match Envelope::from_file(&file) {
-                Some(envelope) if message => recovered.queued.push((id.into(), envelope.next())),
+                Some(envelope) if message => {
+                    // All of it is decided, and it was about to go: whoever wakes it up removes it.
+                    let next = if envelope.is_done() { Some(0) } else { envelope.next() };
+                    recovered.queued.push((id.into(), next));
+                }
                 Some(_) | None => recovered.damaged.push(name.into()),
             },
             Err(_) => recovered.damaged.push(name.into()),
@@ -473,6 +477,10 @@ mod tests {
             assert!(recovered.damaged.is_empty());
             let [(_, next)] = recovered.queued.as_slice() else { panic!("step {step}: {recovered:?}") };
             assert!(*next == Some(77) || (!done && *next == Some(0)), "step {step}: {next:?}");
+            let mut decided = envelope();
+            decided.recipients[0].state = State::Delivered { at: 1, reply: "250 ok".into() };
+            disk.run(Vec::new(), |disk| note(disk, root(), "a1".into(), decided)).unwrap().unwrap();
+            assert_eq!(look(&mut disk).queued[0].1, Some(0), "it is to be woken, and to go");
 
             disk.crash_at = Some(disk.ops + step);
             let done = disk.run(Vec::new(), |disk| remove(disk, root(), "a1".into())).is_some();
