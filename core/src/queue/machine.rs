@@ -52,6 +52,8 @@ pub struct Config {
     pub connections_per_destination_max: usize,
     /// Messages whose envelopes are in memory.
     pub active_max: usize,
+    /// Messages in all; above this none is accepted.
+    pub messages_max: usize,
     /// Jobs after which a connection ends, so that its server may balance its load.
     pub jobs_per_connection_max: u32,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             connections_max: 100,
             connections_per_destination_max: 5,
             active_max: 2000,
+            messages_max: 500_000,
             jobs_per_connection_max: 100,
         }
     }

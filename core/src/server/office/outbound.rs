@@ -234,9 +234,12 @@ impl Office {
         Some((outbound.spool.clone(), envelope))
     }
 
-    /// It has recipients elsewhere, and no mail is sent: the configuration has changed, and this process not yet.
-    pub(super) fn is_lost(&self, transaction: &Transaction) -> bool {
-        self.outbound.is_none() && transaction.recipients.iter().any(|recipient| !recipient.remote.is_empty())
+    /// It has recipients elsewhere, and the queue is full, or there is none: the configuration has changed, and this process
+    /// not yet.
+    pub(super) fn has_no_room(&self, transaction: &Transaction) -> bool {
+        let full = |outbound: &Outbound| outbound.queue.len() >= outbound.sending.queue.messages_max;
+        self.outbound.as_deref().is_none_or(full)
+            && transaction.recipients.iter().any(|recipient| !recipient.remote.is_empty())
     }
 
     /// A message lies in the spool.

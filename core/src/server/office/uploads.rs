@@ -14,7 +14,7 @@ use super::answers::{place, refusal, trouble};
 use super::mailboxes::MailboxKey;
 use super::work::{Append, Done, Outcome, Work};
 use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask};
-use crate::disk::{Task, TaskInput};
+use crate::disk::{Disk, Task, TaskInput};
 use crate::event::Event;
 use crate::imap::flag::FlagList;
 use crate::imap::server::{Answer, Appended, MessageHead, Refusal};
@@ -102,14 +102,16 @@ impl Office {
     ) {
         let roots: BTreeSet<Root> =
             recipients(&transaction).map(|account| Root::new(&account.maildir)).collect();
-        let mut targets: Vec<DeliveryTarget> =
+        let targets: Vec<DeliveryTarget> =
             roots.into_iter().map(|root| DeliveryTarget { root, folder: FolderName::inbox() }).collect();
-        if self.is_lost(&transaction) {
-            // All or nothing: without targets a delivery fails.
-            targets.clear();
-        }
         let (ctx, elsewhere) = (self.context.clone(), self.envelope_of(&transaction, desk.now));
+        let full = self.has_no_room(&transaction);
         let mut task = match elsewhere {
+            _ if full => Task::new(|disk: Disk| async move {
+                // Its octets are taken, and go nowhere.
+                let result = refuse_all(disk).await;
+                Done::new(Outcome::Delivered(result))
+            }),
             Some((root, envelope)) => {
                 let id = transaction.id.clone();
                 Task::new(move |disk| async move {
@@ -444,6 +446,17 @@ impl Office {
             recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {
             self.look_if_selected(MailboxKey { root, folder: FolderName::inbox() }, desk);
+        }
+    }
+}
+
+/// Takes a message for which there is no room, and says so.
+async fn refuse_all(disk: Disk) -> Result<u64, StoreError> {
+    loop {
+        match disk.input().await {
+            TaskInput::Chunk(_) | TaskInput::Splice(_) => {}
+            TaskInput::Commit => return Err(StoreError::new(StoreErrorKind::NoSpace, b"queue")),
+            TaskInput::Abort => return Err(StoreError::new(StoreErrorKind::Aborted, b"queue")),
         }
     }
 }

@@ -561,6 +561,22 @@ fn the_power_may_go_at_any_step_of_a_mails_way() {
 }
 
 #[test]
+fn a_full_queue_takes_nothing_more() {
+    let mut world = World::new();
+    let queue = crate::queue::machine::Config { messages_max: 1, ..Default::default() };
+    let mut site = Site::clone(&world.site);
+    site.sending = Some(Arc::new(Sending { queue, ..Sending::default() }));
+    world.site = Arc::new(site);
+    world.restart();
+    world.domain("b.test", &[(1, Manner::Greylisting)]);
+    world.submit("ann@us.test", &["bob@b.test"], None);
+    world.submit("ann@us.test", &["eve@b.test", "ann@us.test"], None);
+    world.submit("ann@us.test", &["ann@us.test"], None);
+    assert_eq!(world.verdicts, [CommitVerdict::Done, CommitVerdict::NoSpace, CommitVerdict::Done]);
+    assert_eq!((world.spooled().len(), world.maildir().len()), (2, 1));
+}
+
+#[test]
 fn an_operator_holds_releases_hurries_and_removes() {
     let mut world = World::new();
     world.domain("b.test", &[(1, Manner::Greylisting)]);
