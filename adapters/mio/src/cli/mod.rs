@@ -11,6 +11,7 @@ mod output;
 mod prompt;
 mod queue;
 mod serve;
+mod trace;
 mod trial;
 
 use std::path::PathBuf;
@@ -95,6 +96,20 @@ Examples:
   postier queue flush                     try everything now"
     )]
     Queue(QueueCommand),
+    /// Tell one mail's story: arrived, tried, sent, given back
+    #[command(after_help = "\
+Examples:
+  postier trace 4k2m9x0qv7ar
+  postier trace 4k2m9x0qv7ar --json
+
+The name is in the mail's Received field, in the log and in `postier queue list`.")]
+    Trace {
+        #[command(flatten)]
+        message: QueueArgs,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -353,6 +368,7 @@ pub(crate) fn main() -> ExitCode {
             QueueCommand::Release(message) => queue::change(&message, queue::Change::Release),
             QueueCommand::Remove(message) => queue::change(&message, queue::Change::Remove),
         },
+        Command::Trace { message, json } => trace::trace(&message, json),
         Command::Completions { shell } => {
             completions(shell);
             Ok(())

@@ -110,6 +110,19 @@ pub(super) fn flush(config: &ConfigArg) -> Result<(), Failure> {
     }
 }
 
+/// What is said of a message, if it is in the queue.
+pub(super) fn waiting(config: &ConfigArg, id: &str) -> Result<Option<String>, Failure> {
+    let spool = Spool::open(config)?;
+    if !is_id(id) {
+        return Ok(None);
+    }
+    match spool.read(id) {
+        Ok(envelope) => Ok(envelope.map(|envelope| summary(&Entry { id: id.to_owned(), envelope }))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::io(spool.mail.display(), &error)),
+    }
+}
+
 impl Spool {
     fn open(config: &ConfigArg) -> Result<Self, Failure> {
         let settings = Settings::read(&config.config, &DirectFiles)?;
@@ -143,8 +156,7 @@ impl Spool {
     fn entry(&self, id: &str) -> Result<Entry, Failure> {
         let missing =
             || Failure::Failed(format!("no message {id} in the queue; `postier queue list` shows all"));
-        // An id is a name in a directory.
-        if id.is_empty() || !id.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-') {
+        if !is_id(id) {
             return Err(missing());
         }
         match self.read(id) {
@@ -182,6 +194,11 @@ impl Spool {
         }
         Ok(())
     }
+}
+
+/// An id is a name in a directory.
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
 }
 
 async fn change_one(disk: Disk, root: Root, id: QueueId, change: Change) -> Result<(), StoreError> {
@@ -257,6 +274,11 @@ fn recipient_json(recipient: &Recipient) -> Value {
         State::Delivered { at, reply } => json!({ "to": to, "state": "sent", "at": at, "reply": reply }),
         State::Failed { at, why } => json!({ "to": to, "state": "failed", "at": at, "reply": why }),
     }
+}
+
+/// A value in quotes, where nothing moves the cursor.
+pub(super) fn quoted(text: &str) -> String {
+    format!("{:?}", printable(text.as_bytes()))
 }
 
 /// Text that moves no cursor.

@@ -289,6 +289,16 @@ fn an_operator_looks_holds_releases_hurries_and_removes_with_and_without_a_serve
     server.wait_for_log("\"deferred\"");
     server.stop();
     let id = listed(&site)[0]["id"].as_str().unwrap().to_owned();
+    let trace = |id: &str| {
+        let mut command = postier();
+        good(command.args(["trace", id, "--config"]).arg(site.config()), "")
+    };
+    let story = trace(&id);
+    for words in ["  queued  ", "  deferred  ", "\nin the queue:\n", "ann@there.test: tried 1 times"] {
+        assert!(story.contains(words), "{words}: {story}");
+    }
+    let story = trace(bob);
+    assert!(story.contains("  sent  ") && story.ends_with("  done\n"), "{story}");
     command(&site, &["remove", &id]);
     assert!(queue(&site).is_empty());
 }
