@@ -281,6 +281,42 @@ fn an_expunge_that_was_not_synced_is_told_only_when_it_is() {
     }
 }
 
+/// A process that was killed in the middle of an EXPUNGE; the next one knows nothing of it.
+#[test]
+fn a_record_is_forgotten_only_when_its_file_cannot_come_back() {
+    let (mut disk, state) = saved_twice();
+    disk.remove_file(INDEX);
+    let mut whole = disk.clone();
+    expunged(&mut whole, &state, "2");
+    let unlinked = whole.counted_log().iter().position(|op| *op == "Unlink");
+    (disk.crash_at, disk.handed_out) = (unlinked, None);
+    let (context, known, victims) = (context_of(&disk), state, Victims::These(uids("2")));
+    let run = move |disk| expunge(disk, context, root(), FolderName::inbox(), known, victims);
+    assert!(disk.run(Vec::new(), run).is_none());
+    disk.crash_at = None;
+    // What the dead process held is taken over.
+    disk.advance(300_000_000);
+    for errno in [None, Some(crate::disk::Errno::Io)] {
+        let mut disk = disk.clone();
+        disk.always = errno.map(|_| -> fn(&mut MemDisk) {
+            |disk| {
+                let syncs = disk.log.last().is_some_and(|op| op == "SyncDir");
+                let looked = disk.log.iter().any(|op| op == "List");
+                disk.fail_at = (syncs && looked).then(|| (disk.ops - 1, crate::disk::Errno::Io));
+            }
+        });
+        let (context, mode) = (context_of(&disk), SyncMode::default());
+        let run = move |disk| sync(disk, context, root(), FolderName::inbox(), None, mode);
+        let seen = disk.run(Vec::new(), run).unwrap();
+        assert_eq!(seen.is_err(), errno.is_some());
+        disk.always = None;
+        disk.restart();
+        let after = opened(&mut disk, None).state;
+        assert_eq!(after.messages.find(2).is_some(), errno.is_some(), "the file is back, under its own UID");
+        assert_eq!(after.uid_next, 6);
+    }
+}
+
 /// Two changes of a directory within one tick of its clock, of which a power cut keeps the first.
 #[test]
 fn after_a_power_cut_the_directories_are_looked_at_whatever_their_times() {

@@ -115,6 +115,7 @@ pub(super) async fn settle(
         if place.lock.is_none() && merge.wants_lock() {
             let wait = if merge.creates { wait.max(LIST_WAIT.min(context.lock_wait)) } else { wait };
             if let Err(error) = place.lock(&disk, context, wait).await {
+                forget_records(scope, place, &merge).await?;
                 return without_lock(merge, &look.listing, error);
             }
             if merge.doubled {
@@ -136,7 +137,14 @@ pub(super) async fn settle(
         look = look_again(scope, context, place, previous).await?;
         merge = look.merge(previous);
     }
+    forget_records(scope, place, &merge).await?;
     finish(scope, context, place, previous, merge, &look).await
+}
+
+/// A record without a file is that of a message that was expunged. It is forgotten from now on, so the file must not come
+/// back with a power cut: whoever removed it may not have lived to sync that.
+async fn forget_records(scope: &mut Scope, place: &mut Place, merge: &Merge) -> Result<(), StoreError> {
+    if merge.absent { sync_both(scope, place).await } else { Ok(()) }
 }
 
 /// How often a look is worth repeating until it is a proof.
@@ -374,7 +382,8 @@ async fn finish(
         state.guid = context.guid(scope.disk.now().await);
     }
     let continues = previous.is_some() && !changes.contains(&Change::Reset);
-    let proven = look.is_proof() && (missing.is_empty() || are_durable(scope, place).await);
+    // Whoever removed what is missing, an operation of ours that failed say, may not have synced that.
+    let proven = look.is_proof() && (missing.is_empty() || sync_both(scope, place).await.is_ok());
     if !missing.is_empty() && !proven {
         forget_scan(&mut state);
     }
@@ -414,12 +423,12 @@ async fn finish(
     Ok(Settled { state, changes })
 }
 
-/// Whether what is not in the directories will not be there after a crash either: whoever removed it, an operation of
-/// ours that failed say, may not have synced them.
-async fn are_durable(scope: &mut Scope, place: &mut Place) -> bool {
+/// Makes durable what is not in the directories any more.
+async fn sync_both(scope: &mut Scope, place: &mut Place) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
-    let (Ok(cur), Ok(new)) = (place.cur_dir(scope).await, place.new_dir(scope).await) else { return false };
-    or_read_only(disk.sync_dir(cur).await).is_ok() && or_read_only(disk.sync_dir(new).await).is_ok()
+    let (cur, new) = (place.cur_dir(scope).await?, place.new_dir(scope).await?);
+    or_read_only(disk.sync_dir(cur).await).at(b"cur")?;
+    or_read_only(disk.sync_dir(new).await).at(b"new")
 }
 
 /// The state is as of this scan.
