@@ -434,10 +434,10 @@ async fn sync_both(scope: &mut Scope, place: &mut Place) -> Result<(), StoreErro
 /// The state is as of this scan.
 fn take_scan(state: &mut MailboxState, listing: &Listing) {
     if listing.with_cur {
-        state.cur_stamp = listing.stamps.cur;
+        // Of `new/` alone: what another program did to `cur/` in the moment of our own change is still to be looked for.
+        (state.cur_stamp, state.own_change_at_ns) = (listing.stamps.cur, 0);
     }
-    state.new_stamp = listing.stamps.new;
-    (state.scanned_at_ns, state.own_change_at_ns) = (listing.scanned_at_ns, 0);
+    (state.new_stamp, state.scanned_at_ns) = (listing.stamps.new, listing.scanned_at_ns);
 }
 
 /// The next UID of a mailbox, taken.
