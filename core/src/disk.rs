@@ -295,7 +295,8 @@ pub enum Op {
         /// The process number.
         pid: u32,
     },
-    /// What time is it? Outcome: [`Outcome::Now`].
+    /// What time is it, by the clock that stamps files: what changes after this bears no earlier time. Outcome:
+    /// [`Outcome::Now`].
     Clock,
 }
 

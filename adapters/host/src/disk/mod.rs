@@ -137,7 +137,7 @@ impl DiskExecutor {
             Op::SetTime { dir, name, mtime_ns } => set_time(fd(dir)?, single(&name)?, mtime_ns).map(unit),
             Op::Overwrite { dir, name, bytes } => overwrite(dir, &name, &bytes).map(unit),
             Op::ProcessAlive { pid } => Ok(Outcome::Flag(is_alive(pid))),
-            Op::Clock => Ok(Outcome::Now(crate::clock::now())),
+            Op::Clock => Ok(Outcome::Now(crate::clock::file_time())),
         }
     }
 
