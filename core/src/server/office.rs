@@ -23,6 +23,7 @@ mod mailboxes;
 pub mod outbound;
 mod reading;
 mod selections;
+mod table;
 mod uploads;
 mod work;
 
@@ -34,9 +35,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use self::logins::Login;
-use self::mailboxes::{Mailbox, MailboxKey};
+use self::mailboxes::MailboxKey;
 use self::outbound::{Outbound, QueueCommand};
 use self::selections::Selection;
+use self::table::Mailboxes;
 use self::uploads::Upload;
 use self::work::Done;
 use super::throttle::Throttle;
@@ -181,7 +183,7 @@ pub struct Office {
     held_by: BTreeMap<Caller, (Instant, JobId)>,
     uploads: BTreeMap<JobId, Upload>,
     upload_of: BTreeMap<Caller, JobId>,
-    mailboxes: BTreeMap<MailboxKey, Mailbox>,
+    mailboxes: Mailboxes,
     selections: BTreeMap<SelectionId, Selection>,
     /// Mailboxes that are saved and forgotten, with their highest mod-sequences.
     closed: BTreeMap<MailboxKey, u64>,
@@ -227,7 +229,7 @@ impl Office {
             held_by: BTreeMap::new(),
             uploads: BTreeMap::new(),
             upload_of: BTreeMap::new(),
-            mailboxes: BTreeMap::new(),
+            mailboxes: Mailboxes::default(),
             selections: BTreeMap::new(),
             closed: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -254,19 +256,20 @@ impl Office {
             OfficeInput::Shutdown => self.outbound(desk, |outbound, _| outbound.stop()),
             OfficeInput::Timeout => self.handle_timeout(desk),
         }
+        self.mailboxes.plan();
     }
 
     /// When to hand in [`OfficeInput::Timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let task = self.waiting.first_key_value().map(|((instant, _), _)| *instant);
-        let mailbox = self.mailboxes.values().filter_map(Mailbox::poll_timeout).min();
+        let mailbox = self.mailboxes.poll_timeout();
         let outbound = self.outbound.as_ref().and_then(|outbound| outbound.poll_timeout());
         task.into_iter().chain(mailbox).chain(outbound).chain(self.next_login()).min()
     }
 
     /// Nothing is under way: everything that was accepted is durable or refused.
     pub fn is_idle(&self) -> bool {
-        self.uploads.is_empty() && self.mailboxes.values().all(Mailbox::is_idle)
+        self.uploads.is_empty() && self.mailboxes.are_idle()
     }
 
     fn handle_front(&mut self, message: ToOffice, desk: &mut Desk<'_>) {

@@ -281,7 +281,7 @@ impl Mailbox {
     }
 
     /// A look is due at this instant at the latest.
-    fn look_by(&mut self, instant: Instant) {
+    pub(super) fn look_by(&mut self, instant: Instant) {
         self.look_due = Some(self.look_due.map_or(instant, |due| due.min(instant)));
     }
 }
@@ -289,7 +289,7 @@ impl Mailbox {
 impl Office {
     /// Puts work in the mailbox's queue.
     pub(super) fn enqueue(&mut self, key: MailboxKey, work: Work, desk: &mut Desk<'_>) {
-        let mailbox = self.mailboxes.entry(key.clone()).or_default();
+        let mailbox = self.mailboxes.open(&key);
         mailbox.used = desk.now.instant;
         mailbox.queue.push_back(Queued { work, since: desk.now.instant });
         self.start_next(key, desk);
@@ -423,7 +423,7 @@ impl Office {
             for selection in self.selections.values_mut().filter(|selection| selection.mailbox == key) {
                 selection.mailbox = new.clone();
             }
-            self.mailboxes.insert(new.clone(), mailbox);
+            *self.mailboxes.open(&new) = mailbox;
             self.start_next(new, desk);
         }
     }
@@ -502,10 +502,7 @@ impl Office {
     /// Looks at what cannot be watched, and forgets what nobody uses.
     pub(super) fn look_after_mailboxes(&mut self, desk: &mut Desk<'_>) {
         let now = desk.now.instant;
-        let due = |mailbox: &Mailbox| mailbox.poll_timeout().is_some_and(|instant| instant <= now);
-        let keys: Vec<MailboxKey> =
-            self.mailboxes.iter().filter(|(_, mailbox)| due(mailbox)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
+        for key in self.mailboxes.due(now) {
             let Some(mailbox) = self.mailboxes.get_mut(&key) else { continue };
             let mut looks = mailbox.look_due.take_if(|due| *due <= now).is_some();
             let saves = mailbox.upkeep.take_if(|due| *due <= now).is_some();
@@ -561,7 +558,7 @@ mod tests {
             watch: Watch::Watched(WatchId(1)),
             ..Mailbox::default()
         };
-        office.mailboxes.insert(key.clone(), mailbox);
+        *office.mailboxes.open(&key) = mailbox;
         office.watches.insert(WatchId(1), key.clone());
         (office, key)
     }
@@ -572,9 +569,9 @@ mod tests {
         let key =
             |name: &[u8]| MailboxKey { root: inbox.root.clone(), folder: FolderName::new(name).unwrap() };
         let mailbox = office.mailboxes.remove(&inbox).unwrap();
-        office.mailboxes.insert(key(b"a"), mailbox);
-        office.mailboxes.insert(key(b"a.b"), Mailbox { aside: Some(JobId(9)), ..Mailbox::default() });
-        office.mailboxes.insert(key(b"ab"), Mailbox::default());
+        *office.mailboxes.open(&key(b"a")) = mailbox;
+        *office.mailboxes.open(&key(b"a.b")) = Mailbox { aside: Some(JobId(9)), ..Mailbox::default() };
+        office.mailboxes.open(&key(b"ab"));
         office.watches.insert(WatchId(1), key(b"a"));
         let mut out = Vec::new();
         let now = Now { instant: Instant::from_micros(1), wall: WallTime::default() };
