@@ -47,6 +47,7 @@ const KEYS: &[(&str, &str)] = &[
     ("limits", "smtp_idle_seconds"),
     ("limits", "imap_idle_seconds"),
     ("limits", "login_seconds"),
+    ("limits", "event_loops"),
     ("inbound", "bare_newline"),
     ("imap", "hide"),
     ("queue", "send"),
@@ -102,6 +103,8 @@ pub struct Settings {
     pub imap_masks: Arc<[Mask]>,
     /// `[limits]`
     pub limits: Limits,
+    /// `[limits] event_loops`: threads that serve connections; unset, as many as suit the machine.
+    pub event_loops: Option<usize>,
     /// `[listen]`
     pub listen: Listen,
     /// `[queue]`, `[relay]`, `[routes]`, `[dns]`
@@ -288,6 +291,8 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         (root.section("listen"), root.section("limits"), root.section("log"));
     let listen = listen(source, &listen_section);
     let limits = Limits { login: login_limits(&login), ..limits(&limits_section) };
+    let event_loops =
+        limits_section.integer("event_loops", 1..=64).and_then(|number| usize::try_from(number).ok());
     let log = log(&log_section);
     let sending = Sections {
         queue: root.section("queue"),
@@ -332,6 +337,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         bare_newline,
         imap_masks,
         limits,
+        event_loops,
         listen,
         send,
         log,

@@ -143,6 +143,7 @@ recipients = 200
 smtp_idle_seconds = 301
 imap_idle_seconds = 1801
 login_seconds = 61
+event_loops = 3
 [inbound]
 bare_newline = "refuse"
 [imap]
@@ -159,7 +160,7 @@ format = "json"
     assert_eq!(settings.listen.addresses(postier_core::server::Service::Imap), []);
     let limits = settings.limits;
     assert_eq!((limits.connections_max, limits.connections_per_address_max), (10, 16));
-    assert_eq!(limits.buffers_bytes_max, 20_000_000);
+    assert_eq!((limits.buffers_bytes_max, settings.event_loops), (20_000_000, Some(3)));
     assert_eq!((limits.message_bytes_max, limits.smtp_recipients_max), (1_000_000, 200));
     assert_eq!(
         (limits.smtp_idle.as_secs(), limits.imap_idle.as_secs(), limits.imap_login.as_secs()),

@@ -45,6 +45,7 @@ pub(super) fn start(
     })?;
     let reload = reload(&config)?;
     let setup = Setup {
+        event_loops: config.settings.event_loops,
         site: Arc::clone(&config.site),
         tls: tls_configs(&config),
         listeners,
@@ -113,6 +114,7 @@ fn fixed(before: &Settings, now: &Settings) -> Vec<Problem> {
         ("state", before.state != now.state),
         ("dns", before.send.dns != now.send.dns),
         ("log", before.log != now.log),
+        ("event_loops", before.event_loops != now.event_loops),
     ];
     let changed = changes.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| Problem::warning(format!("a change of `{key}` needs a restart"))).collect()

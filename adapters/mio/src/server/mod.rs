@@ -111,6 +111,8 @@ pub(crate) type Ready = Box<dyn FnOnce(&[(Service, SocketAddr)])>;
 
 /// Everything [`run`] needs.
 pub(crate) struct Setup {
+    /// Threads that serve connections; unset, as many as suit the machine.
+    pub event_loops: Option<usize>,
     /// Who has mail here.
     pub site: Arc<Site>,
     /// Certificates.
@@ -180,13 +182,14 @@ impl std::error::Error for RunError {}
 /// # Errors
 /// [`RunError`], before anybody was served.
 pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
-    let Setup { mut site, tls, listeners, state, dns, identity, on_event, on_ready, mut reload } = setup;
+    let Setup { event_loops, mut site, tls, listeners, state, dns, identity, on_event, on_ready, mut reload } =
+        setup;
     for (service, _) in &listeners {
         if service.implicit_tls() && tls.of(*service).is_none() {
             return Err(RunError::NoCertificate(*service));
         }
     }
-    let loop_count = loop_count();
+    let loop_count = event_loops.unwrap_or_else(loop_count);
     let listeners = bind_all(&listeners, loop_count).map_err(RunError::Listen)?;
     let bound: Vec<(Service, SocketAddr)> = listeners
         .first()

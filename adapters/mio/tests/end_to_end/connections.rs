@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::harness::{PATIENCE, Server, Site};
+use crate::harness::{PATIENCE, Server, Site, Smtp, eventually};
 
 /// Without a client's manners: what a test sends and reads here may end anywhere.
 fn connect(server: &Server, service: &str) -> TcpStream {
@@ -117,6 +117,54 @@ fn without_descriptors_clients_wait_and_are_served_later() {
         let greeting = line(&mut BufReader::new(client));
         assert!(greeting.starts_with("220 "), "{greeting}");
     }
+}
+
+#[test]
+fn several_event_loops_are_one_server() {
+    const LOOPS: usize = 4;
+    const CLIENTS: usize = 24;
+    let site = Site::with(&format!("[limits]\nevent_loops = {LOOPS}\nconnections_per_address = {CLIENTS}\n"));
+    let mut server = Server::start(&site);
+    // A thread names itself when it begins.
+    eventually("all loops run", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+        (names.filter(|name| name == "loop\n").count() == LOOPS).then_some(())
+    });
+
+    // The kernel gives each connection to a loop by its port: this many are not all one loop's.
+    let mut readers: Vec<_> = (0..CLIENTS - 4).map(|_| server.imap("ann")).collect();
+    let idling: Vec<String> = readers
+        .iter_mut()
+        .map(|imap| {
+            imap.ok("SELECT INBOX");
+            imap.idle()
+        })
+        .collect();
+    let mut writers: Vec<_> = (0..4).map(|_| server.exchange()).collect();
+    // All of them together are as many as one address may have.
+    let (_, refused) = Smtp::connect_any(server.port("smtp"), &site.tls());
+    assert_eq!(refused.map(|reply| reply.code), Some(421));
+    for (number, smtp) in writers.iter_mut().enumerate() {
+        smtp.expect("EHLO client.example", 250);
+        smtp.deliver("a@client.example", &["ann@example.test"], &format!("Subject: {number}\n\nx\n"));
+    }
+    for (imap, tag) in readers.iter_mut().zip(&idling) {
+        imap.hear("* 4 EXISTS");
+        imap.done(tag);
+    }
+    // What one session changes, all others are told.
+    readers[0].ok("STORE 2 +FLAGS (\\Deleted)");
+    readers[0].ok("EXPUNGE");
+    for imap in &mut readers[1..] {
+        eventually("the expunge is told", || imap.ok("NOOP").contains(&"2 EXPUNGE".to_owned()).then_some(()));
+    }
+    server.after(|server| server.signal("HUP"), "configuration reloaded");
+    server.signal("TERM");
+    for imap in &mut readers {
+        imap.hear("* BYE ");
+    }
+    assert!(server.ended().success());
 }
 
 #[test]
