@@ -69,7 +69,7 @@ impl World {
     fn password_is(&self, login: &str, password: &str) -> bool {
         let (config, _) = Config::load(&self.path().join("postier.toml")).unwrap();
         let account = config.site.account_by_login(login.as_bytes()).and_then(|id| config.site.account(id));
-        PasswordChecker::new().check(account.map(|account| &**account), password.as_bytes())
+        PasswordChecker::new().check(login.as_bytes(), account.map(|account| &**account), password.as_bytes())
     }
 }
 

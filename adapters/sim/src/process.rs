@@ -238,7 +238,7 @@ impl Process {
                 }
             }
             OfficeAction::Run(job, task) => self.waiting.push_back((job, task)),
-            OfficeAction::CheckPassword { job, account, password } => {
+            OfficeAction::CheckPassword { job, name: _, account, password } => {
                 let right = account.is_some_and(|account| account.secret.expose() == password.0);
                 let wait = env.rng.below(PASSWORD_MICROS);
                 env.after(wait, Event::Password(self.life, job.0, right));

@@ -133,6 +133,8 @@ pub enum OfficeAction {
     CheckPassword {
         /// To answer with.
         job: JobId,
+        /// The address that the login means, whether anybody has it or not.
+        name: Arc<[u8]>,
         /// Whose.
         account: Option<Arc<Account>>,
         /// The password.

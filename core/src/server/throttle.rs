@@ -59,6 +59,11 @@ impl Who {
         let name = if name.len() > NAME_BYTES_MAX { b"" } else { name };
         Who { network: network(peer), name: name.into() }
     }
+
+    /// The address that the login means; empty for one that is longer than any.
+    pub fn name(&self) -> Arc<[u8]> {
+        self.name.clone()
+    }
 }
 
 /// What failed logins have cost so far.

@@ -74,6 +74,12 @@ impl ArgonHash {
         Ok(Self { algorithm, version, params, salt, hash })
     }
 
+    /// Algorithm and parameters.
+    pub(super) fn cost(&self) -> String {
+        let (m, t, p) = (self.params.m_cost(), self.params.t_cost(), self.params.p_cost());
+        format!("{} m={m},t={t},p={p}", self.algorithm.as_str())
+    }
+
     pub(super) fn is_argon2id(&self) -> bool {
         self.algorithm == Algorithm::Argon2id
     }

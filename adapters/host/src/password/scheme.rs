@@ -106,6 +106,24 @@ impl fmt::Display for SchemeError {
 impl std::error::Error for SchemeError {}
 
 impl StoredHash {
+    /// Hashes with the same word take the same time to compare; `None` for one that nothing matches.
+    pub(super) fn cost(&self) -> Option<String> {
+        // `$scheme$parameters` without salt and hash.
+        let parameters = |text: &str| text.rsplitn(3, '$').nth(2).unwrap_or_default().to_owned();
+        match &self.0 {
+            Kind::Argon(hash) => Some(hash.cost()),
+            // The salt and the hash are one word: `$2y$10$…`.
+            Kind::Bcrypt(text) => Some(text.get(..7).unwrap_or_default().to_owned()),
+            Kind::ShaCrypt(text) | Kind::Yescrypt(text) => Some(parameters(text)),
+            Kind::Digest { digest, .. } => {
+                Some(format!("digest of {} octets", digest.algorithm().output_len()))
+            }
+            Kind::Scram(verifier) => Some(format!("SCRAM {}", verifier.iterations)),
+            Kind::Plain(_) => Some("plain".to_owned()),
+            Kind::Locked => None,
+        }
+    }
+
     /// Reads the password field of a users file.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ struct StoreJob(JobId, StoreTask);
 /// A password for a worker.
 struct PasswordJob {
     job: JobId,
+    name: Arc<[u8]>,
     account: Option<Arc<Account>>,
     password: Password,
 }
@@ -101,8 +102,8 @@ impl OfficeDesk {
         let desk = self.clone();
         let passwords = Pool::start("password", cores, move || {
             let (desk, checker) = (desk.clone(), checker.clone());
-            move |PasswordJob { job, account, password }| {
-                let right = checker.check(account.as_deref(), &password.0);
+            move |PasswordJob { job, name, account, password }| {
+                let right = checker.check(&name, account.as_deref(), &password.0);
                 desk.send(OfficeInput::PasswordChecked { job, right });
             }
         })?;
@@ -198,8 +199,8 @@ impl State {
                         }
                     }
                     OfficeAction::Run(job, task) => equipment.store.push(StoreJob(job, task)),
-                    OfficeAction::CheckPassword { job, account, password } => {
-                        equipment.passwords.push(PasswordJob { job, account, password });
+                    OfficeAction::CheckPassword { job, name, account, password } => {
+                        equipment.passwords.push(PasswordJob { job, name, account, password });
                     }
                     OfficeAction::Watch { watch, path } => {
                         if let Err(error) = equipment.watcher.watch(watch, &path) {

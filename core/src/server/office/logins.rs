@@ -70,9 +70,9 @@ impl Office {
     fn check_login(&mut self, login: Login, proof: Proof, desk: &mut Desk<'_>) {
         match proof {
             Proof::Password(password) => {
-                let (job, account) = (self.job(), login.account.clone());
+                let (job, name, account) = (self.job(), login.who.name(), login.account.clone());
                 self.logins.insert(job, login);
-                desk.out.push(OfficeAction::CheckPassword { job, account, password });
+                desk.out.push(OfficeAction::CheckPassword { job, name, account, password });
             }
             Proof::Scram(proven) => {
                 // The password may have been changed between the two messages.
