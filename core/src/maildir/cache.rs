@@ -19,7 +19,7 @@
 //! | kind | text |
 //! |---|---|
 //! | ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW | the value |
-//! | fields | the header fields of one of the sets of names, with CRLF line ends, and the empty line |
+//! | fields | for FETCH, SEARCH, SORT and THREAD: the header fields of one of the sets of names, with CRLF line ends, and the empty line |
 //!
 //! Of several rows for a message, the last that has what is wanted counts. What a row says depends on how this
 //! program reads messages: another version of it begins a new file.

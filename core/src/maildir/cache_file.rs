@@ -22,6 +22,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 const CACHE_NAME: &[u8] = b"postier.cache";
 const CACHE_TEMPORARY: &[u8] = b"postier.cache.tmp";
@@ -39,6 +40,8 @@ pub(super) struct Cache {
     names: Vec<String>,
     /// Blocks about the UIDs that are asked for, the latest first.
     near: Vec<Entry>,
+    /// Those of them about the messages in a range of UIDs, in which no block begins but at its start.
+    here: (RangeInclusive<u32>, Vec<Entry>),
     /// Those of them that were read; `None` for one that cannot be.
     blocks: BTreeMap<u64, Option<Block>>,
     weight: usize,
@@ -67,7 +70,8 @@ impl Cache {
         (first, last): (u32, u32),
     ) -> Cache {
         let (near, blocks) = (Vec::new(), BTreeMap::new());
-        let mut cache = Cache { directory, file: None, names, near, blocks, weight: 0 };
+        let here = (RangeInclusive::new(1, 0), Vec::new());
+        let mut cache = Cache { directory, file: None, names, near, here, blocks, weight: 0 };
         let Ok(mailbox) = reader.mailbox().await else { return cache };
         match reader.scope.disk.open_file(mailbox, CACHE_NAME).await {
             Ok((file, stat)) => {
@@ -122,8 +126,9 @@ impl Cache {
             self.weight = 0;
         }
         let identity = identity(message.base());
-        for index in 0..self.near.len() {
-            let Some(entry) = self.near.get(index).copied() else { break };
+        self.go_to(message.uid);
+        for index in 0..self.here.1.len() {
+            let Some(entry) = self.here.1.get(index).copied() else { break };
             if !(entry.first..=entry.last).contains(&message.uid) {
                 continue;
             }
@@ -137,6 +142,18 @@ impl Cache {
             }
         }
         hit
+    }
+
+    /// Finds the blocks about the messages from here to where the next block begins: who goes through a large mailbox
+    /// goes through all blocks once for each of them, not for each message.
+    fn go_to(&mut self, uid: u32) {
+        if self.here.0.contains(&uid) {
+            return;
+        }
+        let next = self.near.iter().map(|entry| entry.first).filter(|first| *first > uid).min();
+        let last = next.map_or(u32::MAX, |next| next.saturating_sub(1));
+        let is_here = |entry: &&Entry| entry.first <= uid && entry.last >= uid;
+        self.here = (uid..=last, self.near.iter().filter(is_here).copied().collect());
     }
 
     async fn load(&mut self, reader: &mut Reader, entry: &Entry) {
@@ -162,10 +179,15 @@ impl Cache {
         Some((self.blocks.get(&offset)?.as_ref()?, text))
     }
 
+    /// Whether something can be appended to the file.
+    pub(super) fn is_good(&self) -> bool {
+        !self.directory.damaged
+    }
+
     /// Appends what was found out, unless the file has to be written anew; tells what is known of the file now.
     pub(super) async fn append(self, reader: &mut Reader, mut found: Writer) -> Arc<Directory> {
         let octets = found.take();
-        if !octets.is_empty() && !self.directory.damaged {
+        if !octets.is_empty() && self.is_good() {
             // It is found out again.
             let _ = append(reader, octets).await;
         }
@@ -174,7 +196,7 @@ impl Cache {
 }
 
 /// Appends blocks to the file, or begins one.
-async fn append(reader: &mut Reader, blocks: Vec<u8>) -> Result<(), Errno> {
+pub(super) async fn append(reader: &mut Reader, blocks: Vec<u8>) -> Result<(), Errno> {
     let Ok(mailbox) = reader.mailbox().await else { return Ok(()) };
     let disk = reader.scope.disk.clone();
     let (file, octets) = match disk.open_append(mailbox, CACHE_NAME).await {

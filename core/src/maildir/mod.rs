@@ -97,11 +97,13 @@ pub mod folder;
 pub mod folders;
 #[doc(hidden)]
 pub mod fuzzing;
+mod headers;
 pub mod history;
 mod index;
 pub mod index_file;
 #[cfg(test)]
 mod index_tests;
+mod kept_fields;
 mod keyword_file;
 pub mod keywords;
 pub mod known;

@@ -24,9 +24,11 @@
 mod program;
 mod text;
 
+use super::cache::Directory;
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::fetch::source::Source;
 use super::folder::FolderName;
+use super::headers::Headers;
 use super::history::History;
 use super::mailbox::Messages;
 use super::reader::{Failure, Reader};
@@ -40,7 +42,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use program::{Facts, Program};
-use text::{Needles, Where};
+use text::{Needles, Text, Where};
 
 /// What is searched.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,8 @@ pub struct Scope {
     pub history: Arc<History>,
     /// Only these of them.
     pub within: UidSet,
+    /// Where the cache file has what; `None`: it is neither read nor written.
+    pub cache: Option<Arc<Directory>>,
     /// The time, for OLDER and YOUNGER.
     pub now: WallTime,
 }
@@ -107,6 +111,21 @@ pub(super) async fn search_with(
 ) -> Result<UidSet, StoreError> {
     let program = Program::new(query, scope);
     let needles = Needles::new(&program.texts);
+    let fields =
+        program.texts.iter().filter_map(Text::field).chain(program.wants.sent.then_some(&b"date"[..]));
+    let mut headers = Headers::open(reader, scope.cache.as_ref(), fields, &scope.within).await;
+    let found = search_among(reader, scope, &program, &needles, &mut headers).await;
+    headers.close(reader).await;
+    found
+}
+
+async fn search_among(
+    reader: &mut Reader,
+    scope: &Scope,
+    program: &Program,
+    needles: &Needles<'_>,
+    headers: &mut Headers,
+) -> Result<UidSet, StoreError> {
     let mut facts = Facts::new(program.texts.len());
     let mut found = UidSet::new();
     for range in scope.within.ranges() {
@@ -117,7 +136,7 @@ pub(super) async fn search_with(
                 Some(verdict) => Ok(verdict),
                 None => {
                     let mut source = Source::new(message);
-                    let verdict = look(reader, &mut source, &program, &needles, &mut facts).await;
+                    let verdict = look(reader, &mut source, program, needles, (headers, &mut facts)).await;
                     source.close(reader).await;
                     verdict
                 }
@@ -139,7 +158,7 @@ async fn look(
     source: &mut Source<'_>,
     program: &Program,
     needles: &Needles<'_>,
-    facts: &mut Facts,
+    (headers, facts): (&mut Headers, &mut Facts),
 ) -> Result<bool, Failure> {
     let message = source.message;
     let (wants, sizes) = (program.wants, reader.sizes);
@@ -152,12 +171,17 @@ async fn look(
         }
     }
     if wants.header || wants.text || wants.sent {
-        source.load_head(reader, if wants.text { sizes.small } else { sizes.head }).await?;
-        source.load_header(reader).await?;
+        let header = if wants.text {
+            source.load_head(reader, sizes.small).await?;
+            source.load_header(reader).await?;
+            source.header()
+        } else {
+            headers.read(reader, source).await?
+        };
         if wants.sent {
-            facts.sent = Some(text::sent_day(source.header()));
+            facts.sent = Some(text::sent_day(header));
         }
-        needles.look_into_header(source.header(), facts);
+        needles.look_into_header(header, facts);
         if let Some(verdict) = program.judge(message, facts) {
             return Ok(verdict);
         }

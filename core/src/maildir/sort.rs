@@ -9,9 +9,11 @@
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::fetch::source::Source;
 use super::folder::FolderName;
+use super::headers::Headers;
 use super::reader::{Failure, Reader};
 use super::search::{Scope, search_with};
 use crate::disk::Disk;
+use crate::imap::sequence::UidSet;
 use crate::imap::server::SearchQuery;
 use crate::imap::sort::{SortCriterion, SortKey};
 use crate::mime::address::{self, Entry};
@@ -26,6 +28,8 @@ use core::cmp::Ordering;
 
 /// So much of a text counts, in octets as they are compared.
 pub const TEXT_BYTES_MAX: usize = 1024;
+/// What a message is sorted by.
+const ENVELOPE_FIELDS: &[&[u8]] = &[b"cc", b"date", b"from", b"subject", b"to"];
 /// What it costs to compare two messages, in octets read at the same expense.
 const COMPARISON_BYTES: usize = 64;
 /// So many messages are sorted at once; then others have their turn.
@@ -56,11 +60,28 @@ async fn sort_with(
     criteria: &[SortCriterion],
 ) -> Result<Vec<u32>, StoreError> {
     let found = search_with(reader, scope, query).await?;
+    let mut headers =
+        Headers::open(reader, scope.cache.as_ref(), ENVELOPE_FIELDS.iter().copied(), &found).await;
+    let table = read_all(reader, scope, &found, criteria, &mut headers).await;
+    headers.close(reader).await;
+    let table = table?;
+    let rows = (0..table.uids.len()).collect();
+    let rows = sorted(reader, rows, |a, b| table.compare(*a, *b, criteria)).await;
+    Ok(rows.into_iter().filter_map(|row| table.uids.get(row).copied()).collect())
+}
+
+async fn read_all(
+    reader: &mut Reader,
+    scope: &Scope,
+    found: &UidSet,
+    criteria: &[SortCriterion],
+    headers: &mut Headers,
+) -> Result<Table, StoreError> {
     let mut table = Table::default();
     for range in found.ranges() {
         for message in scope.messages.range(range.first, range.last) {
             let mut source = Source::new(message);
-            let facts = Facts::read(reader, &mut source, criteria).await;
+            let facts = Facts::read(reader, &mut source, headers, criteria).await;
             source.close(reader).await;
             let facts = match facts {
                 Ok(facts) => facts,
@@ -71,9 +92,7 @@ async fn sort_with(
             table.push(message.uid, &facts, criteria);
         }
     }
-    let rows = (0..table.uids.len()).collect();
-    let rows = sorted(reader, rows, |a, b| table.compare(*a, *b, criteria)).await;
-    Ok(rows.into_iter().filter_map(|row| table.uids.get(row).copied()).collect())
+    Ok(table)
 }
 
 /// What is known of a message.
@@ -89,6 +108,7 @@ impl Facts {
     async fn read(
         reader: &mut Reader,
         source: &mut Source<'_>,
+        headers: &mut Headers,
         criteria: &[SortCriterion],
     ) -> Result<Facts, Failure> {
         let mut facts = Facts::default();
@@ -96,7 +116,7 @@ impl Facts {
         let of_header =
             !criteria.iter().all(|criterion| matches!(criterion.key, SortKey::Arrival | SortKey::Size));
         if of_header {
-            facts.envelope = Envelope::from_header(source.read_header(reader).await?);
+            facts.envelope = Envelope::from_header(headers.read(reader, source).await?);
         }
         if needs(&[SortKey::Size]) {
             facts.size = match source.message.wire_size {

@@ -6,10 +6,12 @@
 use super::context::{Root, StoreError, StoreErrorKind};
 use super::fetch::source::Source;
 use super::folder::FolderName;
+use super::headers::Headers;
 use super::reader::{Failure, Reader};
 use super::search::{Scope, search_with};
 use super::sort::{TEXT_BYTES_MAX, sent};
 use crate::disk::Disk;
+use crate::imap::sequence::UidSet;
 use crate::imap::server::SearchQuery;
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::mime::base_subject::BaseSubject;
@@ -19,6 +21,9 @@ use crate::mime::header::find;
 use crate::mime::message_id::message_ids;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+/// What the algorithms look at.
+const FIELDS: &[&[u8]] = &[b"date", b"in-reply-to", b"message-id", b"references", b"subject"];
 
 /// The messages that match, in threads.
 ///
@@ -45,11 +50,30 @@ async fn thread_with(
     algorithm: Algorithm,
 ) -> Result<Threads, StoreError> {
     let found = search_with(reader, scope, query).await?;
+    let mut headers = Headers::open(reader, scope.cache.as_ref(), FIELDS.iter().copied(), &found).await;
+    let threads = read_all(reader, scope, &found, algorithm, &mut headers).await;
+    headers.close(reader).await;
+    threads
+}
+
+async fn read_all(
+    reader: &mut Reader,
+    scope: &Scope,
+    found: &UidSet,
+    algorithm: Algorithm,
+    headers: &mut Headers,
+) -> Result<Threads, StoreError> {
     let mut threader = Threader::new(algorithm);
     for range in found.ranges() {
         for message in scope.messages.range(range.first, range.last) {
             let mut source = Source::new(message);
-            let read = source.read_header(reader).await.map(|header| facts(header, algorithm));
+            let read = match headers.read(reader, &mut source).await {
+                Ok(header) => {
+                    let facts = facts(header, algorithm);
+                    source.look_up_date(reader).await.map(|()| facts)
+                }
+                Err(failure) => Err(failure),
+            };
             let arrived = source.internal_date().unwrap_or_default();
             source.close(reader).await;
             let (envelope, mut facts) = match read {

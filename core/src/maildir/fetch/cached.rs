@@ -6,41 +6,12 @@ use super::{FetchItem, Message};
 use crate::imap::fetch::{FieldNames, Partial, SectionKind};
 use crate::maildir::cache::{CACHE_ITEM_BYTES_MAX, Directory, Kind, Writer};
 use crate::maildir::cache_file::{Cache, Hit};
+use crate::maildir::kept_fields::KeptFields;
 use crate::maildir::reader::Reader;
 use crate::mime::structure::Piece;
-use crate::mime::text::write_header;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// Fields that are kept of every message of which some are asked for: those that clients show in lists, or ask for to
-/// find out how messages belong together. In ascending order.
-const COMMON: &[&str] = &[
-    "bcc",
-    "cc",
-    "content-type",
-    "date",
-    "from",
-    "importance",
-    "in-reply-to",
-    "list-id",
-    "list-post",
-    "list-subscribe",
-    "list-unsubscribe",
-    "mail-followup-to",
-    "message-id",
-    "newsgroups",
-    "priority",
-    "references",
-    "reply-to",
-    "sender",
-    "subject",
-    "to",
-    "x-label",
-    "x-priority",
-];
-/// A request for more fields is not kept.
-const NAMES_MAX: usize = 64;
 /// So much of a page is kept, in octets.
 const PAGE_KEPT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -48,8 +19,8 @@ const PAGE_KEPT_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Cached {
     cache: Cache,
-    /// Names of fields that are kept if some are asked for, ascending, in lower case, joined by spaces.
-    names: String,
+    /// Which fields are kept if some are asked for.
+    fields: KeptFields,
     /// What was asked for and is not in the cache.
     found: Writer,
     /// The texts of the row that is being made.
@@ -91,23 +62,13 @@ impl Cached {
         messages: &[Message],
     ) -> Option<Cached> {
         let (first, last) = (messages.first()?.uid, messages.last()?.uid);
-        let mut wanted: Vec<String> = items
-            .iter()
-            .filter_map(fields_of)
-            .flat_map(|(names, _)| names.iter())
-            .map(str::to_ascii_lowercase)
-            .collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut names: Vec<&str> = wanted.iter().map(String::as_str).chain(COMMON.iter().copied()).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.len() > NAMES_MAX || !items.iter().any(|item| kind_of(item).is_some()) {
+        if !items.iter().any(|item| kind_of(item).is_some()) {
             return None;
         }
-        let names = names.join(" ");
-        let cache = Cache::open(reader, directory, wanted, (first, last)).await;
-        Some(Cached { cache, names, found: Writer::default(), row: Vec::new() })
+        let names = items.iter().filter_map(fields_of).flat_map(|(names, _)| names.iter()).map(str::as_bytes);
+        let fields = KeptFields::new(names)?;
+        let cache = Cache::open(reader, directory, fields.wanted.clone(), (first, last)).await;
+        Some(Cached { cache, fields, found: Writer::default(), row: Vec::new() })
     }
 
     /// Looks for a message, with which the next row begins.
@@ -142,21 +103,13 @@ impl Cached {
         let value = if kind == Kind::Fields {
             let Ok(Some(extent)) = source.extent(reader, &[], Piece::Header).await else { return };
             let Ok(block) = source.block(reader, &extent).await else { return };
-            let mut fields = Vec::new();
-            let lower = |name: &[u8]| core::str::from_utf8(name).ok().map(str::to_ascii_lowercase);
-            let is_kept = |name: &[u8]| lower(name).is_some_and(|name| self.is_kept(&name));
-            write_header(&mut fields, &block, is_kept);
-            fields
+            self.fields.of_header(&block)
         } else {
             value.to_vec()
         };
         if value.len() <= CACHE_ITEM_BYTES_MAX {
             self.row.push((kind, value));
         }
-    }
-
-    fn is_kept(&self, name: &str) -> bool {
-        self.names.split(' ').any(|kept| kept == name)
     }
 
     /// The row is made.
@@ -166,7 +119,7 @@ impl Cached {
         }
         self.row.sort_by_key(|(kind, _)| *kind as usize);
         let texts = self.row.iter().map(|(kind, text)| (*kind, &text[..]));
-        self.found.push(message.uid, message.base(), &self.names, texts);
+        self.found.push(message.uid, message.base(), &self.fields.names, texts);
     }
 
     /// The page is made: what was found out goes to the file.

@@ -125,6 +125,15 @@ impl<'m> Source<'m> {
         self.message.internal_date.or(self.internal_date)
     }
 
+    /// Looks up when the message arrived, if that is not known.
+    pub(in crate::maildir) async fn look_up_date(&mut self, reader: &mut Reader) -> Result<(), Failure> {
+        if self.internal_date().is_none() {
+            let stat = reader.stat(self.message).await?;
+            self.take_stat(&stat);
+        }
+        Ok(())
+    }
+
     /// Reads the header of the message.
     pub(in crate::maildir) async fn read_header(&mut self, reader: &mut Reader) -> Result<&[u8], Failure> {
         self.load_head(reader, reader.sizes.head).await?;

@@ -56,7 +56,20 @@ fn query(text: &str) -> Arc<SearchQuery> {
     })
 }
 
+/// The answer, which is the same when the cache file begins and when it has the headers.
 fn run(disk: &mut MemDisk, scope: &Scope, query: Arc<SearchQuery>) -> Result<Vec<u32>, StoreError> {
+    let mut copy = disk.clone();
+    let found = run_once(disk, scope, query.clone());
+    if found.is_ok() && copy.fail_at.is_none() {
+        let scope = Scope { cache: Some(Arc::default()), ..scope.clone() };
+        for _ in 0..2 {
+            assert_eq!(run_once(&mut copy, &scope, query.clone()), found);
+        }
+    }
+    found
+}
+
+fn run_once(disk: &mut MemDisk, scope: &Scope, query: Arc<SearchQuery>) -> Result<Vec<u32>, StoreError> {
     let scope = scope.clone();
     let found = disk.run(vec![], |disk| search(disk, root(), FolderName::inbox(), scope, query));
     found.unwrap().map(|found| found.iter().collect())
@@ -287,5 +300,22 @@ proptest! {
             let stored = format!("{head}{encoding}\n\n{body}");
             prop_assert_eq!(finds(stored.as_bytes(), &format!("BODY \"{needle}\"")), expected);
         }
+    }
+}
+
+#[test]
+fn headers_that_were_read_once_are_not_read_again() {
+    let (mut disk, mut scope) = world();
+    scope.cache = Some(Arc::default());
+    for (first, then) in
+        [("SUBJECT x", "OR SUBJECT from FROM kim"), ("HEADER X-Empty z", "HEADER x-EMPTY \"\"")]
+    {
+        run_once(&mut disk, &scope, query(first)).unwrap();
+        let expected = run_once(&mut disk.clone(), &Scope { cache: None, ..scope.clone() }, query(then));
+        let mut without = disk.clone();
+        scope.messages.iter().for_each(|message| {
+            without.remove_file(&format!("/m/cur/{}", String::from_utf8_lossy(&message.file)));
+        });
+        assert_eq!(run_once(&mut without, &scope, query(then)), expected, "{then}");
     }
 }

@@ -34,6 +34,14 @@ impl Text {
         Text { place, folded }
     }
 
+    /// The name of the field it is looked for in, if it is one.
+    pub(super) fn field(&self) -> Option<&[u8]> {
+        match &self.place {
+            Where::Field(name) => Some(name),
+            Where::Header | Where::Body => None,
+        }
+    }
+
     /// Whether finding the text at `place` counts.
     fn counts_in(&self, place: &Where) -> bool {
         match &self.place {

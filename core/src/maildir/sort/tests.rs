@@ -43,10 +43,17 @@ fn run(criteria: &str, keys: &str) -> Vec<u32> {
     let CommandBody::Sort(asked) = parse(line.as_bytes()).expect(criteria).body else { panic!("{line}") };
     let query = SearchQuery { key: asked.search.key, recent: Default::default(), saved: Default::default() };
     let (mut disk, scope) = world();
-    let folder = FolderName::inbox();
-    let sorted =
-        disk.run(alloc::vec![], |disk| sort(disk, root(), folder, scope, query.into(), asked.criteria));
-    sorted.unwrap().unwrap()
+    let query = Arc::new(query);
+    let mut sorted = |cache| {
+        let (scope, query, criteria) =
+            (Scope { cache, ..scope.clone() }, query.clone(), asked.criteria.clone());
+        let folder = FolderName::inbox();
+        disk.run(alloc::vec![], |disk| sort(disk, root(), folder, scope, query, criteria)).unwrap().unwrap()
+    };
+    let plain = sorted(None);
+    // The same when the cache file begins, and when it has the headers.
+    assert!([(); 2].iter().all(|()| sorted(Some(Arc::default())) == plain));
+    plain
 }
 
 #[test]

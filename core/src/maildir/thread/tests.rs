@@ -23,12 +23,18 @@ fn run(mails: &[&str], algorithm: Algorithm) -> String {
     let within = (1..=mails.len() as u32).collect();
     let scope = Scope { messages, within, ..Scope::default() };
     let query = SearchQuery { key: SearchKey::All, recent: Default::default(), saved: Default::default() };
-    let folder = FolderName::inbox();
-    let threads =
-        disk.run(alloc::vec![], |disk| thread(disk, root(), folder, scope, query.into(), algorithm));
-    let mut out = Vec::new();
-    threads.unwrap().unwrap().write(&mut out, Some);
-    String::from_utf8(out).unwrap()
+    let query = Arc::new(query);
+    let mut threads = |cache| {
+        let (scope, query, folder) = (Scope { cache, ..scope.clone() }, query.clone(), FolderName::inbox());
+        let threads = disk.run(alloc::vec![], |disk| thread(disk, root(), folder, scope, query, algorithm));
+        let mut out = Vec::new();
+        threads.unwrap().unwrap().write(&mut out, Some);
+        String::from_utf8(out).unwrap()
+    };
+    let plain = threads(None);
+    // The same when the cache file begins, and when it has the headers.
+    assert!([(); 2].iter().all(|()| threads(Some(Arc::default())) == plain));
+    plain
 }
 
 #[test]

@@ -182,6 +182,7 @@ impl Office {
         };
         let mailbox = key.clone();
         let scope = Scope {
+            cache: self.mailboxes.get(key).map(|mailbox| mailbox.cache.directory().clone()),
             messages: state.messages.clone(),
             keywords: state.keywords.clone(),
             history: state.history.clone(),
