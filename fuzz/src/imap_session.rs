@@ -9,7 +9,7 @@ use std::sync::Arc;
 use postier_core::auth::AuthVerdict;
 use postier_core::auth::scram::{ScramKey, ScramOffer};
 use postier_core::event::Event;
-use postier_core::imap::sequence::{NumberRange, UidSet};
+use postier_core::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use postier_core::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
     Selected, SelectionId, Session, Setup, Status, Stored,
@@ -169,6 +169,12 @@ impl World {
         self.read = self.outcome.sent.len();
         for line in String::from_utf8_lossy(unread).lines() {
             let words: Vec<&str> = line.split(' ').collect();
+            if let ["*", "VANISHED", uids] = words.as_slice() {
+                let gone = SequenceSet::parse(uids.as_bytes()).map_or(0, |set| set.resolve(u32::MAX).count());
+                let left = u64::from(self.messages.unwrap_or(0)).checked_sub(gone);
+                assert!(gone > 0 && left.is_some(), "{line}: of {:?}", self.messages);
+                self.messages = left.and_then(|left| u32::try_from(left).ok());
+            }
             let ["*", number, word, ..] = words.as_slice() else { continue };
             let Ok(number) = number.parse::<u32>() else { continue };
             let count = self.messages.unwrap_or(0);
