@@ -65,8 +65,10 @@ fn options() -> Result<Options, String> {
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {
-            // cargo bench says so to every bench.
+            // cargo bench says so to every bench,
             "--bench" => {}
+            // and this asks whether they run at all.
+            "--test" => options.messages = vec![500],
             "--messages" => {
                 let counts = value()?;
                 let counts = counts.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>();

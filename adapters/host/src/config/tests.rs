@@ -198,3 +198,21 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_readme_lists_the_defaults() {
+    let readme = include_str!("../../../../README.md");
+    let list =
+        readme.split_once("these are the defaults:\n\n```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let (root, sections) = list.split_at(list.find('[').unwrap());
+    let root: String =
+        root.lines().filter(|line| !line.starts_with("user")).map(|line| format!("{line}\n")).collect();
+    let listed = GOOD.replacen("[tls]", &format!("{root}[tls]"), 1) + sections;
+    let shown = |config: String| {
+        let world = world(&BTreeMap::from([("postier.toml".into(), config)]));
+        let settings = load(world.path()).unwrap_or_else(|errors| panic!("{errors}")).0.settings;
+        let Settings { state, login_without_tls, bare_newline, limits, listen, log, .. } = settings;
+        format!("{state:?} {login_without_tls:?} {bare_newline:?} {limits:?} {listen:?} {log:?}")
+    };
+    assert_eq!(shown(listed), shown(GOOD.into()));
+}

@@ -1,4 +1,6 @@
 //! Responses: cutting them from the stream, and what they say.
+//!
+//! Written from the RFCs a second time, on purpose: a judge that used the core's own grammar would share its mistakes.
 
 use super::cursor::{Cursor, Wrong};
 

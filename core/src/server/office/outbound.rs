@@ -76,8 +76,6 @@ pub enum QueueCommand {
     Hold(QueueId, bool),
     /// Forget a message; its sender is not told.
     Remove(QueueId),
-    /// Another program has put a message into the spool.
-    Added(QueueId),
 }
 
 /// See the module's manual.
@@ -191,7 +189,6 @@ impl Office {
             QueueCommand::Flush(id) => QueueInput::Flush(id),
             QueueCommand::Hold(id, held) => QueueInput::Hold { id, held },
             QueueCommand::Remove(id) => QueueInput::Remove(id),
-            QueueCommand::Added(id) => QueueInput::Queued { id, next: Some(0) },
         };
         self.outbound(desk, |outbound, _| outbound.todo.push_back(Todo::Queue(input)));
     }
