@@ -178,7 +178,7 @@ pub(super) async fn look_for_files(
 }
 
 /// Those of these messages that the state has.
-pub(super) fn existing(state: &MailboxState, uids: &UidSet) -> UidSet {
+pub(crate) fn existing(state: &MailboxState, uids: &UidSet) -> UidSet {
     let mut present = UidSet::new();
     for range in uids.ranges() {
         state.messages.range(range.first, range.last).for_each(|message| present.push(message.uid));

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::changes::{Origin, message_flags};
 use super::folders::folder;
@@ -17,7 +18,8 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Appended, Ask, Copied, Refusal, SelectionId, Status, Stored};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::expunge::Victims;
-use crate::maildir::mailbox::MailboxState;
+use crate::maildir::flags::existing;
+use crate::maildir::mailbox::{Change, MailboxState};
 use crate::maildir::sync::Synced;
 use crate::maildir::{search, sort, thread};
 use crate::site::Account;
@@ -379,6 +381,17 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let changed = asked.difference(&unchanged.missing).difference(&unchanged.modified);
+        // Whose file is not there and nobody knows whether it is gone has the flags that it had; the client of a silent
+        // STORE believes otherwise.
+        if let Some(mailbox) = self.mailboxes.get_mut(key)
+            && let Some(state) = &mailbox.state
+            && let left = existing(state, &unchanged.missing)
+            && !left.is_empty()
+        {
+            let untold: Vec<Change> = left.iter().map(Change::Flags).collect();
+            mailbox.log.extend(&untold, None);
+            self.notify(key, desk);
+        }
         match then {
             AfterStore::Answer(ticket) => {
                 let stored = self.state(key).map(|state| stored(state, asked, &changed, unchanged.modified));

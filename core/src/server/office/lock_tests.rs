@@ -225,3 +225,15 @@ fn what_a_fetch_has_marked_as_read_before_it_failed_is_told_later() {
     assert_eq!(bench.fetch_texts(1, one).unwrap_err(), Refusal::Unavailable);
     assert_eq!(bench.told(1, one), [4]);
 }
+
+#[test]
+fn what_a_silent_store_could_not_change_is_told() {
+    let mut bench = Bench::locked();
+    bench.disk.remove_file(LOCK);
+    let (one, _) = bench.select(1);
+    // So lately that one look proves nothing.
+    bench.disk.remove_file("/m/cur/2.b:2,");
+    bench.flag(1, one, 4);
+    bench.answers.clear();
+    assert_eq!(bench.told(1, one), [4]);
+}
