@@ -262,9 +262,10 @@ impl Ledger {
         folder.uid_next_shown = folder.uid_next_shown.max(uid_next);
     }
 
-    /// A HIGHESTMODSEQ was shown, and `asked` is what had been shown before the question.
+    /// A HIGHESTMODSEQ was shown, and `asked` is what had been shown before the question; 0 says that there is none just
+    /// now (RFC 7162 §3.1.2.2).
     pub fn saw_modseq(&mut self, place: &Place, modseq: u64, asked: u64) {
-        if modseq < asked {
+        if modseq != 0 && modseq < asked {
             self.violation(format!("{place}: HIGHESTMODSEQ was {asked} and is {modseq}"));
         }
         let folder = self.folder(place);

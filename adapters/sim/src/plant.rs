@@ -34,6 +34,7 @@
 //! | wrong-copyuid | 227 | 0 | 100 |
 //! | uidnext-too-high | 510 | 0 | 100 |
 //! | uidnext-falls | 155 | 0 | 100 |
+//! | modseq-falls | 196 | 10 | 100 |
 //! | hide-message | 221 | 0 | 100 |
 //! | lose-exists | 191 | 0 | 100 |
 //! | hide-flag | 8 | 1 | 2000 |
@@ -124,6 +125,8 @@ plants! {
     UidNextTooHigh = "uidnext-too-high", 100;
     /// UIDNEXT falls by one now and then.
     UidNextFalls = "uidnext-falls", 100;
+    /// HIGHESTMODSEQ falls by one now and then.
+    ModSeqFalls = "modseq-falls", 100;
     /// A message is left out of a FETCH.
     HideMessage = "hide-message", 100;
     /// An EXISTS is not told.
@@ -347,6 +350,12 @@ impl Planted {
                 Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next)))),
             ) if next > 1 && self.every(2) => {
                 vec![Response::Untagged(Untagged::Status(status, Some(Code::UidNext(next - 1))))]
+            }
+            (
+                Plant::ModSeqFalls,
+                Response::Untagged(Untagged::Status(status, Some(Code::HighestModSeq(modseq)))),
+            ) if self.every(2) => {
+                vec![Response::Untagged(Untagged::Status(status, Some(Code::HighestModSeq(modseq - 1))))]
             }
             (Plant::HideMessage, Response::Untagged(Untagged::Fetch(..))) if self.every(6) => vec![],
             (Plant::LoseExists, Response::Untagged(Untagged::Exists(_))) if self.every(2) => vec![],

@@ -359,7 +359,9 @@ impl ImapClient {
         }
         let folder = cx.env.ledger.folder(&place);
         let (uid_next, modseq) = (folder.uid_next_shown, folder.modseq_shown);
-        let parts = self.named("STATUS", &place.folder, " (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)", rng);
+        let what = *rng.pick(&["UNSEEN", "HIGHESTMODSEQ"]);
+        let items = format!(" (MESSAGES UIDNEXT UIDVALIDITY {what})");
+        let parts = self.named("STATUS", &place.folder, &items, rng);
         self.say_parts(parts, Doing::Status { place, uid_next, modseq }, cx);
     }
 
