@@ -7,7 +7,7 @@
 use super::context::{At, StoreContext, StoreError, wall_ns};
 use super::mailbox::{MailboxState, Stamp};
 use super::name::FileName;
-use crate::disk::{Disk, Handle, Kind, Name};
+use crate::disk::{Disk, Handle, Kind, Name, Stat};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -173,22 +173,76 @@ pub(super) async fn undouble(
     doubles: &[(Entry, Entry)],
 ) {
     let dir = |entry: &Entry| if entry.in_new { new } else { cur };
+    let is_same = |one: &Stat, other: &Stat| (one.inode, one.device) == (other.inode, other.device);
     for (kept, other) in doubles {
         let Ok(first) = disk.stat(dir(kept), &kept.file).await else { continue };
         let Ok(second) = disk.stat(dir(other), &other.file).await else { continue };
-        if (first.inode, first.device) == (second.inode, second.device) {
-            let _ = disk.unlink(dir(other), &other.file).await;
-        } else {
-            let mut name = context.unique_name(disk.now().await).base(context.host());
-            name.extend_from_slice(other.file.get(other.base().len()..).unwrap_or(&[]));
-            let _ = disk.rename(dir(other), &other.file, dir(other), &name).await;
+        let mut apart = context.unique_name(disk.now().await).base(context.host());
+        apart.extend_from_slice(other.file.get(other.base().len()..).unwrap_or(&[]));
+        if disk.rename(dir(other), &other.file, dir(other), &apart).await.is_err()
+            || !is_same(&first, &second)
+        {
+            continue;
         }
+        // Another program may have renamed the file from one name to the other between the two looks. Now that this
+        // name is out of its reach, the file has another one, or it has not.
+        let has_both = disk.stat(dir(kept), &kept.file).await.is_ok_and(|third| is_same(&third, &second));
+        let _ = match has_both {
+            true => disk.unlink(dir(other), &apart).await,
+            false => disk.rename(dir(other), &apart, dir(other), &other.file).await,
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::memdisk::{MemDisk, context};
     use super::*;
+    use alloc::borrow::ToOwned;
+
+    /// What becomes of `cur/` with these files if both names have been seen, and this happens after the first look.
+    fn undoubled(mut disk: MemDisk, after_stat: Option<fn(&mut MemDisk)>) -> Vec<alloc::string::String> {
+        let entry = |file: &[u8]| Entry { file: file.into(), in_new: false };
+        let doubles = [(entry(b"1.a:2,S"), entry(b"1.a:2,F"))];
+        disk.always = after_stat;
+        disk.run(Vec::new(), |disk| async move {
+            let root = disk.open_root(b"/m", false).await.unwrap();
+            let cur = disk.open_dir(root, b"cur").await.unwrap();
+            let new = disk.open_dir(root, b"new").await.unwrap();
+            undouble(&disk, &context(), cur, new, &doubles).await;
+            for handle in [new, cur, root] {
+                disk.close(handle).await;
+            }
+        })
+        .unwrap();
+        disk.names("/m/cur")
+    }
+
+    #[test]
+    fn a_file_that_is_renamed_while_its_two_names_are_looked_at_stays() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/cur/1.a:2,S", b"mail");
+        let names = undoubled(
+            disk,
+            Some(|disk| {
+                let looks = disk.log.iter().filter(|op| *op == "Stat").count();
+                if looks == 2 && disk.names("/m/cur") == ["1.a:2,S"] {
+                    disk.move_file("/m/cur/1.a:2,S", "/m/cur/1.a:2,F");
+                }
+            }),
+        );
+        assert_eq!(names, ["1.a:2,F".to_owned()]);
+    }
+
+    #[test]
+    fn two_files_of_one_name_stay_two() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/cur/1.a:2,S", b"mail");
+        disk.put_file("/m/cur/1.a:2,F", b"another");
+        let names = undoubled(disk, None);
+        assert_eq!(names.len(), 2);
+        assert!(names.contains(&"1.a:2,S".to_owned()) && !names.contains(&"1.a:2,F".to_owned()), "{names:?}");
+    }
 
     #[test]
     fn a_time_is_old_when_its_tick_is_over_or_the_clock_was_set_back_since() {
