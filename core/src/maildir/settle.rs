@@ -18,6 +18,7 @@ use super::keywords::Keywords;
 use super::known::Known;
 use super::list_file::{self, LIST_BYTES_MAX, LIST_NAME};
 use super::listing::{DirStamps, Listing, YOUNG_NS, is_old, undouble};
+use super::lock::EMPTY_STALE_AFTER;
 use super::mailbox::{Change, MailboxState, Message, Stamp};
 use super::merge::{KeywordsSeen, ListSeen, Merge, merge, named_flags};
 use super::name::FileName;
@@ -41,8 +42,9 @@ const RECORD_PROOFS_MAX: u32 = 6;
 /// mailbox selected waits for it, and a directory that does not rest for that long need not rest for longer.
 const MESSAGE_PROOFS_MAX: u32 = 2;
 /// How long somebody who only looks waits for the first list of a mailbox, which whoever has the lock is likely making:
-/// without one there is nothing that could be shown.
-const LIST_WAIT: Duration = Duration::from_secs(2);
+/// without one there is nothing that could be shown. Longer than a lock that a crash has left, in whatever state, holds
+/// anybody up.
+const LIST_WAIT: Duration = Duration::from_secs(EMPTY_STALE_AFTER.as_secs() + 1);
 /// How long to wait before it is repeated: longer than directory times need to show a change.
 const PROOF_PAUSE: Duration = Duration::from_millis(60);
 

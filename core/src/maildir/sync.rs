@@ -510,7 +510,17 @@ mod tests {
                 Ok(first) => assert!(made && shown(&first.state) == ["3 1.a "]),
                 Err(error) => assert!(!made && error.kind == StoreErrorKind::Busy),
             }
-            assert!(disk.now().instant.since(start) < Duration::from_secs(3));
+            assert!(disk.now().instant.since(start) < Duration::from_secs(7));
+        }
+    }
+
+    #[test]
+    fn a_lock_that_a_crash_has_left_keeps_nobody_from_the_first_look() {
+        for content in [&b"99:mx"[..], b"\0\0\0\0\0", b""] {
+            let mut disk = MemDisk::with_maildir();
+            disk.put_file("/m/cur/1.a:2,", b"");
+            disk.put_file("/m/dovecot-uidlist.lock", content);
+            assert_eq!(shown(&synced(&mut disk, None, SELECT).state), ["1 1.a "], "{content:?}");
         }
     }
 
