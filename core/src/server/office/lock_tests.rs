@@ -227,6 +227,21 @@ fn what_a_fetch_has_marked_as_read_before_it_failed_is_told_later() {
 }
 
 #[test]
+fn what_a_fetch_has_marked_as_read_beyond_the_end_of_its_page_is_told_later() {
+    let mut bench = Bench::locked();
+    bench.disk.remove_file(LOCK);
+    let (one, _) = bench.select(1);
+    assert_eq!(bench.told(1, one), []);
+    bench.disk.always = Some(|disk| {
+        let is_second = disk.log.ends_with(&["ReadFile".into(), "ReadFile".into()]);
+        disk.fail_at = is_second.then(|| (disk.ops - 1, Errno::Stale));
+    });
+    let page = bench.fetch_texts(1, one).unwrap();
+    assert_eq!((page.rows.len(), page.next), (1, Some(4)));
+    assert_eq!(bench.told(1, one), [4]);
+}
+
+#[test]
 fn what_a_silent_store_could_not_change_is_told() {
     let mut bench = Bench::locked();
     bench.disk.remove_file(LOCK);

@@ -137,20 +137,29 @@ impl Office {
                 self.note_learned(mailbox, &learned, desk);
                 self.note_cache(mailbox, cache, desk);
                 self.report_unreadable(mailbox, &page.unreadable, desk);
+                let rows = page.rows.iter().map(|row| row.uid).collect();
+                self.tell_of_flags_later(mailbox, &changed.difference(&rows), desk);
                 Ok(page)
             }
             Err(error) => {
                 trouble(&place(mailbox), &error, desk);
-                // They have become `\Seen`, and no page will tell.
-                let untold: Vec<Change> = changed.iter().map(Change::Flags).collect();
-                if let Some(entry) = self.mailboxes.get_mut(mailbox) {
-                    entry.log.extend(&untold, None);
-                }
-                self.notify(mailbox, desk);
+                self.tell_of_flags_later(mailbox, changed, desk);
                 Err(refusal(&error))
             }
         };
         desk.imap(caller, Answer::Fetch(ticket.answer(answer)));
+    }
+
+    /// These have become `\Seen`, and the page that was to say so does not: it failed, or ends before them.
+    fn tell_of_flags_later(&mut self, mailbox: &MailboxKey, uids: &UidSet, desk: &mut Desk<'_>) {
+        if uids.is_empty() {
+            return;
+        }
+        let untold: Vec<Change> = uids.iter().map(Change::Flags).collect();
+        if let Some(entry) = self.mailboxes.get_mut(mailbox) {
+            entry.log.extend(&untold, None);
+        }
+        self.notify(mailbox, desk);
     }
 
     /// One line for the first of them: the others are like it.
