@@ -9,6 +9,7 @@
 //! goes to the office. Message bodies are gathered here in chunks with LF line ends; a message that fits in one
 //! chunk travels to the office in one piece with its commit.
 
+mod connection;
 mod desk;
 mod outgoing;
 
@@ -18,11 +19,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use self::desk::{Clerk, Client, Desk};
+use self::connection::{Connection, Plain, Session, close_files};
+use self::desk::Desk;
 use super::{Call, Caller, ConnId, FromOffice, FrontIndex, LinkNews, Service, ToOffice};
 use crate::disk::Handle;
 use crate::event::Event;
-use crate::machine::{CloseReason, Input, Instant, Machine, Now, StepOf, TlsInfo};
+use crate::machine::{CloseReason, Instant, Machine, Now, TlsInfo};
 use crate::send_queue::SendQueue;
 use crate::site::{Account, BareNewline, LoginWithoutTls, Site};
 use crate::{imap, smtp};
@@ -52,22 +54,6 @@ pub struct Front {
     connections: BTreeMap<ConnId, Connection>,
     timers: BTreeSet<(Instant, ConnId)>,
     seed: u64,
-}
-
-#[derive(Debug)]
-struct Connection {
-    session: Session,
-    tx: SendQueue,
-    desk: Desk,
-    timer: Option<Instant>,
-    closing: bool,
-}
-
-#[derive(Debug)]
-enum Session {
-    Smtp(Box<smtp::server::Session>),
-    Imap(Box<imap::server::Session>),
-    Client(Box<smtp::client::Session>),
 }
 
 /// What an adapter knows of a connection when it opens it.
@@ -319,198 +305,6 @@ impl Front {
             self.timers.insert((new, conn));
         }
         connection.timer = wanted;
-    }
-}
-
-/// Gives back the files of an answer that comes too late.
-fn close_files(message: FromOffice, out: &mut Vec<FrontAction>) {
-    if let FromOffice::Imap { answer, .. } = message
-        && let imap::server::Answer::Fetch(answered) = *answer
-    {
-        out.extend(answered.into_files().map(FrontAction::CloseFile));
-    }
-}
-
-/// Inputs that are the same for both protocols.
-enum Plain {
-    TlsStarted(TlsInfo),
-    Timeout,
-    Eof,
-    Shutdown,
-    AccountGone,
-}
-
-impl Connection {
-    fn pump(&mut self, site: &Site, now: Now, rx: &[u8], out: &mut Vec<FrontAction>) -> usize {
-        if self.closing {
-            return rx.len();
-        }
-        let Connection { session, tx, desk, closing, .. } = self;
-        match session {
-            Session::Smtp(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
-            Session::Imap(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
-            Session::Client(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
-        }
-    }
-
-    fn feed(&mut self, site: &Site, now: Now, input: Plain, out: &mut Vec<FrontAction>) {
-        if self.closing {
-            return;
-        }
-        let Connection { session, tx, desk, closing, .. } = self;
-        match session {
-            Session::Smtp(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(smtp::server::Notice::Shutdown),
-                    // The next MAIL of theirs is refused: the sender is nobody's address.
-                    Plain::AccountGone => return,
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
-            }
-            Session::Imap(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(imap::server::Notice::Shutdown),
-                    Plain::AccountGone => Input::Notice(imap::server::Notice::AccountGone),
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
-            }
-            Session::Client(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(smtp::client::Notice::Shutdown),
-                    // It is nobody's.
-                    Plain::AccountGone => return,
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
-            }
-        }
-    }
-
-    fn handle_office(&mut self, site: &Site, now: Now, message: FromOffice, out: &mut Vec<FrontAction>) {
-        let Connection { session, tx, desk, closing, .. } = self;
-        if let FromOffice::ChunkTaken { .. } = message {
-            desk.chunk_taken();
-            return;
-        }
-        if let FromOffice::Delivered { .. } = message {
-            desk.mail_taken();
-        }
-        if *closing {
-            return close_files(message, out);
-        }
-        match session {
-            Session::Smtp(session) => {
-                let answer = match message {
-                    FromOffice::Authenticated { answer, .. } => smtp::server::Answer::Authenticate(answer),
-                    FromOffice::Delivered { answer, .. } => smtp::server::Answer::Commit(answer),
-                    FromOffice::Imap { .. }
-                    | FromOffice::ImapNotice { .. }
-                    | FromOffice::Link { .. }
-                    | FromOffice::ChunkTaken { .. } => return,
-                };
-                let mut clerk = Clerk { desk, site, out };
-                feed(&mut **session, now, Input::Answer(answer), tx, &mut clerk, closing);
-            }
-            Session::Imap(session) => {
-                let input = match message {
-                    FromOffice::Authenticated { answer, .. } => {
-                        desk.note_login(&answer);
-                        Input::Answer(imap::server::Answer::Authenticate(answer))
-                    }
-                    FromOffice::Imap { answer, .. } => Input::Answer(*answer),
-                    FromOffice::ImapNotice { notice, .. } => Input::Notice(notice),
-                    FromOffice::Delivered { .. }
-                    | FromOffice::ChunkTaken { .. }
-                    | FromOffice::Link { .. } => {
-                        return;
-                    }
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
-            }
-            Session::Client(session) => {
-                if let FromOffice::Link { answer, .. } = message {
-                    let mut clerk = Clerk { desk, site, out };
-                    feed(&mut **session, now, Input::Answer(answer), tx, &mut clerk, closing);
-                }
-            }
-        }
-    }
-}
-
-/// Steps of one session before others have their turn.
-const STEPS_MAX: usize = 512;
-
-/// Pumps octets through a session until it is idle; says how many are consumed.
-fn pump<M: Client>(
-    session: &mut M,
-    now: Now,
-    rx: &[u8],
-    tx: &mut SendQueue,
-    clerk: &mut Clerk<'_>,
-    closing: &mut bool,
-) -> usize {
-    let mut consumed = 0;
-    for turn in 0.. {
-        if *closing || !clerk.has_room() {
-            break;
-        }
-        if turn == STEPS_MAX {
-            // Others have their turn; few octets may mean very much when they are compressed.
-            clerk.go_on_later();
-            break;
-        }
-        let rest = rx.get(consumed..).unwrap_or_default();
-        let Some(step) = session.handle_input(now, Input::Bytes(rest), tx) else { break };
-        consumed += step.consumed;
-        settle(session, now, step, tx, clerk, closing);
-    }
-    consumed.min(rx.len())
-}
-
-/// Feeds one input that is not octets.
-fn feed<M: Client>(
-    session: &mut M,
-    now: Now,
-    input: Input<'_, M::Answer, M::Notice>,
-    tx: &mut SendQueue,
-    clerk: &mut Clerk<'_>,
-    closing: &mut bool,
-) {
-    if let Some(step) = session.handle_input(now, input, tx) {
-        settle(session, now, step, tx, clerk, closing);
-    }
-}
-
-/// Carries a step out, and the steps that follow from answers given on the spot.
-fn settle<M: Client>(
-    session: &mut M,
-    now: Now,
-    step: StepOf<'_, M>,
-    tx: &mut SendQueue,
-    clerk: &mut Clerk<'_>,
-    closing: &mut bool,
-) {
-    let mut action = step.action;
-    while let Some(current) = action.take() {
-        let Some(answer) = clerk.handle::<M>(current, closing) else { return };
-        action = session.handle_input(now, Input::Answer(answer), tx).and_then(|step| step.action);
     }
 }
 

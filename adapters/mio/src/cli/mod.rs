@@ -148,13 +148,7 @@ enum QueueCommand {
 Examples:
   postier queue list
   postier queue list --json | jq -r '.[].id'")]
-    List {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Print a JSON array
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Show one message: what has become of its recipients, and its header
     #[command(after_help = "\
 Examples:
@@ -198,6 +192,15 @@ Examples:
 }
 
 #[derive(Args)]
+struct ListArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct QueueArgs {
     /// The message's name, as `postier queue list` and the log have it
     id: String,
@@ -238,13 +241,7 @@ Examples:
 Examples:
   postier user list
   postier user list --json | jq -r '.[].address'")]
-    List {
-        #[command(flatten)]
-        config: ConfigArg,
-        /// Print a JSON array
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Print a script that prepares Dovecot for serving accounts' mail again, whether the server runs or not
     #[command(after_help = "\
 Examples:
@@ -356,11 +353,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check { config, json }) => check::check(&config.config, json),
         Command::User(UserCommand::Add { user, password }) => account::add(&user, &password),
         Command::User(UserCommand::Passwd { user, password }) => account::change_password(&user, &password),
-        Command::User(UserCommand::List { config, json }) => account::list(&config.config, json),
+        Command::User(UserCommand::List(list)) => account::list(&list.config.config, list.json),
         Command::User(UserCommand::Leave { args }) => leave::leave(&args),
         Command::User(UserCommand::Remove { user, force }) => account::remove(&user, force),
         Command::Queue(command) => match command {
-            QueueCommand::List { config, json } => queue::list(&config, json),
+            QueueCommand::List(list) => queue::list(&list.config, list.json),
             QueueCommand::Show { message, json } => queue::show(&message, json),
             QueueCommand::Retry(message) => queue::change(&message, queue::Change::Retry),
             QueueCommand::Flush { config } => queue::flush(&config),
