@@ -18,6 +18,7 @@ use crate::maildir::name::{HostPart, UniqueName};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -62,7 +63,7 @@ pub struct StoreContext {
     /// Uidlists (device, inode) of which a sync has failed: what was written to them may never reach the disk, whatever
     /// a later sync says.
     unsure: Mutex<BTreeSet<(u64, u64)>>,
-    durable: Durable,
+    durable: Arc<Durable>,
     /// How long a writer waits for the lock of somebody else before it answers Busy.
     pub lock_wait: Duration,
 }
@@ -75,7 +76,7 @@ impl StoreContext {
             facts,
             sequence: AtomicU32::new(0),
             unsure: Mutex::new(BTreeSet::new()),
-            durable: Durable::default(),
+            durable: Arc::default(),
             lock_wait: Duration::from_secs(15),
         }
     }
@@ -96,7 +97,7 @@ impl StoreContext {
     }
 
     /// Which directories survive a power cut.
-    pub(super) fn durable(&self) -> &Durable {
+    pub(super) fn durable(&self) -> &Arc<Durable> {
         &self.durable
     }
 

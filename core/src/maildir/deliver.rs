@@ -248,12 +248,14 @@ async fn try_open_place(
         (Ok(tmp), Ok(new)) => (tmp, new),
         (Err(Errno::NotFound), _) | (_, Err(Errno::NotFound)) if target.folder.is_inbox() => return Ok(None),
         (Ok(_) | Err(Errno::NotFound), Ok(_) | Err(Errno::NotFound)) => {
-            let _making = context.durable().begin_making(&target.root);
-            (scope.open_or_make_dir(mailbox, b"tmp").await?, scope.open_or_make_dir(mailbox, b"new").await?)
+            let (durable, root) = (context.durable(), &target.root);
+            let tmp = durable::open_part(scope, durable, root, mailbox, b"tmp").await?;
+            (tmp, durable::open_part(scope, durable, root, mailbox, b"new").await?)
         }
         (Err(errno), _) | (_, Err(errno)) => return Err(errno).at(&target.root.path),
     };
-    durable::make_sure(&scope.disk.clone(), context, &target.root, root, &target.folder, mailbox).await?;
+    let durable = context.durable();
+    durable::make_sure(&scope.disk.clone(), durable, &target.root, root, &target.folder, mailbox).await?;
     let (tmp, new) = parts;
     Ok(Some(Place { root, tmp, new }))
 }

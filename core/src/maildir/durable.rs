@@ -10,8 +10,9 @@
 //!
 //! Directories above the root that we may not open are not ours: whoever made them has made them durable.
 
-use super::context::{At, Root, StoreContext, StoreError};
+use super::context::{At, Root, StoreError};
 use super::folder::FolderName;
+use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -112,19 +113,38 @@ fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     slashes.filter_map(move |(at, _)| path.get(..at.max(1))).filter(move |above| *above != path)
 }
 
+/// Opens `cur`, `new` or `tmp` of a mailbox, making it if a delivery agent or a crash left it out.
+///
+/// It may be there because another operation has just made it, and may not be durable then. So whoever promises
+/// something in it makes sure of the mailbox after this, not before ([`make_sure`]).
+pub(super) async fn open_part(
+    scope: &mut Scope,
+    durable: &Durable,
+    root: &Root,
+    mailbox: Handle,
+    name: &[u8],
+) -> Result<Handle, StoreError> {
+    match scope.open_dir(mailbox, name).await {
+        Err(Errno::NotFound) => {
+            let _making = durable.begin_making(root);
+            scope.open_or_make_dir(mailbox, name).await
+        }
+        opened => opened.at(name),
+    }
+}
+
 /// Makes sure that a mailbox is there after a power cut. `top` is its root, `mailbox` its own directory.
 ///
 /// # Errors
 /// What the disk says to a sync; nothing may be promised then.
 pub(super) async fn make_sure(
     disk: &Disk,
-    context: &StoreContext,
+    durable: &Durable,
     root: &Root,
     top: Handle,
     folder: &FolderName,
     mailbox: Handle,
 ) -> Result<(), StoreError> {
-    let durable = context.durable();
     if folder.is_inbox() {
         if durable.knows(&root.path) {
             return Ok(());
@@ -187,11 +207,12 @@ mod tests {
     use super::super::append::{Append, commit_append, stage_append};
     use super::super::deliver::{DeliveryTarget, deliver};
     use super::super::folders;
-    use super::super::memdisk::{MemDisk, context, root};
+    use super::super::memdisk::{MemDisk, Stopped, context, root};
+    use super::super::sync::{SyncMode, Synced, sync};
     use super::*;
-    use crate::disk::TaskInput;
+    use crate::disk::{Op, Resume, Task, TaskInput};
     use crate::imap::flag::FlagList;
-    use crate::maildir::context::StoreErrorKind;
+    use crate::maildir::context::{StoreContext, StoreErrorKind};
     use alloc::sync::Arc;
     use std::format;
 
@@ -292,6 +313,76 @@ mod tests {
             disk.restart();
             assert!(disk.stat("/m/cur").is_some() && disk.read("/m/subscriptions").is_some());
         }
+    }
+
+    /// Runs a look at INBOX, which makes `new/`, up to the moment when that is done and not yet synced.
+    fn stopped_while_making_new(
+        disk: &mut MemDisk,
+        context: &Arc<StoreContext>,
+    ) -> Task<Result<Synced, StoreError>> {
+        let context = context.clone();
+        let look = |disk| sync(disk, context, root(), FolderName::inbox(), None, SyncMode::default());
+        let mut task = Task::new(look);
+        let mut made = false;
+        let stopped = disk.drive_up_to(&mut task, Resume::Start, |op| {
+            let now = core::mem::replace(&mut made, matches!(op, Op::MakeDir { name, .. } if name == b"new"));
+            now && matches!(op, Op::SyncDir { .. })
+        });
+        assert!(matches!(stopped, Stopped::Before(_)));
+        task
+    }
+
+    #[test]
+    fn a_part_that_another_operation_is_making_is_durable_before_mail_in_it_is_acknowledged() {
+        let mut disk = MemDisk::with_maildir();
+        let context = Arc::new(context());
+        delivery(&mut disk, &context, "");
+        // Somebody removes it; the process remembers that all was durable.
+        disk.remove_file("/m/new");
+        let _making = stopped_while_making_new(&mut disk, &context);
+        disk.handed_out = None;
+        delivery(&mut disk, &context, "");
+        disk.restart();
+        assert_eq!(disk.contents("/m/new"), [b"a\n"]);
+    }
+
+    #[test]
+    fn nor_one_that_was_made_since_the_lock_was_taken() {
+        let appended = |stop: usize| -> Option<MemDisk> {
+            let mut disk = MemDisk::with_maildir();
+            let context = Arc::new(context());
+            delivery(&mut disk, &context, "");
+            let ctx = context.clone();
+            let look = |disk| sync(disk, ctx, root(), FolderName::inbox(), None, SyncMode::default());
+            let state = disk.run(Vec::new(), look).unwrap().unwrap().state;
+            let ctx = context.clone();
+            let stage = |disk| stage_append(disk, ctx, root(), FolderName::inbox(), None);
+            let staged = disk.run(message(), stage).unwrap().unwrap();
+            disk.remove_file("/m/new");
+            let ctx = context.clone();
+            let messages = Vec::from([Append { staged, flags: FlagList::default() }]);
+            let commit = |disk| commit_append(disk, ctx, root(), FolderName::inbox(), state, messages);
+            let mut task = Task::new(commit);
+            let mut left = stop;
+            let next = disk.drive_up_to(&mut task, Resume::Start, |_| {
+                let now = left == 0;
+                left = left.wrapping_sub(1);
+                now
+            });
+            let Stopped::Before(op) = next else { return None };
+            disk.handed_out = None;
+            let _making =
+                (disk.stat("/m/new").is_none()).then(|| stopped_while_making_new(&mut disk, &context));
+            disk.go_on(&mut task, op).unwrap();
+            disk.restart();
+            Some(disk)
+        };
+        let mut stops = 0;
+        while let Some(disk) = appended(stops) {
+            assert_eq!(disk.contents("/m/new"), [b"a\n"], "stopped before operation {stops}");
+            stops += 1;
+        }
+        assert!(stops > 10);
     }
 
     #[test]

@@ -206,7 +206,7 @@ async fn create_in(
             if found == OnDisk::Mailbox {
                 // That it exists is a promise, too.
                 let place = Place::open(scope, context, root, folder).await?;
-                place.make_sure(&disk, context).await?;
+                place.make_sure(&disk).await?;
             }
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, folder.as_bytes()));
         }

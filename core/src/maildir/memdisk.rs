@@ -70,6 +70,13 @@ pub(crate) struct MemDisk {
     pub(crate) handed_out: Option<usize>,
 }
 
+/// Where a task stands.
+pub(crate) enum Stopped<T> {
+    /// This operation comes next, and has not been carried out.
+    Before(Op),
+    Done(T),
+}
+
 pub(crate) fn context() -> StoreContext {
     let started = WallTime { secs: 1_699_999_000, micros: 0 };
     StoreContext::new(HostFacts { host: b"mx".to_vec(), pid: 7, started, booted: None, seed: 42 })
@@ -250,6 +257,40 @@ impl MemDisk {
                 TaskStep::Wait(duration) => return Some(Err(duration)),
                 TaskStep::Done(done) => return Some(Ok(done)),
             }
+        }
+    }
+
+    /// Drives a task from `resume` on until `stop` says so of what it wants next, or to its end. Where it stops it
+    /// stays, with its handles open: it goes on with [`MemDisk::go_on`].
+    ///
+    /// # Panics
+    /// When the power goes.
+    pub(crate) fn drive_up_to<T>(
+        &mut self,
+        task: &mut Task<T>,
+        mut resume: Resume,
+        mut stop: impl FnMut(&Op) -> bool,
+    ) -> Stopped<T> {
+        loop {
+            resume = match task.resume(resume) {
+                TaskStep::Op(op) if stop(&op) => return Stopped::Before(op),
+                TaskStep::Op(op) => Resume::Outcome(self.perform(op).expect("the power stays on")),
+                TaskStep::NeedInput => panic!("nobody has an input for this task"),
+                TaskStep::Wait(duration) => {
+                    self.advance(duration.as_micros() as u64);
+                    Resume::Start
+                }
+                TaskStep::Done(done) => return Stopped::Done(done),
+            }
+        }
+    }
+
+    /// Lets a task that was stopped before `op` go on to its end.
+    pub(crate) fn go_on<T>(&mut self, task: &mut Task<T>, op: Op) -> T {
+        let resume = Resume::Outcome(self.perform(op).expect("the power stays on"));
+        match self.drive_up_to(task, resume, |_| false) {
+            Stopped::Done(done) => done,
+            Stopped::Before(op) => unreachable!("nothing stops it, nor {op:?}"),
         }
     }
 
@@ -580,7 +621,7 @@ impl MemDisk {
         self.inodes[inode].durable_mtime_ns = mtime_ns;
     }
 
-    /// Removes a file, durably, as another program.
+    /// Removes a file, or a directory with what is in it, durably, as another program.
     pub(crate) fn remove_file(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.entries_mut(parent).expect("a directory").remove(name).expect("the file exists");

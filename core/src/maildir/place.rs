@@ -2,12 +2,13 @@
 
 use super::account;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
-use super::durable;
+use super::durable::{self, Durable};
 use super::folder::FolderName;
 use super::mailbox::Message;
 use super::scope::Scope;
 use super::uidlist_lock::UidlistLock;
 use crate::disk::{Disk, Errno, Handle};
+use alloc::sync::Arc;
 use core::time::Duration;
 
 /// An open mailbox. [`Place::unlock`] must be called on every way out; the scope closes the handles.
@@ -21,6 +22,7 @@ pub(super) struct Place {
     pub(super) lock: Option<UidlistLock>,
     whose: Root,
     folder: FolderName,
+    durable: Arc<Durable>,
     cur: Option<Handle>,
     new: Option<Handle>,
     tmp: Option<Handle>,
@@ -43,8 +45,9 @@ impl Place {
         };
         let mailbox = scope.open_mailbox(top, folder).await?;
         let (whose, folder) = (root.clone(), folder.clone());
+        let durable = context.durable().clone();
         let mut place =
-            Place { root: top, mailbox, lock: None, whose, folder, cur: None, new: None, tmp: None };
+            Place { root: top, mailbox, lock: None, whose, folder, durable, cur: None, new: None, tmp: None };
         match scope.open_dir(mailbox, b"cur").await {
             Ok(cur) => place.cur = Some(cur),
             Err(Errno::NotFound) if place.folder.is_inbox() => account::create(scope, context, root).await?,
@@ -56,17 +59,35 @@ impl Place {
 
     /// Its `cur/`.
     pub(super) async fn cur_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
-        part(scope, self.mailbox, b"cur", &mut self.cur).await
+        self.part(scope, b"cur", |place| &mut place.cur).await
     }
 
     /// Its `new/`.
     pub(super) async fn new_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
-        part(scope, self.mailbox, b"new", &mut self.new).await
+        self.part(scope, b"new", |place| &mut place.new).await
     }
 
     /// Its `tmp/`.
     pub(super) async fn tmp_dir(&mut self, scope: &mut Scope) -> Result<Handle, StoreError> {
-        part(scope, self.mailbox, b"tmp", &mut self.tmp).await
+        self.part(scope, b"tmp", |place| &mut place.tmp).await
+    }
+
+    async fn part(
+        &mut self,
+        scope: &mut Scope,
+        name: &[u8],
+        slot: fn(&mut Place) -> &mut Option<Handle>,
+    ) -> Result<Handle, StoreError> {
+        if let Some(handle) = *slot(self) {
+            return Ok(handle);
+        }
+        let handle = durable::open_part(scope, &self.durable, &self.whose, self.mailbox, name).await?;
+        if self.lock.is_some() {
+            // Since the lock was taken a delivery, which takes none, may have made it.
+            self.make_sure(&scope.disk).await?;
+        }
+        *slot(self) = Some(handle);
+        Ok(handle)
     }
 
     /// The directory in which a message's file lies.
@@ -79,8 +100,8 @@ impl Place {
     }
 
     /// Makes sure that the mailbox is there after a power cut: to be done before anything in it is promised.
-    pub(super) async fn make_sure(&self, disk: &Disk, context: &StoreContext) -> Result<(), StoreError> {
-        durable::make_sure(disk, context, &self.whose, self.root, &self.folder, self.mailbox).await
+    pub(super) async fn make_sure(&self, disk: &Disk) -> Result<(), StoreError> {
+        durable::make_sure(disk, &self.durable, &self.whose, self.root, &self.folder, self.mailbox).await
     }
 
     /// Takes the lock, if it is not ours already. What is done under it is durable when it is synced: the mailbox
@@ -93,7 +114,7 @@ impl Place {
     ) -> Result<(), StoreError> {
         if self.lock.is_none() {
             let lock = UidlistLock::take(disk, context, self.mailbox, wait).await?;
-            if let Err(error) = self.make_sure(disk, context).await {
+            if let Err(error) = self.make_sure(disk).await {
                 lock.release(disk, context).await;
                 return Err(error);
             }
@@ -113,22 +134,6 @@ impl Place {
     pub(super) async fn unlock(&mut self, disk: &Disk, context: &StoreContext) {
         if let Some(lock) = self.lock.take() {
             lock.release(disk, context).await;
-        }
-    }
-}
-
-async fn part(
-    scope: &mut Scope,
-    mailbox: Handle,
-    name: &[u8],
-    slot: &mut Option<Handle>,
-) -> Result<Handle, StoreError> {
-    match *slot {
-        Some(handle) => Ok(handle),
-        None => {
-            let handle = scope.open_or_make_dir(mailbox, name).await?;
-            *slot = Some(handle);
-            Ok(handle)
         }
     }
 }

@@ -42,7 +42,7 @@ async fn subscribe_in(
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
     let place = Place::open(scope, context, root, &FolderName::inbox()).await?;
-    place.make_sure(&disk, context).await?;
+    place.make_sure(&disk).await?;
     let top = place.root;
     let lock = take_subscriptions_lock(scope, context, top).await?;
     let result = change_subscriptions(scope, top, lock, folder, subscribe).await;
