@@ -177,8 +177,7 @@ async fn commit(
         arrivals.push(Arrival { source, message });
     }
     let uids = arrivals.iter().map(|arrival| arrival.message.uid).collect();
-    let records: Vec<(u32, &[u8])> =
-        arrivals.iter().map(|arrival| (arrival.message.uid, arrival.message.base())).collect();
+    let records: Vec<&Message> = arrivals.iter().map(|arrival| &arrival.message).collect();
     list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut shown = 0;

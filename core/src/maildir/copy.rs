@@ -6,7 +6,8 @@
 //! all there ─one sync of each directory─▶ durable
 //! ```
 //!
-//! A copy keeps its base name, as Dovecot does it, unless the target has a message of that name already.
+//! A copy keeps its base name, as Dovecot does it, unless the target has a message of that name already. So when it was
+//! saved (RFC 8514) stands in its record of the uidlist.
 //! Keywords are copied by name, for the letters of two mailboxes mean different things. All messages are
 //! copied or none; a message whose file is gone from the source is left out, and said so.
 //!
@@ -55,6 +56,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 /// What is to be copied.
 #[derive(Clone, Debug)]
@@ -130,6 +132,7 @@ async fn copy_into(
     let (mut state, mut changes) = (settled.state, settled.changes);
     let letters = translate(scope, place, source, &mut state, &mut changes).await?;
     let taken = taken_bases(&state, &source.messages);
+    let now = u32::try_from(scope.disk.now().await.wall.secs).ok().and_then(NonZeroU32::new);
     let mut copies = Vec::with_capacity(source.messages.len());
     for message in &source.messages {
         let uid = take_uid(&mut state)?;
@@ -139,11 +142,11 @@ async fn copy_into(
         };
         let flags = translated(message.flags, &letters);
         let mut copy = arrival(uid, &base, flags, &state);
-        copy.internal_date = message.internal_date;
+        (copy.internal_date, copy.copied) = (message.internal_date, now);
         (copy.size, copy.wire_size) = (message.size, message.wire_size);
         copies.push(copy);
     }
-    let records: Vec<(u32, &[u8])> = copies.iter().map(|copy| (copy.uid, copy.base())).collect();
+    let records: Vec<&Message> = copies.iter().collect();
     list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     let own = OwnChange::begin(&scope.disk.clone(), place.mailbox).await;
     let mut there = Vec::with_capacity(copies.len());

@@ -7,7 +7,7 @@
 //! | asked for | read |
 //! |---|---|
 //! | FLAGS, UID, sizes and dates that are known | nothing ([`render_known`]) |
-//! | INTERNALDATE, SAVEDATE | a stat |
+//! | INTERNALDATE, and SAVEDATE where neither the name nor the uidlist tells it | a stat |
 //! | ENVELOPE, BODY, BODYSTRUCTURE, PREVIEW, `BODY[HEADER.FIELDS (…)]` a second time | [the cache](super::cache) |
 //! | ENVELOPE, `BODY[HEADER…]` | the header |
 //! | PREVIEW | the first 64 KiB |

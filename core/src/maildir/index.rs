@@ -6,7 +6,7 @@
 //! whether that is still so the caller finds out.
 //!
 //! ```text
-//! postier.index 1\n
+//! postier.index 2\n
 //! frame … frame          messages, MESSAGES_PER_FRAME each; then one head: this is a save
 //! frame … frame          what has changed since: another save, appended
 //! ```
@@ -28,9 +28,10 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 /// The first octets of the file; another version has another number.
-pub(super) const MAGIC: &[u8; 16] = b"postier.index 1\n";
+pub(super) const MAGIC: &[u8; 16] = b"postier.index 2\n";
 /// Messages of one frame.
 pub(super) const MESSAGES_PER_FRAME: usize = 1024;
 
@@ -133,6 +134,7 @@ fn push_messages(out: &mut Vec<u8>, messages: &[&Message]) {
         out.extend_from_slice(&message.size.unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&message.wire_size.unwrap_or(0).to_le_bytes());
         out.extend_from_slice(&message.internal_date.unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&message.copied.map_or(0, NonZeroU32::get).to_le_bytes());
         out.extend_from_slice(&message.base_len.to_le_bytes());
         push_bytes(out, &message.file);
     }
@@ -148,6 +150,7 @@ fn take_messages(body: &mut Octets<'_>, out: &mut Vec<Message>) -> Option<()> {
         let size = optional(HAS_SIZE, body.u64()?);
         let wire_size = optional(HAS_WIRE_SIZE, body.u64()?);
         let internal_date = optional(HAS_DATE, body.u64()?).map(u64::cast_signed);
+        let copied = NonZeroU32::new(body.u32()?);
         let base_len = body.u16()?;
         let file = body.bytes()?;
         let is_name = !file.is_empty()
@@ -165,6 +168,7 @@ fn take_messages(body: &mut Octets<'_>, out: &mut Vec<Message>) -> Option<()> {
             size,
             wire_size,
             internal_date,
+            copied,
         });
     }
     Some(())

@@ -208,7 +208,7 @@ fn a_file_that_another_process_has_written_is_not_appended_to() {
     let file = opened(&mut disk, None).saved;
     disk.replace_unsynced(INDEX, b"something else");
     let file = saved(&mut disk, &state, file);
-    assert!(file.is_some() && disk.read(INDEX).unwrap().starts_with(b"postier.index 1\n"));
+    assert!(file.is_some() && disk.read(INDEX).unwrap().starts_with(b"postier.index 2\n"));
     assert_eq!(shown(&opened(&mut disk, None).state), shown(&state));
 }
 

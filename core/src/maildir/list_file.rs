@@ -3,9 +3,10 @@
 //! Both are durable before they return, so that no UID is shown that a crash could take back.
 
 use super::context::{At, StoreContext, StoreError, StoreErrorKind};
-use super::mailbox::{MailboxState, Stamp};
+use super::mailbox::{MailboxState, Message, Stamp};
+use super::push_decimal;
 use super::scope::Scope;
-use super::uidlist::{Header, Uidlist, push_record};
+use super::uidlist::{Header, SAVED_KEY, Uidlist, push_record};
 use crate::disk::{Disk, Errno, Handle};
 use alloc::vec::Vec;
 
@@ -26,7 +27,7 @@ pub(super) fn has_too_many_dead(state: &MailboxState) -> bool {
     state.uidlist_records >= RECORDS_WORTH_REWRITING && live * 4 <= records * 3
 }
 
-/// Adds records for the messages of `uids`, which are in the state, and takes the file's new stamp into it.
+/// Adds records for messages, and takes the file's new stamp into it.
 ///
 /// The whole file is written anew if the state says that it has debris.
 pub(super) async fn add(
@@ -34,7 +35,7 @@ pub(super) async fn add(
     context: &StoreContext,
     mailbox: Handle,
     state: &mut MailboxState,
-    records: &[(u32, &[u8])],
+    records: &[&Message],
 ) -> Result<(), StoreError> {
     if records.is_empty() {
         return Ok(());
@@ -50,8 +51,8 @@ pub(super) async fn add(
         return Err(StoreError::new(StoreErrorKind::Temporary(Errno::Stale), LIST_NAME));
     }
     let mut bytes = Vec::with_capacity(records.len() * 64);
-    for (uid, base) in records {
-        push_record(&mut bytes, *uid, b"", base);
+    for message in records {
+        push_record(&mut bytes, message.uid, &keys_of(message), message.base());
     }
     disk.write(file, bytes).await.at(LIST_NAME)?;
     if disk.sync(file).await.is_err() {
@@ -74,7 +75,7 @@ pub(super) async fn rewrite(
     context: &StoreContext,
     mailbox: Handle,
     state: &mut MailboxState,
-    added: &[(u32, &[u8])],
+    added: &[&Message],
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
     let (old, stat) = match disk.read_file(mailbox, LIST_NAME, LIST_BYTES_MAX as usize).await {
@@ -83,7 +84,7 @@ pub(super) async fn rewrite(
         Err(errno) => return Err(errno).at(LIST_NAME),
     };
     let limit = state.next_modseq_limit();
-    let after_added = added.last().map_or(1, |(uid, _)| uid.saturating_add(1));
+    let after_added = added.last().map_or(1, |last| last.uid.saturating_add(1));
     let mut header = Header {
         uidvalidity: state.uid_validity,
         next_uid: state.uid_next.max(after_added),
@@ -108,24 +109,30 @@ async fn take_stamp(disk: &Disk, mailbox: Handle, state: &mut MailboxState) -> R
     Ok(())
 }
 
-fn render(
-    state: &MailboxState,
-    header: &Header,
-    added: &[(u32, &[u8])],
-    old: Option<&Uidlist<'_>>,
-) -> Vec<u8> {
+fn render(state: &MailboxState, header: &Header, added: &[&Message], old: Option<&Uidlist<'_>>) -> Vec<u8> {
     let mut content = Vec::with_capacity((state.messages.len() + added.len()) * 64 + 128);
     header.push(&mut content);
     let same = old.filter(|old| old.header.uidvalidity == state.uid_validity);
     let mut old_records = same.map_or(&[][..], |old| &old.records).iter().peekable();
     for message in state.messages.iter() {
         while old_records.next_if(|record| record.uid < message.uid).is_some() {}
-        let keys =
-            old_records.next_if(|record| record.uid == message.uid).map_or(&b""[..], |record| record.keys);
-        push_record(&mut content, message.uid, keys, message.base());
+        match old_records.next_if(|record| record.uid == message.uid) {
+            Some(record) => push_record(&mut content, message.uid, record.keys, message.base()),
+            None => push_record(&mut content, message.uid, &keys_of(message), message.base()),
+        }
     }
-    for (uid, base) in added {
-        push_record(&mut content, *uid, b"", base);
+    for message in added {
+        push_record(&mut content, message.uid, &keys_of(message), message.base());
     }
     content
+}
+
+/// The keys of a record that is new.
+fn keys_of(message: &Message) -> Vec<u8> {
+    let mut keys = Vec::new();
+    if let Some(copied) = message.copied {
+        keys.push(SAVED_KEY);
+        push_decimal(&mut keys, u64::from(copied.get()));
+    }
+    keys
 }

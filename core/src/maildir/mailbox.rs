@@ -18,6 +18,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::disk::{Kind, Stat};
 use crate::imap::flag::FlagSet;
@@ -50,6 +51,8 @@ pub struct Message {
     pub wire_size: Option<u64>,
     /// INTERNALDATE in seconds since 1970 (the file's mtime), if known.
     pub internal_date: Option<i64>,
+    /// When it was copied here, in seconds since 1970; `None` for what is no copy.
+    pub copied: Option<NonZeroU32>,
 }
 
 impl Message {
@@ -66,6 +69,7 @@ impl Message {
             size: name.size(),
             wire_size: name.virtual_size(),
             internal_date: None,
+            copied: None,
             file,
         }
     }
@@ -73,6 +77,14 @@ impl Message {
     /// What identifies the file across flag changes: the name up to the first `:`.
     pub fn base(&self) -> &[u8] {
         self.file.get(..usize::from(self.base_len)).unwrap_or(&self.file)
+    }
+
+    /// SAVEDATE in seconds since 1970 (RFC 8514 §3): when it came into this mailbox, which never changes while it is
+    /// there. `None` where neither the uidlist nor the name tells: the best guess is then when the file was last
+    /// touched.
+    pub fn save_date(&self) -> Option<i64> {
+        let seconds = self.copied.map(NonZeroU32::get).or_else(|| FileName::parse(&self.file).made_at());
+        seconds.map(i64::from)
     }
 }
 

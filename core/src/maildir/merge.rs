@@ -240,6 +240,7 @@ fn take_records(
         let mut message = Message::new(record.uid, entry.file.clone(), entry.in_new, named, modseq);
         message.size = record.size();
         message.wire_size = record.virtual_size();
+        message.copied = record.saved();
         messages.push(message);
     }
     messages.reverse();

@@ -18,6 +18,9 @@ use core::cmp::Ordering;
 /// The longest file name that the usual file systems take, in bytes (Linux `NAME_MAX`).
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// A number before the first dot of a name that is smaller is no time: 1990, when there was no Maildir yet.
+const MADE_AT_MIN: u32 = 631_152_000;
+
 /// The longest host part of a new name, in bytes after escaping; a longer host is cut.
 pub const HOST_BYTES_MAX: usize = 100;
 
@@ -96,6 +99,14 @@ impl<'a> FileName<'a> {
             .iter()
             .filter_map(|&letter| flag_of_letter(letter))
             .fold(FlagSet::EMPTY, FlagSet::union)
+    }
+
+    /// When the name was made, in seconds since 1970: the digits before the first dot, if they can be a time.
+    /// Whatever delivers into a Maildir begins its names so.
+    pub fn made_at(&self) -> Option<u32> {
+        let (seconds, digits) = decimal_prefix(self.base)?;
+        let seconds = u32::try_from(seconds).ok()?;
+        (seconds >= MADE_AT_MIN && self.base.get(digits) == Some(&b'.')).then_some(seconds)
     }
 
     /// The size of the file in bytes, if the name carries it as `,S=`.
@@ -359,6 +370,18 @@ mod tests {
         mixed.reverse();
         mixed.sort_by_key(|name| FileName::parse(name).order());
         assert_eq!(mixed, sorted);
+    }
+
+    #[test]
+    fn a_name_tells_when_it_was_made_if_it_begins_with_a_time() {
+        for name in [&b"1700000000.M5P7.mx,S=9:2,S"[..], b"1700000000.12345_1.host,U=3:2,", b"1700000000.x"] {
+            assert_eq!(FileName::parse(name).made_at(), Some(1_700_000_000));
+        }
+        for name in
+            [&b"1.a:2,"[..], b"a1700000000.x", b"17000000000.x", b"1700000000", b"1700000000_1.x", b""]
+        {
+            assert_eq!(FileName::parse(name).made_at(), None);
+        }
     }
 
     #[test]

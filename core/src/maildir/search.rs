@@ -162,10 +162,10 @@ async fn look(
 ) -> Result<bool, Failure> {
     let message = source.message;
     let (wants, sizes) = (program.wants, reader.sizes);
-    if wants.saved || (wants.date && facts.internal_date.is_none()) {
+    if (wants.saved && facts.saved.is_none()) || (wants.date && facts.internal_date.is_none()) {
         let stat = reader.stat(message).await?;
         facts.internal_date = Some(stat.mtime_ns.div_euclid(1_000_000_000));
-        facts.saved = Some(stat.ctime_ns.div_euclid(1_000_000_000));
+        facts.saved = facts.saved.or(Some(stat.ctime_ns.div_euclid(1_000_000_000)));
         if let Some(verdict) = program.judge(message, facts) {
             return Ok(verdict);
         }

@@ -399,9 +399,9 @@ async fn finish(
     let mut added = Vec::with_capacity(entries.len());
     for entry in entries {
         let uid = take_uid(&mut state)?;
-        added.push((uid, Message::new(uid, entry.file.clone(), entry.in_new, named, modseq)));
+        added.push(Message::new(uid, entry.file.clone(), entry.in_new, named, modseq));
     }
-    let records: Vec<(u32, &[u8])> = added.iter().map(|(uid, message)| (*uid, message.base())).collect();
+    let records: Vec<&Message> = added.iter().collect();
     if creates
         || place.lock.is_some() && (state.uidlist_wants_rewrite || list_file::has_too_many_dead(&state))
     {
@@ -409,7 +409,8 @@ async fn finish(
     } else {
         list_file::add(scope, context, place.mailbox, &mut state, &records).await?;
     }
-    for (uid, message) in added {
+    for message in added {
+        let uid = message.uid;
         state.messages.push(message);
         if continues {
             changes.push(Change::Appended(uid));

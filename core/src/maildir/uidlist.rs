@@ -24,6 +24,7 @@
 use super::name::FileName;
 use super::{decimal, decimal_prefix, hex, push_decimal, push_hex};
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 /// The largest UID that a message can have; 4294967295 would leave no UIDNEXT.
 pub const UID_MAX: u32 = u32::MAX - 1;
@@ -36,6 +37,10 @@ pub const HEADER_KEYS_MAX: usize = 64;
 pub const MODSEQ_KEY: u8 = b'M';
 /// A larger mod-sequence than this stands in no header of ours (RFC 7162 §7 allows 63 bits).
 const MODSEQ_LIMIT_MAX: u64 = 1 << 62;
+
+/// The key of ours in a record: when a copy was saved, in seconds since 1970. A copy keeps its base name, whose own
+/// time is that of the original. Dovecot keeps keys of records that it does not know, too.
+pub const SAVED_KEY: u8 = b'T';
 
 /// The first line: what holds for the whole mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -168,7 +173,8 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The value of one key: `S` and `W` sizes that the name lacks, `G` GUID, `P` POP3 UIDL, `O` POP3 order.
+    /// The value of one key: `S` and `W` sizes that the name lacks, `G` GUID, `P` POP3 UIDL, `O` POP3 order,
+    /// and [`SAVED_KEY`].
     pub fn key(&self, key: u8) -> Option<&'a [u8]> {
         let words = self.keys.split(|&byte| byte == b' ');
         words
@@ -180,6 +186,11 @@ impl<'a> Record<'a> {
     /// The file's size in bytes: from the name (`,S=`), else from the record.
     pub fn size(&self) -> Option<u64> {
         FileName::parse(self.base).size().or_else(|| decimal(self.key(b'S')?))
+    }
+
+    /// When the message was saved in this mailbox, in seconds since 1970, if the record has it ([`SAVED_KEY`]).
+    pub fn saved(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(number(self.key(SAVED_KEY))?)
     }
 
     /// The size with CRLF line ends in bytes: from the name (`,W=`), else from the record.

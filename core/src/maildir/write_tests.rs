@@ -537,6 +537,46 @@ fn copies_are_links_with_the_keywords_of_the_target() {
 }
 
 #[test]
+fn a_save_date_never_changes_and_that_of_a_copy_is_its_own() {
+    let mut disk = MemDisk::with_maildir();
+    disk.put_dir("/m/.Archive");
+    for part in ["cur", "new", "tmp"] {
+        disk.put_dir(&format!("/m/.Archive/{part}"));
+    }
+    disk.put_file("/m/cur/1600000000.M1P2.mx:2,", b"one\n");
+    // What Dovecot, or we, have noted; and a name that tells no time.
+    disk.put_file("/m/cur/1600000001.M1P2.mx:2,", b"two\n");
+    disk.put_file("/m/cur/3.c:2,", b"three\n");
+    let records = "1 :1600000000.M1P2.mx\n2 T1650000000 :1600000001.M1P2.mx\n3 :3.c\n";
+    let list = format!("3 V77 N4 G00112233445566778899aabbccddeeff\n{records}");
+    disk.put_file("/m/dovecot-uidlist", list.as_bytes());
+    disk.advance(10_000_000);
+    let state = state_of(&mut disk, folder());
+    let dates = |state: &MailboxState| state.messages.iter().map(Message::save_date).collect::<Vec<_>>();
+    let before = [Some(1_600_000_000), Some(1_650_000_000), None];
+    assert_eq!(dates(&state), before);
+    let target = state_of(&mut disk, archive());
+    let now = disk.now().wall.secs;
+    let copied = copy_to(&mut disk, &state, "1:3", archive(), &target).unwrap().unwrap();
+    assert!(dates(&copied.state).iter().all(|date| date.is_some_and(|date| (now..now + 2).contains(&date))));
+    let archived = dates(&copied.state);
+    disk.advance(3_600_000_000);
+    let stored = store(&mut disk, &state, "1:3", StoreAction::Add, flags(seen(), &[])).unwrap().unwrap();
+    assert_eq!(dates(&stored.state), before);
+    // The next process reads them; so it does when the list was written anew.
+    disk.restart();
+    let mut list = disk.read("/m/.Archive/dovecot-uidlist").unwrap();
+    list.extend_from_slice(b"9 :half");
+    disk.put_file("/m/.Archive/dovecot-uidlist", &list);
+    disk.put_file("/m/.Archive/new/1600000009.M1P2.mx", b"four\n");
+    disk.advance(10_000_000);
+    assert_eq!(dates(&state_of(&mut disk, folder())), before);
+    assert_eq!(dates(&state_of(&mut disk, archive()))[..3], archived);
+    let list = String::from_utf8(disk.read("/m/.Archive/dovecot-uidlist").unwrap()).unwrap();
+    assert_eq!(list.matches(" T17").count(), 3, "{list}");
+}
+
+#[test]
 fn a_mailbox_can_be_copied_into_itself() {
     let (mut disk, state) = disk_with_four();
     let copied = copy_to(&mut disk, &state, "2:3", folder(), &state).unwrap().unwrap();

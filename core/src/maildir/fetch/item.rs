@@ -131,7 +131,7 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn of(message: &Message) -> Known {
         let Message { flags, wire_size, internal_date, .. } = *message;
-        Known { flags, wire_size, internal_date, saved: None }
+        Known { flags, wire_size, internal_date, saved: message.save_date() }
     }
 
     /// Whether nothing has to be looked up but texts.

@@ -100,7 +100,9 @@ impl<'m> Source<'m> {
             self.load_head(reader, reader.sizes.small).await?;
         } else if needs.header {
             self.load_head(reader, reader.sizes.head).await?;
-        } else if needs.saved || (needs.date && self.message.internal_date.is_none()) {
+        } else if (needs.saved && self.message.save_date().is_none())
+            || (needs.date && self.message.internal_date.is_none())
+        {
             let stat = reader.stat(self.message).await?;
             self.take_stat(&stat);
         }
@@ -174,7 +176,7 @@ impl<'m> Source<'m> {
         Known {
             wire_size: known.wire_size.or(self.counted),
             internal_date: known.internal_date.or(self.internal_date),
-            saved: self.saved,
+            saved: known.saved.or(self.saved),
             ..known
         }
     }

@@ -778,6 +778,10 @@ fn previews_save_dates_and_names_that_stay() {
     assert!(
         saved.starts_with(b"SAVEDATE \"") && saved.len() == "SAVEDATE \"17-Jul-1996 02:44:25 +0000\"".len()
     );
+    // A name that begins with a time tells it without a look at the file.
+    let named = Message { file: b"1700000000.M1P2.mx:2,S"[..].into(), base_len: 19, ..message };
+    let saved = row(&mut disk, &named, "SAVEDATE", 0);
+    assert_eq!(saved, b"SAVEDATE \"14-Nov-2023 22:13:20 +0000\"");
     // What is behind the first 64 KiB is not read for it.
     let (mut disk, message) = disk_with(&[MAIL, &b"x\n".repeat(200_000)].concat());
     assert_eq!(row(&mut disk, &message, "PREVIEW", 0), b"PREVIEW \"Hello you\"");

@@ -104,7 +104,7 @@ impl Facts {
     pub(super) fn start(&mut self, message: &Message) {
         self.wire_size = message.wire_size;
         self.internal_date = message.internal_date;
-        (self.saved, self.sent) = (None, None);
+        (self.saved, self.sent) = (message.save_date(), None);
         self.found.fill(None);
     }
 }
