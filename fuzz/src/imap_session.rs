@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use postier_core::auth::AuthVerdict;
 use postier_core::auth::scram::{ScramKey, ScramOffer};
-use postier_core::event::Event;
 use postier_core::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use postier_core::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
@@ -16,44 +15,51 @@ use postier_core::imap::server::{
 };
 use postier_core::imap::thread::{ThreadMessage, Threader};
 use postier_core::limits::Limits;
-use postier_core::machine::{Action, Input, Instant, Machine, Now, TlsInfo};
-use postier_core::send_queue::{SendQueue, Transmit};
+use postier_core::machine::{Instant, Now, TlsInfo};
+use postier_core::send_queue::SendQueue;
 use postier_core::site::{Account, Secret};
 use postier_core::wire::deflate::Inflater;
 
 use crate::assert_split_invariant;
+use crate::drive::{Drive, Happenings, Happens, Outcome, Party};
 
 /// One session over TLS, in which the cuts do not count, and one that may begin TLS.
 pub fn imap_session(data: &[u8]) {
-    let outcome = assert_split_invariant(data, |pieces| {
-        let mut world = World::new(true);
-        pieces.iter().for_each(|piece| world.receive(piece));
-        world.finish();
-        world.outcome
-    });
+    let outcome = assert_split_invariant(data, |pieces| run(true, pieces));
     assert!(outcome.sent.starts_with(b"* OK [CAPABILITY ") && outcome.sent.ends_with(b"\r\n"));
-    let mut world = World::new(false);
-    world.receive(data);
-    world.finish();
+    run(false, &[data]);
 }
 
-/// All that can be seen of a session.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    sent: Vec<u8>,
-    done: Vec<String>,
-    bodies: Vec<Vec<u8>>,
-    closed: bool,
+fn run(tls: bool, pieces: &[&[u8]]) -> Outcome {
+    let limits = Limits {
+        message_bytes_max: 200,
+        imap_command_bytes_max: 160,
+        imap_greeting_bytes_max: 120,
+        errors_max: 6,
+        failed_logins_max: 2,
+        ..Limits::default()
+    };
+    let setup = Setup {
+        hostname: "mail.example.org".into(),
+        peer: [192, 0, 2, 7].into(),
+        starttls: !tls,
+        tls: tls.then(TlsInfo::default),
+        plaintext_login: true,
+        scram: true,
+        masks: Arc::default(),
+        limits,
+    };
+    let now = Now { instant: Instant::from_micros(0), ..Now::default() };
+    let mut tx = SendQueue::default();
+    let session = Session::new(setup, now, &mut tx);
+    Drive::run(session, World { next: 1, ..World::default() }, tx, now, pieces)
 }
 
+/// The office, and the client.
+#[derive(Default)]
 struct World {
-    session: Session,
-    tx: SendQueue,
-    rx: Vec<u8>,
-    now: Now,
-    outcome: Outcome,
     lot: u64,
-    /// Lines before this place in what was sent are read.
+    /// Octets before this place in what was sent are read.
     read: usize,
     /// How many messages the client knows of.
     messages: Option<u32>,
@@ -62,111 +68,59 @@ struct World {
     next: u32,
     /// COMPRESS is on.
     inflater: Option<Inflater>,
-    /// A message is coming that is neither committed nor cancelled.
-    open: bool,
+}
+
+impl Party<Session> for World {
+    fn receive(&mut self, octets: &[u8], outcome: &mut Outcome) {
+        match &mut self.inflater {
+            None => outcome.sent.extend_from_slice(octets),
+            Some(inflater) => {
+                let unpacked = inflater.feed(octets, &mut outcome.sent, usize::MAX);
+                assert_eq!(unpacked, Ok(octets.len()), "what is sent can be unpacked");
+            }
+        }
+        if self.inflater.is_none() && outcome.sent.ends_with(b"DEFLATE active\r\n") {
+            self.inflater = Some(Inflater::new());
+        }
+        self.believe(&outcome.sent);
+    }
+
+    fn answer(&mut self, ask: Ask, outcome: &mut Outcome) -> Happenings<Session> {
+        if let Ask::Unauthenticate = ask {
+            return Vec::new();
+        }
+        if let Ask::Unselect { .. } = ask {
+            self.messages = None;
+            return Vec::new();
+        }
+        let asked = outcome.done.last().map(String::as_bytes).unwrap_or_default();
+        self.lot = asked
+            .iter()
+            .fold(self.lot, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
+        let first = match self.draw(24) {
+            0 => {
+                outcome.open &= !matches!(ask, Ask::AppendCommit { .. });
+                return vec![Happens::Silence];
+            }
+            1 => Some(Happens::Notice(Notice::Shutdown)),
+            2..8 => {
+                self.next += 1;
+                self.there.insert(self.next);
+                Some(Happens::Notice(Notice::Changed))
+            }
+            _ => None,
+        };
+        let answer = self.verdict(ask, outcome);
+        first.into_iter().chain([Happens::Answer(answer)]).collect()
+    }
 }
 
 impl World {
-    fn new(tls: bool) -> Self {
-        let limits = Limits {
-            message_bytes_max: 200,
-            imap_command_bytes_max: 160,
-            imap_greeting_bytes_max: 120,
-            errors_max: 6,
-            failed_logins_max: 2,
-            ..Limits::default()
-        };
-        let setup = Setup {
-            hostname: "mail.example.org".into(),
-            peer: [192, 0, 2, 7].into(),
-            starttls: !tls,
-            tls: tls.then(TlsInfo::default),
-            plaintext_login: true,
-            scram: true,
-            masks: Arc::default(),
-            limits,
-        };
-        let now = Now { instant: Instant::from_micros(0), ..Now::default() };
-        let mut tx = SendQueue::default();
-        let session = Session::new(setup, now, &mut tx);
-        World {
-            session,
-            tx,
-            rx: Vec::new(),
-            now,
-            outcome: Outcome::default(),
-            lot: 0,
-            read: 0,
-            messages: None,
-            there: BTreeSet::new(),
-            next: 1,
-            inflater: None,
-            open: false,
-        }
-    }
-
-    fn receive(&mut self, octets: &[u8]) {
-        self.rx.extend_from_slice(octets);
-        self.pump();
-    }
-
-    fn finish(&mut self) {
-        self.input(Input::Eof);
-        self.pump();
-        assert!(self.outcome.closed, "a client that is gone is let go");
-        assert!(!self.open, "a message that does not come to its end is cancelled");
-    }
-
-    fn pump(&mut self) {
-        for _ in 0..10_000 {
-            let rx = std::mem::take(&mut self.rx);
-            let step = self.session.handle_input(self.now, Input::Bytes(&rx), &mut self.tx);
-            self.send();
-            let Some(step) = step else {
-                self.rx = rx;
-                return;
-            };
-            assert!(!self.outcome.closed || step.action.is_none(), "nothing is done after the close");
-            self.rx = rx[step.consumed..].to_vec();
-            if let Some(action) = step.action {
-                self.act(action);
-            }
-        }
-        panic!("the pump does not end");
-    }
-
-    fn input(&mut self, input: Input<'static, Answer, Notice>) {
-        let step = self.session.handle_input(self.now, input, &mut self.tx);
-        self.send();
-        if let Some(step) = step {
-            assert_eq!(step.consumed, 0);
-            step.action.into_iter().for_each(|action| self.act(action));
-        }
-    }
-
-    fn send(&mut self) {
-        while let Some(Transmit::Bytes(bytes)) = self.tx.poll_transmit() {
-            assert!(!self.outcome.closed);
-            match &mut self.inflater {
-                None => self.outcome.sent.extend_from_slice(bytes),
-                Some(inflater) => {
-                    let unpacked = inflater.feed(bytes, &mut self.outcome.sent, usize::MAX);
-                    assert_eq!(unpacked, Ok(bytes.len()), "what is sent can be unpacked");
-                }
-            }
-            if self.inflater.is_none() && self.outcome.sent.ends_with(b"DEFLATE active\r\n") {
-                self.inflater = Some(Inflater::new());
-            }
-            let count = bytes.len();
-            self.tx.handle_sent(count);
-        }
-        self.believe();
-    }
-
     /// Reads what was sent as a client does.
-    fn believe(&mut self) {
-        let unread = self.outcome.sent.get(self.read..).unwrap_or_default();
-        self.read = self.outcome.sent.len();
+    fn believe(&mut self, sent: &[u8]) {
+        let end = sent.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        let unread = sent.get(self.read..end).unwrap_or_default();
+        self.read = self.read.max(end);
         for line in String::from_utf8_lossy(unread).lines() {
             let words: Vec<&str> = line.split(' ').collect();
             if let ["*", "VANISHED", uids] = words.as_slice() {
@@ -190,75 +144,10 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: Action<'_, Ask, Event>) {
-        match action {
-            Action::Body(octets) => {
-                assert!(self.open, "a body belongs to a message");
-                self.outcome.bodies.last_mut().expect("it has begun").extend_from_slice(&octets);
-            }
-            Action::Ask(ask) => {
-                self.outcome.done.push(format!("{ask:?}"));
-                self.answer(ask);
-            }
-            Action::Cancel(ticket) => {
-                self.outcome.done.push(format!("cancel {ticket:?}"));
-                self.open = false;
-            }
-            Action::Event(event) => self.outcome.done.push(format!("{event:?}")),
-            Action::StartTls => {
-                assert!(self.rx.is_empty(), "nothing is behind STARTTLS");
-                self.input(Input::TlsStarted(TlsInfo::default()));
-            }
-            Action::Close(reason) => {
-                self.outcome.done.push(format!("{reason:?}"));
-                self.outcome.closed = true;
-            }
-        }
-    }
-
     /// A number below `bound`, decided by all that was asked so far.
     fn draw(&mut self, bound: u64) -> u64 {
         self.lot = self.lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.lot >> 33) % bound
-    }
-
-    fn answer(&mut self, ask: Ask) {
-        if let Ask::Unauthenticate = ask {
-            return;
-        }
-        if let Ask::Unselect { .. } = ask {
-            self.messages = None;
-            return;
-        }
-        let asked = self.outcome.done.last().map(String::as_bytes).unwrap_or_default();
-        self.lot = asked
-            .iter()
-            .fold(self.lot, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
-        match self.draw(24) {
-            // Silence, until the timer runs out.
-            0 => {
-                self.open &= !matches!(ask, Ask::AppendCommit { .. });
-                let done = self.outcome.done.len();
-                while self.outcome.done.len() == done {
-                    let (deadline, _) = self.session.poll_timeout().expect("whoever waits has a timer");
-                    self.now.instant = deadline;
-                    self.input(Input::Timeout);
-                }
-                return;
-            }
-            1 => self.input(Input::Notice(Notice::Shutdown)),
-            2..8 => {
-                self.next += 1;
-                self.there.insert(self.next);
-                self.input(Input::Notice(Notice::Changed));
-            }
-            _ => {}
-        }
-        if self.outcome.closed {
-            return;
-        }
-        let answer = self.verdict(ask);
-        self.input(Input::Answer(answer));
     }
 
     fn or_refused<V>(&mut self, value: V) -> Result<V, Refusal> {
@@ -273,7 +162,7 @@ impl World {
         uids.iter().filter(|_| self.draw(4) > 0).collect()
     }
 
-    fn verdict(&mut self, ask: Ask) -> Answer {
+    fn verdict(&mut self, ask: Ask, outcome: &mut Outcome) -> Answer {
         match ask {
             Ask::Unauthenticate | Ask::Unselect { .. } => unreachable!("it has no answer"),
             Ask::Verifier { ticket, login } => {
@@ -335,17 +224,17 @@ impl World {
             }
             Ask::Append { ticket, .. } => {
                 let verdict = self.or_refused(());
-                self.open = verdict.is_ok();
-                self.outcome.bodies.push(Vec::new());
+                outcome.open = verdict.is_ok();
+                outcome.bodies.push(Vec::new());
                 Answer::Done(ticket.answer(verdict))
             }
             Ask::AppendCommit { ticket } => {
-                self.open = false;
+                outcome.open = false;
                 let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]) };
                 Answer::Append(ticket.answer(self.or_refused(appended)))
             }
             Ask::AppendNext { ticket, .. } => {
-                self.outcome.bodies.push(Vec::new());
+                outcome.bodies.push(Vec::new());
                 Answer::Done(ticket.answer(self.or_refused(())))
             }
             Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),

@@ -22,6 +22,7 @@
 //! | directory | what |
 //! |---|---|
 //! | `src/` | the targets' bodies, one file for each part of core |
+//! | `src/drive.rs` | what a whole session is driven by |
 //! | `fuzz_targets/` | one line for each target |
 //! | `seeds/TARGET/` | inputs to start from, and every input that once failed; plain protocol text |
 //! | `dictionaries/` | the words of each protocol |
@@ -33,6 +34,7 @@
 //! A new target is a function, its line in [`TARGETS`], its one line in `fuzz_targets/`, its `[[bin]]` in
 //! `Cargo.toml` and at least one seed; `tests/seeds.rs` sees to it that none of them is forgotten.
 
+mod drive;
 pub mod imap;
 pub mod imap_session;
 pub mod maildir;

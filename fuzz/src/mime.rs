@@ -195,7 +195,7 @@ pub fn mime_preview(message: &[u8]) {
 
 /// Binary parts made base64: however it comes, and once it is done there is nothing more to do.
 pub fn mime_unbinary(message: &[u8]) {
-    let text = assert_split_invariant(message, |pieces| unbinary(pieces));
+    let text = assert_split_invariant(message, unbinary);
     let lower = message.to_ascii_lowercase();
     if !lower.windows(6).any(|word| word == b"binary") {
         assert_eq!(text, message, "nothing changes but what is binary");
