@@ -91,6 +91,8 @@ pub enum Event {
         fate: Fate,
         /// The server's words, or ours.
         reply: String,
+        /// How it was protected on the way: `TLSv1.3 verified`, `TLSv1.2`, `none`.
+        tls: String,
     },
     /// No server of a destination could be had.
     Unreachable {

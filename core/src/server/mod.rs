@@ -185,6 +185,8 @@ pub struct Call {
 pub enum LinkNews {
     /// There is none; why, in words.
     Unconnected(String),
+    /// Its TLS has come to nothing; why, in words. Its end follows.
+    TlsTrouble(String),
     /// Its session asks.
     Ask(smtp::client::Ask),
     /// It is over.

@@ -13,6 +13,8 @@ pub struct Sending {
     pub relay: Option<Relay>,
     /// Ways of their own, by domain; `.example.org` means everything below it.
     pub routes: BTreeMap<String, Way>,
+    /// What is asked of the TLS of exchangers for which nothing else is said.
+    pub tls: TlsPolicy,
     /// Do not send over IPv6.
     pub ipv4_only: bool,
     /// Patience and bounds.
@@ -22,8 +24,8 @@ pub struct Sending {
 /// Where mail for a domain goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// To its mail exchangers, as DNS has them.
-    Exchangers,
+    /// To its mail exchangers, as DNS has them; with a word of its own about their TLS, or with [`Sending::tls`].
+    Exchangers(Option<TlsPolicy>),
     /// To this server.
     Relay(Relay),
 }
@@ -67,7 +69,7 @@ impl Sending {
         match (own, &self.relay) {
             (Some(way), _) => way.clone(),
             (None, Some(relay)) => Way::Relay(relay.clone()),
-            (None, None) => Way::Exchangers,
+            (None, None) => Way::Exchangers(None),
         }
     }
 }
@@ -82,16 +84,16 @@ mod tests {
             Way::Relay(Relay { host: host.into(), port: 25, tls: TlsPolicy::May, credentials: None })
         };
         let mut sending = Sending::default();
-        assert_eq!(sending.way("a.test"), Way::Exchangers);
+        assert_eq!(sending.way("a.test"), Way::Exchangers(None));
         sending.routes.insert("a.test".into(), to("one"));
         sending.routes.insert(".a.test".into(), to("two"));
-        sending.routes.insert(".b.a.test".into(), Way::Exchangers);
+        sending.routes.insert(".b.a.test".into(), Way::Exchangers(Some(TlsPolicy::Encrypt)));
         if let Way::Relay(relay) = to("smart") {
             sending.relay = Some(relay);
         }
         assert_eq!(sending.way("a.test"), to("one"));
         assert_eq!(sending.way("x.y.a.test"), to("two"));
-        assert_eq!(sending.way("x.b.a.test"), Way::Exchangers);
+        assert_eq!(sending.way("x.b.a.test"), Way::Exchangers(Some(TlsPolicy::Encrypt)));
         assert_eq!(sending.way("ba.test"), to("smart"));
     }
 }

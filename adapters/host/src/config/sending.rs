@@ -11,7 +11,8 @@ use postier_core::dns::name::DomainName;
 use postier_core::queue::machine;
 use postier_core::site::{Relay, Sending, TlsPolicy, Way};
 
-use super::table::{Located, Source, Table};
+use super::settings::KEYS;
+use super::table::{Located, Pair, Source, Table};
 
 /// The port of mail between servers, and that of submission.
 const MAIL: u16 = 25;
@@ -19,6 +20,19 @@ const SUBMISSION: u16 = 587;
 const SUBMISSIONS: u16 = 465;
 /// The port of DNS.
 const DNS: u16 = 53;
+
+/// What may be asked of TLS on port 25,
+const POLICIES: [(&str, TlsPolicy); 4] = [
+    ("none", TlsPolicy::Never),
+    ("may", TlsPolicy::May),
+    ("encrypt", TlsPolicy::Encrypt),
+    ("verify", TlsPolicy::Verify),
+];
+/// and of a server with a port of its own.
+const RELAY_POLICIES: [(&str, TlsPolicy); 5] = {
+    let [none, may, encrypt, verify] = POLICIES;
+    [none, may, encrypt, verify, ("implicit", TlsPolicy::Implicit)]
+};
 
 /// What the sections say.
 #[derive(Clone, Debug)]
@@ -38,9 +52,10 @@ pub(super) fn read(source: &Source<'_>, sections: &Sections<'_, '_>) -> SendSett
     let ipv4_only = queue.boolean("ipv4_only").unwrap_or(false);
     let config = patience(queue);
     let (relay, login) = read_relay(source, relay);
-    let routes = read_routes(source, routes);
+    let tls = queue.choice("tls", &POLICIES).unwrap_or_default();
+    let routes = read_routes(source, routes, tls);
     let servers = dns.listeners("servers", DNS).unwrap_or_default();
-    let sending = Sending { relay, routes, ipv4_only, queue: config };
+    let sending = Sending { relay, routes, tls, ipv4_only, queue: config };
     SendSettings {
         sending: wanted.then(|| Arc::new(sending)),
         login: login.filter(|_| wanted),
@@ -78,14 +93,7 @@ fn patience(queue: &Table<'_, '_>) -> machine::Config {
 type Login = (String, Located<PathBuf>);
 
 fn read_relay(source: &Source<'_>, section: &Table<'_, '_>) -> (Option<Relay>, Option<Login>) {
-    let policies = [
-        ("never", TlsPolicy::Never),
-        ("may", TlsPolicy::May),
-        ("encrypt", TlsPolicy::Encrypt),
-        ("verify", TlsPolicy::Verify),
-        ("implicit", TlsPolicy::Implicit),
-    ];
-    let tls = section.choice("tls", &policies);
+    let tls = section.choice("tls", &RELAY_POLICIES);
     let port = section.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok());
     let user = section.string("user");
     let password = section.path(section.string("password_file"));
@@ -125,20 +133,31 @@ fn read_relay(source: &Source<'_>, section: &Table<'_, '_>) -> (Option<Relay>, O
     (Some(Relay { host: host.value, port, tls, credentials: None }), login)
 }
 
-/// `"example.net" = "mx.example.net:2525"`, an address, or `"mx"` for what DNS says.
-fn read_routes(source: &Source<'_>, section: &Table<'_, '_>) -> BTreeMap<String, Way> {
+/// `"example.net" = "mx.example.net:2525"`, an address, or `"mx"` for what DNS says; or
+/// `{ via = "mx.example.net", tls = "verify" }`, where either may be left out.
+fn read_routes(source: &Source<'_>, section: &Table<'_, '_>, usual: TlsPolicy) -> BTreeMap<String, Way> {
     let mut routes = BTreeMap::new();
-    for (domain, way) in section.pairs() {
-        let domain = domain.to_lowercase();
-        let way = match &*way.value {
-            "mx" => Way::Exchangers,
-            _ => {
-                let (host, port) = host_and_port(&way.value);
-                check_host(source, &Located { value: host.clone(), span: way.span });
-                Way::Relay(Relay { host, port, tls: TlsPolicy::May, credentials: None })
+    for (domain, pair) in section.pairs() {
+        let (via, tls) = match pair {
+            Pair::Text(via) => (Some(via), None),
+            Pair::Table(table) => {
+                let via = table.string("via").filter(|via| via.value != "mx");
+                // Port 25 begins in the clear.
+                let policies: &[_] = if via.is_some() { &RELAY_POLICIES } else { &POLICIES };
+                let tls = table.choice("tls", policies);
+                table.finish(KEYS);
+                (via, tls)
             }
         };
-        routes.insert(domain, way);
+        let way = match via {
+            Some(via) if via.value != "mx" => {
+                let (host, port) = host_and_port(&via.value);
+                check_host(source, &Located { value: host.clone(), span: via.span });
+                Way::Relay(Relay { host, port, tls: tls.unwrap_or(usual), credentials: None })
+            }
+            Some(_) | None => Way::Exchangers(tls),
+        };
+        routes.insert(domain.to_lowercase(), way);
     }
     routes
 }

@@ -19,7 +19,7 @@ use crate::files::ReadFiles;
 use crate::report::{Errors, Problem, did_you_mean};
 
 /// Every key there is, with its section.
-const KEYS: &[(&str, &str)] = &[
+pub(super) const KEYS: &[(&str, &str)] = &[
     ("", "hostname"),
     ("", "domains"),
     ("", "user"),
@@ -51,6 +51,7 @@ const KEYS: &[(&str, &str)] = &[
     ("inbound", "bare_newline"),
     ("imap", "hide"),
     ("queue", "send"),
+    ("queue", "tls"),
     ("queue", "ipv4_only"),
     ("queue", "retry_seconds"),
     ("queue", "longest_retry_seconds"),

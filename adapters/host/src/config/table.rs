@@ -55,6 +55,12 @@ pub(super) struct Table<'t, 's> {
     excused: bool,
 }
 
+/// A value of [`Table::pairs`].
+pub(super) enum Pair<'t, 's> {
+    Text(Located<String>),
+    Table(Table<'t, 's>),
+}
+
 impl<'t, 's> Table<'t, 's> {
     pub(super) fn root(source: &'t Source<'s>, table: &'t DeTable<'t>) -> Self {
         Self { source, name: "", table: Some(table), span: 0..0, known: RefCell::default(), excused: false }
@@ -200,15 +206,21 @@ impl<'t, 's> Table<'t, 's> {
         self.table.is_some()
     }
 
-    /// Every key of a section whose keys are not known before, with its value, a string.
-    pub(super) fn pairs(&self) -> Vec<(String, Located<String>)> {
+    /// Every key of a section whose keys are not known before, with its value: a string, or an inline table.
+    pub(super) fn pairs(&self) -> Vec<(String, Pair<'t, 's>)> {
         let mut pairs = Vec::new();
         for (key, value) in self.table.into_iter().flatten() {
             let key = key.get_ref().to_string();
             match value.get_ref() {
                 DeValue::String(text) => {
                     let text = text.clone().into_owned();
-                    pairs.push((key, Located { value: text, span: value.span() }));
+                    pairs.push((key, Pair::Text(Located { value: text, span: value.span() })));
+                }
+                DeValue::Table(table) => {
+                    let (source, name) = (self.source, self.name);
+                    let (span, known) = (value.span(), RefCell::default());
+                    let table = Table { source, name, table: Some(table), span, known, excused: false };
+                    pairs.push((key, Pair::Table(table)));
                 }
                 other => self.wrong_type(&key, "a string", other, value.span()),
             }

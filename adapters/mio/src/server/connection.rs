@@ -127,8 +127,8 @@ impl Connection {
     /// A connection that the office wanted; the kernel is at it.
     pub(super) fn to(id: ConnId, socket: TcpStream, call: Call, tls: Arc<ClientConfig>, now: Now) -> Self {
         let (peer, deadline) = (call.address.ip(), Some(now.instant.plus(call.patience)));
-        let host = call.host.clone();
-        let side = Side::Client { call: Some(Box::new(call)), host, tls, why: String::new() };
+        let (link, host) = (call.link, call.host.clone());
+        let side = Side::Client { link, call: Some(Box::new(call)), host, tls, why: String::new() };
         Connection { deadline, ..Self::begin(id, socket, peer, side, Stage::Connecting) }
     }
 
@@ -252,6 +252,12 @@ impl Connection {
 
     /// The last of it: what the front had is given back.
     pub(super) fn end(mut self, desk: &mut Desk<'_>) -> TcpStream {
+        if let Side::Client { link, call: None, why, .. } = &mut self.side
+            && !why.is_empty()
+        {
+            let news = LinkNews::TlsTrouble(std::mem::take(why));
+            desk.actions.push(FrontAction::Office(ToOffice::Link { caller: None, link: *link, news }));
+        }
         self.leave_front(desk);
         if let Side::Client { call: Some(call), why, .. } = self.side {
             // It has not come to a session.
@@ -276,6 +282,9 @@ impl Connection {
             Side::Client { call, .. } => {
                 if let Some(call) = call.take() {
                     desk.front.call(desk.now, self.id, *call, desk.actions);
+                    if let Some(info) = self.wire.tls_info() {
+                        desk.front.handle_tls_started(desk.now, self.id, info, desk.actions);
+                    }
                 }
             }
         }
@@ -497,7 +506,9 @@ impl Connection {
     }
 
     fn give_up(&mut self, error: &WireError) {
-        if let Side::Client { call: Some(_), why, .. } = &mut self.side {
+        if let Side::Client { call, why, .. } = &mut self.side
+            && (call.is_some() || matches!(error, WireError::Tls(_)))
+        {
             *why = error.to_string();
         }
         match (error, &self.stage) {

@@ -94,13 +94,13 @@ impl EventLog {
                 let to = to.iter().map(|to| printable(to.as_bytes())).collect::<Vec<_>>().join(" ");
                 info!(conn, %id, from = printable(from.as_bytes()), to, size, "queued");
             }
-            Event::Sent { id, to, host, fate, reply } => {
+            Event::Sent { id, to, host, fate, reply, tls } => {
                 let (to, host) = (printable(to.as_bytes()), printable(host.as_bytes()));
                 let reply = printable(reply.as_bytes());
                 match fate {
-                    Fate::Sent => info!(%id, to, host, reply, "sent"),
-                    Fate::Deferred => info!(%id, to, host, reply, "deferred"),
-                    Fate::Failed => warn!(%id, to, host, reply, "failed"),
+                    Fate::Sent => info!(%id, to, host, tls, reply, "sent"),
+                    Fate::Deferred => info!(%id, to, host, tls, reply, "deferred"),
+                    Fate::Failed => warn!(%id, to, host, tls, reply, "failed"),
                 }
             }
             Event::Unreachable { destination, why } => {

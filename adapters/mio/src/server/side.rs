@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
+use postier_core::queue::machine::LinkId;
 use postier_core::server::{Call, Service};
 use postier_host::tls::ServerTls;
 use rustls::ClientConfig;
@@ -19,12 +20,13 @@ pub(super) enum Side {
         tls: Option<ServerTls>,
     },
     Client {
+        link: LinkId,
         /// Until there is a session.
         call: Option<Box<Call>>,
         /// The server's name; empty where it has none.
         host: Arc<str>,
         tls: Arc<ClientConfig>,
-        /// Why there is no session, for a person.
+        /// Why there is no session, or no TLS, for a person; empty while all is well.
         why: String,
     },
 }

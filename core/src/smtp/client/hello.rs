@@ -65,6 +65,10 @@ impl Session {
 
     /// RFC 3207 §4.2: what was learnt before counts no more.
     pub(super) fn handle_tls_started(&mut self, now: Now, info: TlsInfo, tx: &mut SendQueue) {
+        if self.setup.implicit_tls && matches!(self.state, State::Greeting) {
+            // It was there before the first octet.
+            return self.tls = Some(info);
+        }
         if !matches!(self.state, State::Handshake) {
             return;
         }

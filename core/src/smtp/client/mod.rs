@@ -173,6 +173,8 @@ pub enum Ask {
         peer: Peer,
         /// At most so many recipients.
         recipients_max: usize,
+        /// `TLSv1.3`, say; `None` in the clear.
+        tls: Option<&'static str>,
     },
     /// The message's octets (LF line ends) from here on.
     Read {

@@ -276,7 +276,8 @@ impl Session {
         self.wait(now, self.setup.patience.answer);
         self.state = State::Idle(ticket.id());
         let recipients_max = self.setup.recipients_max.min(self.peer.recipients_max.unwrap_or(usize::MAX));
-        self.outbox.push_back(Action::Ask(Ask::Next { ticket, peer: self.peer.clone(), recipients_max }));
+        let (peer, tls) = (self.peer.clone(), self.tls.as_ref().map(|tls| tls.version));
+        self.outbox.push_back(Action::Ask(Ask::Next { ticket, peer, recipients_max, tls }));
     }
 
     /// Asks for more of the message that is being sent.

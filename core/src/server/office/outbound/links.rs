@@ -35,6 +35,8 @@ const PORT: u16 = 25;
 const CONNECT: Duration = Duration::from_secs(30);
 /// Octets of a message that are read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Of the words about a failed handshake that are kept.
+const TROUBLE_CHARS_MAX: usize = 300;
 
 /// See the module's manual.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ pub(super) struct Link {
     hop: Option<Hop>,
     /// The host is tried again, without TLS.
     plain: bool,
+    /// The version of TLS in use.
+    tls: Option<&'static str>,
+    /// Why TLS came to nothing.
+    tls_trouble: Option<String>,
     /// Who the other end is, for people.
     host: Arc<str>,
     caller: Option<Caller>,
@@ -74,6 +80,20 @@ impl Link {
     fn policy(&self) -> TlsPolicy {
         self.relay.tls
     }
+
+    /// The certificate must be good for the host's name.
+    fn verifies(&self) -> bool {
+        matches!(self.policy(), TlsPolicy::Verify | TlsPolicy::Implicit)
+    }
+
+    /// How what goes to the host is protected, for the log.
+    fn protection(&self) -> String {
+        match self.tls {
+            None => "none".into(),
+            Some(version) if self.verifies() => format!("{version} verified"),
+            Some(version) => version.into(),
+        }
+    }
 }
 
 impl Outbound {
@@ -90,6 +110,8 @@ impl Outbound {
                     relay,
                     hop: None,
                     plain: false,
+                    tls: None,
+                    tls_trouble: None,
                     caller: None,
                     next: None,
                     record: None,
@@ -113,9 +135,9 @@ impl Outbound {
         let options = Options { ipv4_only: self.sending.ipv4_only, own_names };
         let relay = match self.sending.way(destination) {
             Way::Relay(relay) => relay,
-            Way::Exchangers => {
-                let direct =
-                    Relay { host: String::new(), port: PORT, tls: TlsPolicy::May, credentials: None };
+            Way::Exchangers(policy) => {
+                let tls = policy.unwrap_or(self.sending.tls);
+                let direct = Relay { host: String::new(), port: PORT, tls, credentials: None };
                 self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let route = match Domain::parse(destination) {
                     Ok(Domain::V4(address)) => Route::to_address(address.into()),
@@ -170,6 +192,7 @@ impl Outbound {
             _ => name.clone(),
         };
         let policy = link.policy();
+        link.tls_trouble = None;
         let tls = match policy {
             TlsPolicy::Never => Tls::Never,
             TlsPolicy::May if link.plain => Tls::Never,
@@ -187,7 +210,7 @@ impl Outbound {
             link: id,
             address: SocketAddr::new(hop.address, link.relay.port),
             host: name,
-            verify: matches!(policy, TlsPolicy::Verify | TlsPolicy::Implicit),
+            verify: link.verifies(),
             patience: CONNECT,
             setup,
         })));
@@ -209,8 +232,14 @@ impl Outbound {
                 link.plain = false;
                 self.todo.push_back(Todo::Step(id));
             }
-            LinkNews::Ask(Ask::Next { ticket, recipients_max, .. }) => {
+            LinkNews::TlsTrouble(words) => {
+                // A certificate may have many names.
+                let shown = words.chars().filter(|c| !c.is_control()).take(TROUBLE_CHARS_MAX);
+                link.tls_trouble = Some(shown.collect());
+            }
+            LinkNews::Ask(Ask::Next { ticket, recipients_max, tls, .. }) => {
                 link.next = Some(ticket);
+                link.tls = tls;
                 self.todo.push_back(Todo::Queue(QueueInput::Ready { link: id, recipients_max }));
             }
             LinkNews::Ask(Ask::Read { ticket, offset }) => self.read(id, ticket, offset, desk),
@@ -218,7 +247,7 @@ impl Outbound {
                 link.record = Some(ticket);
                 let host = link.host.to_string();
                 if let Some(job) = link.job.take() {
-                    report(&job, &host, &outcomes, desk);
+                    report(&job, &host, &link.protection(), &outcomes, desk);
                 }
                 self.todo.push_back(Todo::Queue(QueueInput::Outcomes { link: id, host, outcomes }));
             }
@@ -327,7 +356,7 @@ fn mail(job: &Job) -> Mail {
 }
 
 /// Tells the log what has become of each recipient.
-fn report(job: &Job, host: &str, outcomes: &[Outcome], desk: &mut Desk<'_>) {
+fn report(job: &Job, host: &str, tls: &str, outcomes: &[Outcome], desk: &mut Desk<'_>) {
     let recipients = job.recipients.iter().filter_map(|n| job.envelope.recipients.get(*n));
     for (recipient, outcome) in recipients.zip(outcomes) {
         let (fate, reply) = match outcome {
@@ -336,8 +365,8 @@ fn report(job: &Job, host: &str, outcomes: &[Outcome], desk: &mut Desk<'_>) {
             Outcome::Refused(reply) => (Fate::Deferred, reply.to_string()),
             Outcome::Unfit(lack) => (Fate::Failed, lacking(*lack).into()),
         };
-        let (id, to, host) = (job.id.clone(), recipient.forward_path.clone(), host.into());
-        desk.event(None, Event::Sent { id, to, host, fate, reply });
+        let (id, to, host, tls) = (job.id.clone(), recipient.forward_path.clone(), host.into(), tls.into());
+        desk.event(None, Event::Sent { id, to, host, fate, reply, tls });
     }
 }
 
@@ -360,7 +389,11 @@ fn unreachable(end: End, link: &Link) -> Option<Unreachable> {
             return Some(Unreachable { permanent, why: reply.to_string(), host });
         }
         End::NoTls => "454 4.7.4 It offers no TLS, and mail for it must be encrypted",
-        End::TlsFailed => "454 4.7.5 TLS failed with it; the log says how",
+        End::TlsFailed => {
+            let words = link.tls_trouble.as_deref().unwrap_or("the connection was closed");
+            let why = format!("454 4.7.5 TLS with {} failed: {words}", link.host);
+            return Some(Unreachable { permanent: false, why, host: None });
+        }
         End::NoAuth => "454 4.7.0 It offers no way to log in inside TLS",
         End::Lost => "451 4.4.2 The connection was lost",
         End::TimedOut => "451 4.4.2 It said nothing for too long",

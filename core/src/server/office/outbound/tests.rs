@@ -16,14 +16,16 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::{QueueCommand, Setup};
 use crate::dns::resolver;
 use crate::event::{Event, Fate};
+use crate::machine::TlsInfo;
 use crate::maildir::context::Root;
 use crate::maildir::memdisk::{MemDisk, context};
+use crate::queue::machine::LinkId;
 use crate::queue::spool::{Recovered, recover};
 use crate::send_queue::Transmit;
 use crate::server::front::{Front, FrontAction};
 use crate::server::office::{Ended, Office, OfficeAction, OfficeInput};
 use crate::server::{Call, Caller, ConnId, FromOffice, FrontIndex, LinkNews, ToOffice};
-use crate::site::{Account, Aliases, Secret, Sending, Site, SiteParts};
+use crate::site::{Account, Aliases, Secret, Sending, Site, SiteParts, TlsPolicy, Way};
 use crate::smtp::server::{CommitVerdict, Recipient, Transaction};
 use crate::ticket::TicketSource;
 
@@ -40,6 +42,10 @@ enum Manner {
     Dropping,
     /// Takes the message, and breaks off without saying so; once.
     Forgetful,
+    /// Offers STARTTLS.
+    Encrypting,
+    /// Offers STARTTLS, and every handshake fails.
+    BrokenTls,
 }
 
 struct Server {
@@ -50,6 +56,8 @@ struct Server {
 
 /// One connection to one of them.
 struct Peer {
+    link: LinkId,
+    secure: bool,
     address: IpAddr,
     heard: Vec<u8>,
     rx: Vec<u8>,
@@ -134,6 +142,14 @@ impl World {
             last_conn: 0,
             dark: false,
         }
+    }
+
+    /// Starts again with this configuration.
+    fn sending(&mut self, sending: Sending) {
+        let mut site = Site::clone(&self.site);
+        site.sending = Some(Arc::new(sending));
+        self.site = Arc::new(site);
+        self.restart();
     }
 
     /// A domain with these exchangers, the best first.
@@ -277,6 +293,8 @@ impl World {
         let mut out = Vec::new();
         self.front.call(self.disk.now(), conn, call, &mut out);
         let peer = Peer {
+            link,
+            secure: false,
             address,
             heard: Vec::new(),
             rx: greeting.to_vec(),
@@ -296,9 +314,24 @@ impl World {
                 FrontAction::Office(message) => self.inputs.push_back(OfficeInput::Front(message)),
                 FrontAction::Close(conn, _) => self.hang_up(conn),
                 FrontAction::Event(_, event) => self.events.push(event),
-                FrontAction::StartTls(_) | FrontAction::CloseFile(_) | FrontAction::Pump(_) => {}
+                FrontAction::StartTls(conn) => self.handshake(conn),
+                FrontAction::CloseFile(_) | FrontAction::Pump(_) => {}
             }
         }
+    }
+
+    fn handshake(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let (link, manner) = (peer.link, self.servers.get(&peer.address).map(|server| server.manner));
+        if manner != Some(Manner::Encrypting) {
+            let news = LinkNews::TlsTrouble("a bad certificate".into());
+            self.inputs.push_back(OfficeInput::Front(ToOffice::Link { caller: None, link, news }));
+            return self.hang_up(conn);
+        }
+        peer.secure = true;
+        let (info, mut out) = (TlsInfo { version: "TLSv1.3", ..TlsInfo::default() }, Vec::new());
+        self.front.handle_tls_started(self.disk.now(), conn, info, &mut out);
+        self.front_actions(out);
     }
 
     fn hang_up(&mut self, conn: ConnId) {
@@ -366,6 +399,12 @@ impl World {
     }
 }
 
+impl Server {
+    fn offers_tls(&self) -> bool {
+        matches!(self.manner, Manner::Encrypting | Manner::BrokenTls)
+    }
+}
+
 impl Peer {
     fn listen(&mut self, server: &mut Server, received: &mut Vec<Received>) {
         if server.manner == Manner::Dropping {
@@ -392,6 +431,8 @@ impl Peer {
             let line = String::from_utf8(line).unwrap();
             let path = || line.split(['<', '>']).nth(1).unwrap().to_string();
             match line.get(..4).unwrap_or_default() {
+                "EHLO" if server.offers_tls() && !self.secure => self.say("250-there\r\n250 STARTTLS"),
+                "STAR" => self.say("220 go"),
                 "EHLO" => self.say("250-there\r\n250-PIPELINING\r\n250 8BITMIME"),
                 "MAIL" => {
                     self.from = path();
@@ -564,16 +605,63 @@ fn the_power_may_go_at_any_step_of_a_mails_way() {
 fn a_full_queue_takes_nothing_more() {
     let mut world = World::new();
     let queue = crate::queue::machine::Config { messages_max: 1, ..Default::default() };
-    let mut site = Site::clone(&world.site);
-    site.sending = Some(Arc::new(Sending { queue, ..Sending::default() }));
-    world.site = Arc::new(site);
-    world.restart();
+    world.sending(Sending { queue, ..Sending::default() });
     world.domain("b.test", &[(1, Manner::Greylisting)]);
     world.submit("ann@us.test", &["bob@b.test"], None);
     world.submit("ann@us.test", &["eve@b.test", "ann@us.test"], None);
     world.submit("ann@us.test", &["ann@us.test"], None);
     assert_eq!(world.verdicts, [CommitVerdict::Done, CommitVerdict::NoSpace, CommitVerdict::Done]);
     assert_eq!((world.spooled().len(), world.maildir().len()), (2, 1));
+}
+
+/// What becomes of a mail to a server of this manner under this policy: how it was protected, or a word to its sender.
+fn sent_with(tls: TlsPolicy, manner: Manner) -> Result<String, String> {
+    let mut world = World::new();
+    world.sending(Sending { tls, ..Sending::default() });
+    world.domain("b.test", &[(1, manner)]);
+    world.submit("ann@us.test", &["bob@b.test"], None);
+    let protection = world.events.iter().find_map(|event| match event {
+        Event::Sent { tls, .. } => Some(tls.clone()),
+        _ => None,
+    });
+    world.pass(Duration::from_secs(5 * 86_400));
+    assert!(world.spooled().is_empty() && world.received.len() == usize::from(protection.is_some()));
+    protection.ok_or_else(|| world.maildir().pop().unwrap())
+}
+
+#[test]
+fn the_policy_decides_about_tls() {
+    use TlsPolicy::{Encrypt, May, Never, Verify};
+    for (policy, good, broken, plain) in [
+        (Never, Ok("none"), Ok("none"), Ok("none")),
+        (May, Ok("TLSv1.3"), Ok("none"), Ok("none")),
+        (Encrypt, Ok("TLSv1.3"), Err("454 4.7.5 TLS with mx0.b.test failed"), Err("454 4.7.4")),
+        (Verify, Ok("TLSv1.3 verified"), Err("failed: a bad certificate"), Err("It offers no TLS, and mail")),
+    ] {
+        for (manner, expected) in
+            [(Manner::Encrypting, good), (Manner::BrokenTls, broken), (Manner::Good, plain)]
+        {
+            match (sent_with(policy, manner), expected) {
+                (Ok(tls), Ok(expected)) => assert_eq!(tls, expected, "{policy:?} {manner:?}"),
+                (Err(notice), Err(words)) => {
+                    assert!(notice.contains(words), "{policy:?} {manner:?}: {notice}")
+                }
+                (outcome, _) => panic!("{policy:?} {manner:?}: {outcome:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_domain_has_a_policy_of_its_own() {
+    let mut world = World::new();
+    let own = Way::Exchangers(Some(TlsPolicy::Encrypt));
+    world.sending(Sending { routes: [("b.test".into(), own)].into(), ..Sending::default() });
+    for (n, domain) in [(1, "b.test"), (2, "c.test")] {
+        world.domain(domain, &[(n, Manner::Good)]);
+    }
+    world.submit("ann@us.test", &["bob@b.test", "joe@c.test"], None);
+    assert_eq!((world.received_for("bob@b.test").len(), world.received_for("joe@c.test").len()), (0, 1));
 }
 
 #[test]
