@@ -17,6 +17,7 @@
 //! * [`site`]: what addresses mean here. [`auth`]: logins.
 //! * [`server`]: all of it together: a front for each event loop, one office for the process.
 //! * [`queue`]: mail for the outside, on disk. [`dns`]: a stub resolver, and the hosts a domain's mail goes to.
+//! * [`dkim`]: signatures for mail that leaves.
 //! * [`wire`], [`mime`]: what the others are built from.
 //!
 //! The README has an SMTP session in a loop of its own; every module has an example.
@@ -30,6 +31,7 @@ extern crate std;
 
 pub mod auth;
 pub mod disk;
+pub mod dkim;
 pub mod dns;
 pub mod event;
 pub mod imap;

@@ -34,6 +34,7 @@
 //! A new target is a function, its line in [`TARGETS`], its one line in `fuzz_targets/`, its `[[bin]]` in
 //! `Cargo.toml` and at least one seed; `tests/seeds.rs` sees to it that none of them is forgotten.
 
+pub mod dkim;
 mod drive;
 pub mod imap;
 pub mod imap_session;
@@ -50,6 +51,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("dkim_signer", dkim::dkim_signer),
     ("imap_command", imap::imap_command),
     ("imap_list", imap::imap_list),
     ("imap_scanner", imap::imap_scanner),

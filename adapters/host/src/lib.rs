@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod dkim;
 pub mod files;
 pub mod identity;
 pub mod memory;
