@@ -1,7 +1,8 @@
 //! What goes out when, and over how many connections.
 //!
 //! A message lies in the spool; here are its number and the time of its next try. When that comes its envelope is
-//! loaded and the recipients that are due become jobs, one for each destination. A destination has its own line of jobs,
+//! loaded and the recipients that are due become jobs, one for each destination: a domain, or a server that takes the mail
+//! of many domains. A destination has its own line of jobs,
 //! its own connections and its own pause after trouble, so a slow or dead one delays no other.
 //!
 //! ```text
@@ -102,6 +103,8 @@ pub enum QueueInput {
         id: QueueId,
         /// What is known of it.
         envelope: Option<Box<Envelope>>,
+        /// The destination of each recipient; recipients of one travel together.
+        destinations: Vec<Arc<str>>,
     },
     /// To [`QueueAction::Note`]: it is durable, or it could not be made so.
     Noted {
@@ -168,7 +171,7 @@ pub enum QueueAction {
     Connect {
         /// To name it by.
         link: LinkId,
-        /// A domain, or an address in brackets.
+        /// As [`QueueInput::Loaded`] had it.
         destination: Arc<str>,
     },
     /// The next job of a connection; `None`: say QUIT.
@@ -325,7 +328,9 @@ impl Queue {
     pub fn handle(&mut self, now: i64, input: QueueInput, out: &mut Vec<QueueAction>) {
         match input {
             QueueInput::Queued { id, next } => self.sleep(id, next),
-            QueueInput::Loaded { id, envelope } => self.loaded(now, id, envelope, out),
+            QueueInput::Loaded { id, envelope, destinations } => {
+                self.loaded(now, id, envelope, &destinations, out);
+            }
             QueueInput::Noted { id, durable } => self.noted(now, &id, durable, out),
             QueueInput::Told { id, durable } => self.told(now, &id, durable, out),
             QueueInput::Ready { link, recipients_max } => self.give_job(link, recipients_max, out),

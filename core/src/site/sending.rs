@@ -1,7 +1,8 @@
 //! How mail leaves: which way, how patiently, over how many connections.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 
 use crate::auth::Credentials;
 use crate::queue::machine;
@@ -59,7 +60,44 @@ pub enum TlsPolicy {
     Implicit,
 }
 
+impl Relay {
+    /// Names its line of connections: two that differ in anything have two.
+    fn line(&self) -> String {
+        let tls = match self.tls {
+            TlsPolicy::Never => " without TLS",
+            TlsPolicy::May => "",
+            TlsPolicy::Encrypt => " encrypted",
+            TlsPolicy::Verify => " verified",
+            TlsPolicy::Implicit => " with implicit TLS",
+        };
+        let login = if self.credentials.is_some() { ", logged in" } else { "" };
+        format!("{}:{}{tls}{login}", self.host, self.port)
+    }
+}
+
 impl Sending {
+    /// The line of connections that mail for this domain, in lower case, takes: its own, or that of the server that takes
+    /// the mail of this domain and others.
+    pub fn line(&self, domain: &str) -> String {
+        match self.way(domain) {
+            Way::Exchangers(_) => domain.to_string(),
+            Way::Relay(relay) => relay.line(),
+        }
+    }
+
+    /// Where a line of [`Sending::line`] leads; nowhere any more if it is a server's and the configuration has changed.
+    pub fn way_of_line(&self, line: &str) -> Option<Way> {
+        // No domain has a colon, and an address literal begins with a bracket.
+        if line.starts_with('[') || !line.contains(':') {
+            return Some(self.way(line));
+        }
+        let ways = self.routes.values().filter_map(|way| match way {
+            Way::Relay(relay) => Some(relay),
+            Way::Exchangers(_) => None,
+        });
+        self.relay.iter().chain(ways).find(|relay| relay.line() == line).cloned().map(Way::Relay)
+    }
+
     /// The way for this domain, in lower case.
     pub fn way(&self, domain: &str) -> Way {
         let own = self.routes.get(domain).or_else(|| {
@@ -95,5 +133,22 @@ mod tests {
         assert_eq!(sending.way("x.y.a.test"), to("two"));
         assert_eq!(sending.way("x.b.a.test"), Way::Exchangers(Some(TlsPolicy::Encrypt)));
         assert_eq!(sending.way("ba.test"), to("smart"));
+    }
+
+    #[test]
+    fn domains_by_one_server_share_its_line_and_the_line_leads_there() {
+        let host = |tls| Relay { host: "2001:db8::1".into(), port: 25, tls, credentials: None };
+        let relay = Some(host(TlsPolicy::Verify));
+        let mut sending = Sending { relay, ..Sending::default() };
+        sending.routes.insert("own.test".into(), Way::Relay(host(TlsPolicy::May)));
+        sending.routes.insert("mx.test".into(), Way::Exchangers(None));
+        assert_eq!(sending.line("a.test"), sending.line("b.test"));
+        assert_ne!(sending.line("a.test"), sending.line("own.test"), "what is asked of its TLS differs");
+        for domain in ["a.test", "own.test", "mx.test", "[IPv6:2001:db8::7]"] {
+            assert_eq!(sending.way_of_line(&sending.line(domain)), Some(sending.way(domain)), "{domain}");
+        }
+        let direct = Sending::default();
+        assert_eq!(direct.way_of_line(&sending.line("a.test")), None, "there is no such server any more");
+        assert_eq!(direct.way_of_line("[IPv6:2001:db8::7]"), Some(Way::Exchangers(None)));
     }
 }

@@ -1,7 +1,7 @@
 //! Jobs in line at their destinations, and the connections that carry them.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,19 +14,18 @@ use crate::smtp::client::Outcome;
 /// Jobs and connections.
 impl Queue {
     /// Puts the recipients that are due in line, by destination.
-    pub(super) fn plan(&mut self, now: i64, id: &QueueId, all: bool) {
+    pub(super) fn plan(&mut self, now: i64, id: &QueueId, destinations: &[Arc<str>], all: bool) {
         let Some(Message::Active(active)) = self.messages.get_mut(id) else { return };
         if active.envelope.held {
             return;
         }
-        let mut by_destination: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (n, recipient) in active.envelope.recipients.iter().enumerate() {
+        let mut by_destination: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+        for (n, (recipient, name)) in active.envelope.recipients.iter().zip(destinations).enumerate() {
             if recipient.next().is_some_and(|next| all || next <= now) {
-                by_destination.entry(recipient.domain().to_ascii_lowercase()).or_default().push(n);
+                by_destination.entry(name.clone()).or_default().push(n);
             }
         }
         for (name, recipients) in by_destination {
-            let name: Arc<str> = name.into();
             let destination = self.destinations.entry(name.clone()).or_default();
             if all {
                 destination.pause_until = 0;

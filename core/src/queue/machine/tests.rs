@@ -23,6 +23,8 @@ struct World {
     offered: Vec<String>,
     told: Vec<String>,
     disk_fails: u32,
+    /// One server takes everything.
+    relay: Option<&'static str>,
     tries: BTreeMap<String, u32>,
     /// Actions to carry out, oldest first.
     pending: VecDeque<QueueAction>,
@@ -71,6 +73,7 @@ impl World {
             offered: vec![],
             told: vec![],
             disk_fails: 0,
+            relay: None,
             tries: BTreeMap::new(),
             pending: VecDeque::new(),
         }
@@ -111,7 +114,12 @@ impl World {
         match action {
             QueueAction::Load(id) => {
                 let envelope = self.disk().then(|| self.spool.get(&id).cloned().map(Box::new)).flatten();
-                self.handle(QueueInput::Loaded { id, envelope });
+                let recipients = envelope.iter().flat_map(|envelope| &envelope.recipients);
+                let line = |to: &Recipient| {
+                    self.relay.map_or_else(|| to.domain().to_ascii_lowercase(), Into::into).into()
+                };
+                let destinations = recipients.map(line).collect();
+                self.handle(QueueInput::Loaded { id, envelope, destinations });
             }
             QueueAction::Note(id, envelope) => {
                 let durable = self.disk();
@@ -386,6 +394,19 @@ fn a_flush_tries_now_and_a_removed_mail_is_gone() {
     world.handle(QueueInput::Remove("c".into()));
     world.run();
     assert!(world.spool.is_empty() && world.told.is_empty());
+    world.run_to_the_end();
+}
+
+#[test]
+fn domains_that_one_server_takes_share_its_connections() {
+    let mut world = World::with(Config { connections_per_destination_max: 1, ..Config::default() });
+    world.relay = Some("smart:25");
+    world.hosts.insert("smart:25", yes);
+    world.put("a", "me@us.test", &["x@a.test", "y@b.test"]);
+    world.put("b", "me@us.test", &["z@c.test"]);
+    world.run();
+    assert_eq!(world.offered, ["a x@a.test", "a y@b.test", "b z@c.test"]);
+    assert_eq!(world.connects.iter().map(|to| &**to).collect::<Vec<_>>(), ["smart:25"]);
     world.run_to_the_end();
 }
 

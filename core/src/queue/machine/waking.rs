@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Active, Message, Purpose, Queue, QueueAction, Tell};
@@ -69,6 +70,7 @@ impl Queue {
         now: i64,
         id: QueueId,
         envelope: Option<Box<Envelope>>,
+        destinations: &[Arc<str>],
         out: &mut Vec<QueueAction>,
     ) {
         let Some(Message::Loading(purpose)) = self.messages.get(&id) else { return };
@@ -90,8 +92,8 @@ impl Queue {
         };
         self.messages.insert(id.clone(), Message::Active(Box::new(active)));
         match purpose {
-            Purpose::Try => self.plan(now, &id, false),
-            Purpose::TryAll => self.plan(now, &id, true),
+            Purpose::Try => self.plan(now, &id, destinations, false),
+            Purpose::TryAll => self.plan(now, &id, destinations, true),
             Purpose::Hold(held) => self.set_held(&id, held),
             Purpose::Remove => {}
         }

@@ -334,7 +334,11 @@ impl Outbound {
         let input = match done {
             Done::Loaded(id, result) => {
                 let envelope = self.checked(&id, result, desk).map(Box::new);
-                QueueInput::Loaded { id, envelope }
+                let destinations = envelope.iter().flat_map(|envelope| &envelope.recipients);
+                let line =
+                    |recipient: &Recipient| self.sending.line(&recipient.domain().to_ascii_lowercase());
+                let destinations = destinations.map(|recipient| line(recipient).into()).collect();
+                QueueInput::Loaded { id, envelope, destinations }
             }
             Done::Noted(id, result) => {
                 let durable = self.checked(&id, result, desk).is_some();

@@ -123,19 +123,22 @@ impl Outbound {
                 self.todo.push_back(Todo::Step(id));
             }
             Err(why) => {
-                let why = Some(Unreachable { permanent: true, why: why.into(), host: None });
-                self.todo.push_back(Todo::Queue(QueueInput::Ended { link: id, why }));
+                self.todo.push_back(Todo::Queue(QueueInput::Ended { link: id, why: Some(why) }));
             }
         }
     }
 
     /// The hosts of a destination, and how to talk to them.
-    fn way(&mut self, destination: &str) -> Result<(Route, Relay), &'static str> {
+    fn way(&mut self, destination: &str) -> Result<(Route, Relay), Unreachable> {
+        let refuse = |permanent, why: &str| Unreachable { permanent, why: why.into(), host: None };
+        let no_domain = || refuse(true, "553 5.1.2 This is no domain");
         let own_names = DomainName::parse(self.site.hostname()).into_iter().collect();
         let options = Options { ipv4_only: self.sending.ipv4_only, own_names };
-        let relay = match self.sending.way(destination) {
-            Way::Relay(relay) => relay,
-            Way::Exchangers(policy) => {
+        let relay = match self.sending.way_of_line(destination) {
+            Some(Way::Relay(relay)) => relay,
+            // A reload has come in between: the next try goes where the new configuration says.
+            None => return Err(refuse(false, "451 4.3.5 The configuration has changed")),
+            Some(Way::Exchangers(policy)) => {
                 let tls = policy.unwrap_or(self.sending.tls);
                 let direct = Relay { host: String::new(), port: PORT, tls, credentials: None };
                 self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -143,10 +146,10 @@ impl Outbound {
                     Ok(Domain::V4(address)) => Route::to_address(address.into()),
                     Ok(Domain::V6(address)) => Route::to_address(address.into()),
                     Ok(Domain::Name(name)) => {
-                        let name = DomainName::parse(name).ok_or("553 5.1.2 This is no domain")?;
+                        let name = DomainName::parse(name).ok_or_else(no_domain)?;
                         Route::new(name, options, self.seed >> 20)
                     }
-                    Err(_) => return Err("553 5.1.2 This is no domain"),
+                    Err(_) => return Err(no_domain()),
                 };
                 return Ok((route, direct));
             }
@@ -154,7 +157,7 @@ impl Outbound {
         let route = match (relay.host.parse::<IpAddr>(), DomainName::parse(&relay.host)) {
             (Ok(address), _) => Route::to_address(address),
             (Err(_), Some(name)) => Route::to_host(name, options),
-            (Err(_), None) => return Err("553 5.1.2 The configured relay has no usable name"),
+            (Err(_), None) => return Err(refuse(true, "553 5.1.2 The configured relay has no usable name")),
         };
         Ok((route, relay))
     }
