@@ -67,6 +67,8 @@ pub enum Event {
         size: u64,
         /// The first octets of its Subject, raw; empty if there is none.
         subject: Vec<u8>,
+        /// Its Message-ID as written, brackets and all; empty if there is none.
+        message_id: Vec<u8>,
     },
     /// A message for other servers is durable in the queue.
     Queued {
@@ -78,6 +80,8 @@ pub enum Event {
         to: Vec<String>,
         /// Octets as stored.
         size: u64,
+        /// Its Message-ID as written, brackets and all; empty if there is none.
+        message_id: Vec<u8>,
     },
     /// Another server has decided about a recipient.
     Sent {

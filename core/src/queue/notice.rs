@@ -98,6 +98,11 @@ pub struct Notice<'a> {
     pub returned: Returned,
 }
 
+/// The Message-ID of the notice of this name by this host, in its brackets.
+pub fn message_id(id: &str, host: &str) -> String {
+    format!("<{id}@{host}>")
+}
+
 impl Notice<'_> {
     /// Everything before the octets of the original, with LF line ends.
     pub fn head(&self) -> Vec<u8> {
@@ -134,7 +139,7 @@ impl Notice<'_> {
         push(out, format_args!("From: Mail delivery <MAILER-DAEMON@{}>\n", self.host));
         push(out, format_args!("To: <{}>\nSubject: {subject}\n", self.to));
         push(out, format_args!("Date: {}\n", format_rfc5322(self.now, 0)));
-        push(out, format_args!("Message-ID: <{}@{}>\n", self.id, self.host));
+        push(out, format_args!("Message-ID: {}\n", message_id(self.id, self.host)));
         // RFC 3834 §2: nobody is to answer this automatically.
         out.push_str("Auto-Submitted: auto-replied\nMIME-Version: 1.0\n");
         push(out, format_args!("Content-Type: multipart/report; report-type=delivery-status;\n"));

@@ -101,8 +101,10 @@ Examples:
 Examples:
   postier trace 4k2m9x0qv7ar
   postier trace 4k2m9x0qv7ar --json
+  postier trace 20261124.1712@laptop.example
 
-The name is in the mail's Received field, in the log and in `postier queue list`.")]
+The name is in the mail's Received field, in the log and in `postier queue list`; or give its
+Message-ID, with or without brackets.")]
     Trace {
         #[command(flatten)]
         message: QueueArgs,

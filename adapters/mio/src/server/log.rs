@@ -72,10 +72,11 @@ impl EventLog {
                 warn!(conn, %peer, login = printable(login.as_bytes()), "login failed");
             }
             Event::LoginHeld { why } => warn!(conn, why, "login not tried"),
-            Event::Delivered { id, from, to, size, subject } => {
+            Event::Delivered { id, from, to, size, subject, message_id } => {
                 let to = to.iter().map(|to| printable(to)).collect::<Vec<_>>().join(" ");
                 let (from, subject) = (printable(from), printable(subject));
-                info!(conn, %id, from, to, size, subject, "delivered");
+                let message_id = printable(message_id);
+                info!(conn, %id, from, to, size, subject, message_id, "delivered");
             }
             Event::NotDelivered { id, why } => {
                 warn!(conn, %id, why = printable(why.as_bytes()), "not delivered")
@@ -90,9 +91,10 @@ impl EventLog {
             Event::Called { peer, host } => {
                 info!(conn, %peer, host = printable(host.as_bytes()), "connected to")
             }
-            Event::Queued { id, from, to, size } => {
+            Event::Queued { id, from, to, size, message_id } => {
                 let to = to.iter().map(|to| printable(to.as_bytes())).collect::<Vec<_>>().join(" ");
-                info!(conn, %id, from = printable(from.as_bytes()), to, size, "queued");
+                let (from, message_id) = (printable(from.as_bytes()), printable(message_id));
+                info!(conn, %id, from, to, size, message_id, "queued");
             }
             Event::Sent { id, to, host, fate, reply, tls } => {
                 let (to, host) = (printable(to.as_bytes()), printable(host.as_bytes()));

@@ -299,6 +299,8 @@ fn an_operator_looks_holds_releases_hurries_and_removes_with_and_without_a_serve
     }
     let story = trace(bob);
     assert!(story.contains("  sent  ") && story.ends_with("  done\n"), "{story}");
+    // What the client left out, the submission has put in.
+    assert_eq!(trace(&format!("<{bob}@localhost>")), story);
     command(&site, &["remove", &id]);
     assert!(queue(&site).is_empty());
 }

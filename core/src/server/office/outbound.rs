@@ -42,6 +42,7 @@ use crate::maildir::context::{Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::folder::FolderName;
 use crate::queue::envelope::{Envelope, Recipient};
 use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput};
+use crate::queue::notice;
 use crate::queue::spool::{self, QueueId, Recovered};
 use crate::server::{Caller, LinkNews};
 use crate::site::{Sending, Site};
@@ -363,8 +364,9 @@ impl Outbound {
                     desk.event(None, Event::Told { id: about, to: to.clone(), what });
                     roots = delivered;
                     if let Some((id, size)) = queued {
-                        let to = [to].into();
-                        desk.event(None, Event::Queued { id: id.clone(), from: String::new(), to, size });
+                        let (from, to) = (String::new(), [to].into());
+                        let message_id = notice::message_id(&id, self.site.hostname()).into();
+                        desk.event(None, Event::Queued { id: id.clone(), from, to, size, message_id });
                         self.todo.push_back(Todo::Queue(QueueInput::Queued { id, next: Some(0) }));
                     }
                 }

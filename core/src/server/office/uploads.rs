@@ -43,8 +43,26 @@ pub(super) struct Upload {
 
 #[derive(Debug)]
 enum Purpose {
-    Delivery { transaction: Transaction, subject: Vec<u8>, ticket: Option<Ticket<CommitVerdict>> },
+    Delivery { transaction: Transaction, shown: Shown, ticket: Option<Ticket<CommitVerdict>> },
     Append { target: Box<AppendTarget>, then: Option<AfterStaging> },
+}
+
+/// What the log shows of a message's header.
+#[derive(Debug, Default)]
+struct Shown {
+    subject: Vec<u8>,
+    message_id: Vec<u8>,
+}
+
+impl Shown {
+    /// Of a message's first octets.
+    fn of(body: &[u8]) -> Self {
+        let value = |name: &[u8]| {
+            let field = header::find(body, name);
+            field.map(|field| header::unfold(field.value).trim_ascii().to_vec()).unwrap_or_default()
+        };
+        Shown { subject: value(b"Subject"), message_id: value(b"Message-ID") }
+    }
 }
 
 /// Where an APPEND goes, and with what.
@@ -124,10 +142,8 @@ impl Office {
                 Done::new(Outcome::Delivered(result.map(|delivered| delivered.size)))
             }),
         };
-        let subject = header::find(&body, b"Subject").map(|field| header::unfold(field.value).into_owned());
         let committed = commit.is_some();
-        let subject = subject.unwrap_or_default();
-        let purpose = Purpose::Delivery { transaction, subject, ticket: commit };
+        let purpose = Purpose::Delivery { transaction, shown: Shown::of(&body), ticket: commit };
         if committed {
             // The message is whole: one journey to a worker, and no place of a chunk to free afterwards.
             task.push_input(TaskInput::Chunk(body));
@@ -288,7 +304,7 @@ impl Office {
         desk: &mut Desk<'_>,
     ) {
         let Some(mut upload) = self.uploads.remove(&job) else { return };
-        let Purpose::Delivery { transaction, subject, ticket } = &mut upload.purpose else { return };
+        let Purpose::Delivery { transaction, shown, ticket } = &mut upload.purpose else { return };
         let caller = upload.caller;
         let Some(ticket) = ticket.take() else {
             if let Err(error) = result {
@@ -299,8 +315,8 @@ impl Office {
         self.release_upload(caller, job);
         let verdict = match result {
             Ok(size) => {
-                self.tell_queued(caller.conn, transaction, size, desk);
-                self.tell_delivered(caller.conn, transaction, core::mem::take(subject), size, desk);
+                self.tell_queued(caller.conn, transaction, shown, size, desk);
+                self.tell_delivered(caller.conn, transaction, core::mem::take(shown), size, desk);
                 CommitVerdict::Done
             }
             Err(error) => {
@@ -417,14 +433,22 @@ impl Office {
     }
 
     /// What is in the spool is the queue's from here on.
-    fn tell_queued(&mut self, conn: ConnId, transaction: &Transaction, size: u64, desk: &mut Desk<'_>) {
+    fn tell_queued(
+        &mut self,
+        conn: ConnId,
+        transaction: &Transaction,
+        shown: &Shown,
+        size: u64,
+        desk: &mut Desk<'_>,
+    ) {
         let all = transaction.recipients.iter().flat_map(|recipient| &recipient.remote);
         let to: Vec<String> = all.map(|address| address.to_string()).collect();
         if to.is_empty() {
             return;
         }
         let (id, from) = (transaction.id.clone(), String::from_utf8_lossy(&transaction.reverse_path).into());
-        desk.event(Some(conn), Event::Queued { id: id.clone(), from, to, size });
+        let message_id = shown.message_id.clone();
+        desk.event(Some(conn), Event::Queued { id: id.clone(), from, to, size, message_id });
         self.queued(id, desk);
     }
 
@@ -432,7 +456,7 @@ impl Office {
         &mut self,
         conn: ConnId,
         transaction: &Transaction,
-        subject: Vec<u8>,
+        shown: Shown,
         size: u64,
         desk: &mut Desk<'_>,
     ) {
@@ -441,7 +465,8 @@ impl Office {
         }
         let (id, from) = (transaction.id.clone(), transaction.reverse_path.clone());
         let to = recipients(transaction).map(|account| account.address.clone()).collect();
-        desk.event(Some(conn), Event::Delivered { id, from, to, size, subject });
+        let Shown { subject, message_id } = shown;
+        desk.event(Some(conn), Event::Delivered { id, from, to, size, subject, message_id });
         let roots: BTreeSet<Root> =
             recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {
