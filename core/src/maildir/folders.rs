@@ -126,7 +126,10 @@ async fn list_in(
 }
 
 /// The mailboxes that exist, INBOX among them.
-async fn existing_folders(scope: &Scope, root: Handle) -> Result<BTreeSet<FolderName>, StoreError> {
+pub(super) async fn existing_folders(
+    scope: &Scope,
+    root: Handle,
+) -> Result<BTreeSet<FolderName>, StoreError> {
     let disk = &scope.disk;
     let mut folders = BTreeSet::from([FolderName::inbox()]);
     for entry in disk.list(root).await.at(b"")? {

@@ -7,8 +7,8 @@
 //! -2048 -1                and went, one line for each change
 //! ```
 //!
-//! Whoever enforces a quota makes the file, and counts anew when it is missing or has grown long. We make none; but
-//! where there is one, a delivery, an append, a copy and an expunge each add their line. It is no part of what is
+//! Whoever enforces a quota makes the file, and counts anew when it is missing or has grown long
+//! ([`quota`](super::quota)). Where there is one, a delivery, an append, a copy and an expunge each add their line. It is no part of what is
 //! acknowledged, so it is not synced; and when a line cannot be added the file goes, for an absent one is
 //! counted anew and a wrong one is believed.
 //!
@@ -18,7 +18,7 @@ use super::mailbox::Message;
 use crate::disk::{Disk, Errno, Handle};
 use alloc::format;
 
-const NAME: &[u8] = b"maildirsize";
+pub(super) const NAME: &[u8] = b"maildirsize";
 
 /// What an operation adds to a user's mail; negative where it takes away.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@
 //! | `.Archive.2024/` | [`folder`] | a mailbox that is not INBOX |
 //! | `subscriptions` | [`subscriptions`] | what LSUB answers |
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
-//! | `maildirsize` | `maildirsize` | how much mail the user has, if somebody enforces a quota |
+//! | `maildirsize`, `quota` | `maildirsize` | how much mail the user has, if somebody enforces a quota |
 //! | `postier.index` | [`index_file`] | what was known when the mailbox was last looked at: disposable |
 //! | `postier.cache` | [`cache`], [`cache_file`] | what was found out about messages by reading them: disposable |
 //!
@@ -122,6 +122,7 @@ mod modseq_tests;
 pub mod name;
 mod octets;
 mod place;
+pub mod quota;
 mod reader;
 pub(crate) mod scope;
 pub mod search;

@@ -108,6 +108,17 @@ pub enum ToOffice {
         /// What shows that it is.
         proof: Proof,
     },
+    /// Is there room for a mail of `size` octets, if that is known, where this verdict brings it?
+    Room {
+        /// Who asks.
+        caller: Caller,
+        /// To answer with.
+        ticket: Ticket<smtp::server::RecipientVerdict>,
+        /// The answer if there is.
+        verdict: smtp::server::RecipientVerdict,
+        /// Octets, as announced.
+        size: Option<u64>,
+    },
     /// A message begins; its octets (LF line ends) follow as chunks, unless they are all here.
     Deliver {
         /// Who asks.
@@ -203,6 +214,13 @@ pub enum FromOffice {
         /// The answer.
         answer: Answered<AuthVerdict>,
     },
+    /// It is known whether there is room for a mail.
+    Recipient {
+        /// For whom.
+        conn: ConnId,
+        /// The answer.
+        answer: Answered<smtp::server::RecipientVerdict>,
+    },
     /// A delivery is decided.
     Delivered {
         /// For whom.
@@ -243,6 +261,7 @@ impl FromOffice {
     pub fn conn(&self) -> ConnId {
         match self {
             FromOffice::Authenticated { conn, .. }
+            | FromOffice::Recipient { conn, .. }
             | FromOffice::Delivered { conn, .. }
             | FromOffice::ChunkTaken { conn }
             | FromOffice::Imap { conn, .. }

@@ -21,6 +21,7 @@ mod lock_tests;
 mod logins;
 mod mailboxes;
 pub mod outbound;
+mod quota;
 mod reading;
 mod selections;
 mod table;
@@ -285,7 +286,10 @@ impl Office {
             ToOffice::Chunk { caller, body } => self.upload_input(caller, TaskInput::Chunk(body), desk),
             ToOffice::Commit { caller, ticket } => self.commit_delivery(caller, ticket, desk),
             ToOffice::Abort { caller } => self.upload_input(caller, TaskInput::Abort, desk),
-            ToOffice::Imap { caller, account, ask } => self.handle_imap(caller, account, *ask, desk),
+            ToOffice::Room { caller, ticket, verdict, size } => {
+                self.gate_recipients(caller, ticket, verdict, size, desk);
+            }
+            ToOffice::Imap { caller, account, ask } => self.gate_imap(caller, account, *ask, desk),
             ToOffice::Link { caller, link, news } => self.handle_link(caller, link, news, desk),
             ToOffice::Gone { caller } => {
                 self.forget_login(caller);

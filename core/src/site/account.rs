@@ -7,6 +7,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::Quota;
+
 /// The place of an [`Account`] in its [`Site`](super::Site); meaningless in another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AccountId(pub u32);
@@ -26,6 +28,8 @@ pub struct Account {
     pub secret: Secret,
     /// What SCRAM-SHA-256 needs, where the users file has it.
     pub scram: Option<ScramVerifier>,
+    /// How much mail it may have.
+    pub quota: Option<Quota>,
 }
 
 impl Account {
@@ -37,7 +41,7 @@ impl Account {
         check_user(user)?;
         let (user, domain) = (super::fold(user), super::fold(domain));
         let address = super::join(&user, &domain);
-        Ok(Self { address, user, domain, maildir, secret, scram: None })
+        Ok(Self { address, user, domain, maildir, secret, scram: None, quota: None })
     }
 }
 

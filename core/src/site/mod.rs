@@ -21,6 +21,7 @@ mod account;
 mod aliases;
 mod build;
 mod layout;
+mod quota;
 mod sending;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user
 pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
 pub use build::{SiteError, SiteNote, SiteParts};
 pub use layout::{MaildirTemplate, TemplateError};
+pub use quota::{Quota, Usage};
 pub use sending::{Relay, Sending, TlsPolicy, Way};
 
 /// Where a password may be sent without TLS.

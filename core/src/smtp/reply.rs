@@ -181,6 +181,10 @@ replies! {
 
     /// No account and no alias of that name.
     UnknownUser => 550, "5.1.1", "There is no such user here; check the spelling of the address";
+    /// The quota: the sender tries again, and somebody may make room (RFC 5321 §4.2.3, RFC 3463 §3.3).
+    MailboxFull => 452, "4.2.2", "The mailbox is full; try again later";
+    /// The quota: trying again is of no use.
+    MailboxTooSmall => 552, "5.2.2", "The mail is larger than the mailbox may be";
     /// The domain is not ours.
     RelayDenied => 550, "5.7.1", "This server delivers mail only to its own domains and does not pass it on";
     /// A submission for somebody elsewhere.

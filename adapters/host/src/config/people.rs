@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use postier_core::site::{Account, Aliases, Secret, Site, SiteError, SiteNote, SiteParts};
+use postier_core::site::{Account, Aliases, Quota, Secret, Site, SiteError, SiteNote, SiteParts};
 
 use super::{Settings, read_named};
 use crate::files::ReadFiles;
@@ -116,6 +116,7 @@ fn read_accounts(settings: &Settings, text: &[u8], problems: &mut Vec<Problem>) 
         // A password field may hold the verifier itself.
         let stored = || std::str::from_utf8(&user.secret).ok().and_then(|secret| parse_scram(secret).ok());
         account.scram = user.scram.clone().or_else(stored);
+        account.quota = user.quota.or(Some(settings.quota)).filter(Quota::is_limited);
         if let Some(first) = lines.insert(account.address.clone(), user.line) {
             let problem =
                 at_name(Problem::error(format!("the account {} is there twice", lossy(&account.address))));
@@ -146,11 +147,16 @@ fn user_error(path: &Path, error: &UserError) -> Problem {
             format!("set a new password with `postier user passwd {}`", error.name),
             true,
         ),
+        UserErrorKind::Quota => (
+            "the field userdb_quota_rule is not understood".to_owned(),
+            "write `userdb_quota_rule=*:storage=1G:messages=10000`, either of both, or `*:ignore`".to_owned(),
+            false,
+        ),
     };
     // What is shown of the line holds no secret.
     let shown = match &error.kind {
         UserErrorKind::NoColon => "(not shown: it may be a password)".to_owned(),
-        UserErrorKind::Name(_) | UserErrorKind::Password(_) | UserErrorKind::Scram => {
+        UserErrorKind::Name(_) | UserErrorKind::Password(_) | UserErrorKind::Scram | UserErrorKind::Quota => {
             format!("{}:{}…", error.name, error.scheme)
         }
     };

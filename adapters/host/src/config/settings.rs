@@ -10,7 +10,7 @@ use std::time::Duration;
 use postier_core::imap::server::{Mask, capability_names};
 use postier_core::limits::{Limits, LoginLimits};
 use postier_core::server::Service;
-use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, TemplateError, fold_domain};
+use postier_core::site::{BareNewline, LoginWithoutTls, MaildirTemplate, Quota, TemplateError, fold_domain};
 use toml::de::DeTable;
 
 use super::sending::{self, Sections, SendSettings};
@@ -48,6 +48,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("limits", "imap_idle_seconds"),
     ("limits", "login_seconds"),
     ("limits", "event_loops"),
+    ("quota", "bytes"),
+    ("quota", "messages"),
     ("inbound", "bare_newline"),
     ("imap", "hide"),
     ("queue", "send"),
@@ -102,6 +104,8 @@ pub struct Settings {
     pub bare_newline: BareNewline,
     /// `[imap] hide`
     pub imap_masks: Arc<[Mask]>,
+    /// `[quota]`: of an account without a rule of its own.
+    pub quota: Quota,
     /// `[limits]`
     pub limits: Limits,
     /// `[limits] event_loops`: threads that serve connections; unset, as many as suit the machine.
@@ -283,6 +287,11 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let login = root.section("login");
     let without_tls = [("never", LoginWithoutTls::Never), ("loopback", LoginWithoutTls::Loopback)];
     let login_without_tls = login.choice("without_tls", &without_tls).unwrap_or_default();
+    let quota_section = root.section("quota");
+    let quota = Quota {
+        bytes: quota_section.integer("bytes", 1..=1 << 60),
+        messages: quota_section.integer("messages", 1..=1 << 40),
+    };
     let inbound = root.section("inbound");
     let bare_newline = [("accept", BareNewline::Accept), ("refuse", BareNewline::Refuse)];
     let bare_newline = inbound.choice("bare_newline", &bare_newline).unwrap_or_default();
@@ -308,6 +317,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         mail,
         aliases,
         login,
+        quota_section,
         inbound,
         imap,
         listen_section,
@@ -337,6 +347,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
         login_without_tls,
         bare_newline,
         imap_masks,
+        quota,
         limits,
         event_loops,
         listen,

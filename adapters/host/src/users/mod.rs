@@ -25,13 +25,14 @@ mod disk;
 
 use std::ops::Range;
 
-use postier_core::site::{BadName, ScramVerifier, check_user, fold_domain};
+use postier_core::site::{BadName, Quota, ScramVerifier, check_user, fold_domain};
 
 use crate::password::{SchemeError, StoredHash, format_scram, parse_scram};
 
 pub use disk::UsersFileLock;
 
 const SCRAM_FIELD: &str = "postier_scram=";
+const QUOTA_FIELD: &str = "userdb_quota_rule=";
 /// Name, password, uid, gid, gecos, home, shell; what follows is the extra field.
 const FIELDS_BEFORE_EXTRA: usize = 7;
 
@@ -53,6 +54,8 @@ pub struct User {
     pub secret: Vec<u8>,
     /// The verifier for SCRAM.
     pub scram: Option<ScramVerifier>,
+    /// What `userdb_quota_rule` says; without a limit for `*:ignore`.
+    pub quota: Option<Quota>,
     /// The octets of the name.
     pub name_span: Range<usize>,
     /// The octets of the whole line, without its line end.
@@ -85,6 +88,8 @@ pub enum UserErrorKind {
     Password(SchemeError),
     /// The `postier_scram` field is damaged.
     Scram,
+    /// The `userdb_quota_rule` field is not understood.
+    Quota,
 }
 
 impl UsersFile {
@@ -178,8 +183,13 @@ fn parse_line(line: &[u8], start: usize, number: usize) -> Result<User, UserErro
     check_user(user).map_err(UserErrorKind::Name)?;
     StoredHash::parse(secret).map_err(UserErrorKind::Password)?;
     let extra = fields.nth(FIELDS_BEFORE_EXTRA - 2).unwrap_or_default();
-    let scram = match extra.split(|&b| b == b' ').find_map(|field| field.strip_prefix(SCRAM_FIELD.as_bytes()))
-    {
+    let field =
+        |name: &str| extra.split(|&b| b == b' ').find_map(|field| field.strip_prefix(name.as_bytes()));
+    let quota = match field(QUOTA_FIELD) {
+        None => None,
+        Some(rule) => Some(std::str::from_utf8(rule).ok().and_then(quota_rule).ok_or(UserErrorKind::Quota)?),
+    };
+    let scram = match field(SCRAM_FIELD) {
         None => None,
         Some(verifier) => {
             let text = std::str::from_utf8(verifier).map_err(|_| UserErrorKind::Scram)?;
@@ -191,10 +201,48 @@ fn parse_line(line: &[u8], start: usize, number: usize) -> Result<User, UserErro
         domain,
         secret: secret.to_vec(),
         scram,
+        quota,
         name_span: start..start + name.len(),
         line_span: start..start + line.len(),
         line: number,
     })
+}
+
+/// Dovecot's `*:storage=1G:messages=10000`; `storage` counts in KiB without a unit, `bytes` in octets, 0 is no limit.
+fn quota_rule(rule: &str) -> Option<Quota> {
+    let mut quota = Quota::default();
+    for limit in rule.strip_prefix("*:")?.split(':') {
+        if limit == "ignore" {
+            return Some(Quota::default());
+        }
+        let (name, number) = limit.split_once('=')?;
+        let number = match name {
+            "storage" => octets(number, 1024)?,
+            "bytes" => octets(number, 1)?,
+            "messages" => number.parse().ok()?,
+            _ => return None,
+        };
+        let limit = Some(number).filter(|&number| number > 0);
+        if name == "messages" { quota.messages = limit } else { quota.bytes = limit }
+    }
+    Some(quota)
+}
+
+/// A number with a unit of B, k, M, G or T behind it, or of `unit` octets.
+fn octets(text: &str, unit: u64) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..)? {
+        "" => unit,
+        "B" | "b" => 1,
+        "k" | "K" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        "T" | "t" => 1 << 40,
+        _ => return None,
+    };
+    // `parse` would take a sign.
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn describe(kind: UserErrorKind, line: &[u8], number: usize) -> UserError {
@@ -271,6 +319,28 @@ mod tests {
         let bob = file.users()[1].clone();
         file.set_password(&bob, "{PLAIN}new", None);
         assert_eq!(String::from_utf8_lossy(file.text()), expected);
+    }
+
+    #[test]
+    fn quota_rules_are_read_as_dovecot_reads_them() {
+        let quota = |bytes, messages| Some(Quota { bytes, messages });
+        for (rule, read) in [
+            ("*:storage=1G", quota(Some(1 << 30), None)),
+            ("*:storage=10", quota(Some(10_240), None)),
+            ("*:bytes=10:messages=7", quota(Some(10), Some(7))),
+            ("*:bytes=2M:storage=0", quota(None, None)),
+            ("*:ignore", quota(None, None)),
+            ("*:storage=50%", None),
+            ("*:storage=+1M", None),
+            ("*:storage=99999999T", None),
+            ("*:", None),
+            ("Trash:storage=1G", None),
+            ("", None),
+        ] {
+            assert_eq!(quota_rule(rule), read, "{rule}");
+        }
+        let bob = &parse(FILE).users()[1].clone();
+        assert_eq!(bob.quota, quota(Some(1 << 30), None));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod mime;
 mod modseq;
 mod neighbours;
 mod operation;
+mod quota;
 mod races;
 mod readers;
 mod scram;

@@ -129,6 +129,7 @@ impl Connection {
             Session::Smtp(session) => {
                 let answer = match message {
                     FromOffice::Authenticated { answer, .. } => smtp::server::Answer::Authenticate(answer),
+                    FromOffice::Recipient { answer, .. } => smtp::server::Answer::Recipient(answer),
                     FromOffice::Delivered { answer, .. } => smtp::server::Answer::Commit(answer),
                     FromOffice::Imap { .. }
                     | FromOffice::ImapNotice { .. }
@@ -146,7 +147,8 @@ impl Connection {
                     }
                     FromOffice::Imap { answer, .. } => Input::Answer(*answer),
                     FromOffice::ImapNotice { notice, .. } => Input::Notice(notice),
-                    FromOffice::Delivered { .. }
+                    FromOffice::Recipient { .. }
+                    | FromOffice::Delivered { .. }
                     | FromOffice::ChunkTaken { .. }
                     | FromOffice::Link { .. } => {
                         return;

@@ -341,7 +341,7 @@ impl Client for smtp::server::Session {
                 let verdict = if allowed { SenderVerdict::Allowed } else { SenderVerdict::NotYours };
                 Some(Answer::Sender(ticket.answer(verdict)))
             }
-            Ask::Recipient { ticket, account, local, domain } => {
+            Ask::Recipient { ticket, account, local, domain, size } => {
                 let accounts = |ids: Vec<AccountId>| {
                     ids.into_iter().filter_map(|id| site.account(id).cloned()).collect()
                 };
@@ -357,6 +357,11 @@ impl Client for smtp::server::Session {
                     }
                     Resolution::NotLocal => RecipientVerdict::NotLocal,
                 };
+                if verdict.accounts().iter().any(|account| account.quota.is_some()) {
+                    let caller = desk.caller;
+                    out.push(FrontAction::Office(ToOffice::Room { caller, ticket, verdict, size }));
+                    return None;
+                }
                 Some(Answer::Recipient(ticket.answer(verdict)))
             }
             Ask::Begin { ticket, transaction } => {

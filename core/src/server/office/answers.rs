@@ -69,7 +69,7 @@ impl Office {
             Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
                     let then = [AfterSync::Exists { caller, ticket }].into();
-                    self.start_append(caller, AppendTarget::new(mailbox.clone(), head), desk);
+                    self.start_append(caller, AppendTarget::new(mailbox.clone(), account.quota, head), desk);
                     self.enqueue(mailbox, Work::Sync { move_new: false, then }, desk);
                 }
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
@@ -155,6 +155,7 @@ impl Office {
             Outcome::Prepared { caller, ticket, account, result } => {
                 self.finish_preparing(caller, ticket, account, result, desk);
             }
+            Outcome::Measured(measured) => self.finish_measuring(measured, desk),
             Outcome::Delivered(result) => self.finish_delivery(job, result, desk),
             Outcome::Staged(result) => self.finish_staging(job, result, desk),
             Outcome::Worked(key, worked) => self.handle_worked(job, key, *worked, desk),

@@ -296,7 +296,7 @@ impl Office {
         self.selected_state(selection).map_or(UidSet::new(), |(_, state)| state.vanished_since(modseq, uids))
     }
 
-    fn selected_state(&self, selection: SelectionId) -> Option<(&MailboxKey, &MailboxState)> {
+    pub(super) fn selected_state(&self, selection: SelectionId) -> Option<(&MailboxKey, &MailboxState)> {
         let key = &self.selections.get(&selection)?.mailbox;
         Some((key, self.state(key)?))
     }
@@ -319,7 +319,7 @@ impl Office {
 
 /// The first messages of a set that have changed since a mod-sequence, if there is one: they, whether some are gone,
 /// and the UID to go on with.
-fn page(
+pub(super) fn page(
     state: &MailboxState,
     uids: &UidSet,
     count: usize,

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::answers::{place, refusal, trouble};
 use super::mailboxes::MailboxKey;
-use super::work::{Append, Done, Outcome, Work};
+use super::work::{Append, Done, Outcome};
 use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask};
 use crate::disk::{Disk, Task, TaskInput};
 use crate::event::Event;
@@ -27,6 +27,7 @@ use crate::maildir::folder::FolderName;
 use crate::mime::header;
 use crate::queue::spool::spool;
 use crate::server::{ConnId, FromOffice};
+use crate::site::Quota;
 use crate::smtp::server::{CommitVerdict, Transaction};
 use crate::ticket::Ticket;
 
@@ -71,14 +72,15 @@ pub(super) struct AppendTarget {
     mailbox: MailboxKey,
     flags: FlagList<'static>,
     date: Option<i64>,
+    quota: Option<Quota>,
     /// The messages of the same command before this one.
     staged: Vec<append::Append>,
 }
 
 impl AppendTarget {
-    pub(super) fn new(mailbox: MailboxKey, head: MessageHead) -> Self {
+    pub(super) fn new(mailbox: MailboxKey, quota: Option<Quota>, head: MessageHead) -> Self {
         let MessageHead { flags, date, .. } = head;
-        AppendTarget { mailbox, flags, date, staged: Vec::new() }
+        AppendTarget { mailbox, flags, date, quota, staged: Vec::new() }
     }
 }
 
@@ -356,7 +358,7 @@ impl Office {
         };
         self.release_upload(caller, job);
         let Purpose::Append { target, .. } = upload.purpose else { return };
-        let AppendTarget { mailbox, flags, staged: mut messages, .. } = *target;
+        let AppendTarget { mailbox, flags, quota, staged: mut messages, .. } = *target;
         match result {
             Ok(staged) if staged.size == 0 => {
                 messages.push(append::Append { staged, flags });
@@ -367,11 +369,11 @@ impl Office {
                 messages.push(append::Append { staged, flags });
                 match then {
                     AfterStaging::Commit(ticket) => {
-                        let work = Work::Append([Append { caller, ticket, messages }].into());
-                        self.enqueue(mailbox, work, desk);
+                        self.gate_append(mailbox, quota, Append { caller, ticket, messages }, desk);
                     }
                     AfterStaging::Next { ticket, head } => {
-                        let target = AppendTarget { staged: messages, ..AppendTarget::new(mailbox, head) };
+                        let target =
+                            AppendTarget { staged: messages, ..AppendTarget::new(mailbox, quota, head) };
                         self.start_append(caller, target, desk);
                         desk.imap(caller, Answer::Done(ticket.answer(Ok(()))));
                     }

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::mailboxes::MailboxKey;
+use super::quota::Measured;
 use super::uploads::SpliceWanted;
 use super::{Caller, StoreTask};
 use crate::auth::AuthVerdict;
@@ -170,6 +171,7 @@ impl Done {
 
 #[derive(Debug)]
 pub(super) enum Outcome {
+    Measured(Measured),
     Prepared {
         caller: Caller,
         ticket: Ticket<AuthVerdict>,

@@ -353,6 +353,8 @@ fn answer(ask: Ask, words: &str) -> Answer {
         })),
         Ask::Recipient { ticket, .. } => Answer::Recipient(ticket.answer(match words {
             "unknown" => RecipientVerdict::NoSuchUser,
+            "full" => RecipientVerdict::Full,
+            "too big" => RecipientVerdict::TooBig,
             "not local" => RecipientVerdict::NotLocal,
             "temporary" => RecipientVerdict::Temporary,
             "send" => RecipientVerdict::Send,

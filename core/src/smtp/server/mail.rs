@@ -142,7 +142,7 @@ impl Session {
         if asks_for_relay(&rcpt.forward_path) {
             return self.refuse_recipient(forward_path_text(&rcpt.forward_path), Reply::RouteDenied, tx);
         }
-        let account = self.account.clone();
+        let (account, size) = (self.account.clone(), transaction.size);
         let (local, domain) = match rcpt.forward_path.mailbox() {
             None => (b"postmaster".to_vec(), None),
             Some(mailbox) => {
@@ -163,7 +163,7 @@ impl Session {
             }),
         };
         self.ask(now, |ticket| {
-            (Ask::Recipient { ticket, account, local, domain }, Question::Recipient(recipient))
+            (Ask::Recipient { ticket, account, local, domain, size }, Question::Recipient(recipient))
         });
     }
 
@@ -193,6 +193,8 @@ impl Session {
                 Mail::None | Mail::Chunks(_),
             ) => Reply::MailFirst,
             (RecipientVerdict::NoSuchUser, _) => Reply::UnknownUser,
+            (RecipientVerdict::Full, _) => Reply::MailboxFull,
+            (RecipientVerdict::TooBig, _) => Reply::MailboxTooSmall,
             (RecipientVerdict::NotLocal, _) if self.setup.role == Role::Submission => Reply::NoWayOut,
             (RecipientVerdict::NotLocal, _) => Reply::RelayDenied,
             (RecipientVerdict::Temporary, _) => Reply::LocalError,

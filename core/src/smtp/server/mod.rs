@@ -156,6 +156,8 @@ pub enum Ask {
         local: Vec<u8>,
         /// Domain; `None` for `<postmaster>`. An address literal comes with its brackets.
         domain: Option<Vec<u8>>,
+        /// Announced size of the mail in octets, if any.
+        size: Option<u64>,
     },
     /// A message is about to come.
     Begin {
@@ -249,10 +251,26 @@ pub enum RecipientVerdict {
     Send,
     /// The domain is ours, the mailbox is not there.
     NoSuchUser,
+    /// There is no room in the mailbox now.
+    Full,
+    /// The mailbox may never hold a mail of that size.
+    TooBig,
     /// Not for us: on port 25 that would be relaying; at submission there is no way out.
     NotLocal,
     /// Try again later.
     Temporary,
+}
+
+impl RecipientVerdict {
+    /// Whose mailboxes the mail goes into.
+    pub fn accounts(&self) -> &[Arc<Account>] {
+        match self {
+            Self::Local(accounts) | Self::Forward { accounts, .. } => accounts,
+            Self::Send | Self::NoSuchUser | Self::Full | Self::TooBig | Self::NotLocal | Self::Temporary => {
+                &[]
+            }
+        }
+    }
 }
 
 /// The answer to [`Ask::Begin`].
