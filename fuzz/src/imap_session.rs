@@ -17,7 +17,7 @@ use postier_core::imap::thread::{ThreadMessage, Threader};
 use postier_core::limits::Limits;
 use postier_core::machine::{Instant, Now, TlsInfo};
 use postier_core::send_queue::SendQueue;
-use postier_core::site::{Account, Secret};
+use postier_core::site::{Account, Quota, Secret, Usage};
 use postier_core::wire::deflate::Inflater;
 
 use crate::assert_split_invariant;
@@ -217,6 +217,7 @@ impl World {
                     unseen: 0,
                     deleted: 0,
                     size,
+                    deleted_size: size,
                     modseq: None,
                     guid: None,
                 };
@@ -236,6 +237,10 @@ impl World {
             Ask::AppendNext { ticket, .. } => {
                 outcome.bodies.push(Vec::new());
                 Answer::Done(ticket.answer(self.or_refused(())))
+            }
+            Ask::Quota { ticket } => {
+                let quota = Quota { bytes: Some(9), messages: None };
+                Answer::Quota(ticket.answer(self.or_refused(Some((quota, Usage::default())))))
             }
             Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
             Ask::Folder { ticket, .. }

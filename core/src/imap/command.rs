@@ -136,6 +136,21 @@ pub enum CommandBody<'a> {
         /// What to say of it, at least one.
         items: Vec<StatusItem>,
     },
+    /// GETQUOTA, RFC 9208 §4.1.1.
+    GetQuota {
+        /// The quota root.
+        root: AString<'a>,
+    },
+    /// GETQUOTAROOT, RFC 9208 §4.1.2.
+    GetQuotaRoot {
+        /// The mailbox; it need not exist.
+        mailbox: MailboxName,
+    },
+    /// SETQUOTA, RFC 9208 §4.1.3, whose limits nobody here may set and nobody looks at.
+    SetQuota {
+        /// The quota root.
+        root: AString<'a>,
+    },
     /// The head of APPEND, RFC 9051 §6.3.12, or of REPLACE, RFC 8508; the message comes after it.
     Append(Append<'a>),
     /// IDLE, RFC 9051 §6.3.13; ends with the line [`is_done`] knows.
@@ -331,11 +346,18 @@ pub enum StatusItem {
     AppendLimit,
     /// The highest mod-sequence (RFC 7162).
     HighestModSeq,
+    /// The octets that an EXPUNGE would free (RFC 9208 §4.1.4).
+    DeletedStorage,
 }
 
 impl StatusItem {
+    /// Whether it may cost a look at every message.
+    pub const fn needs_sizes(self) -> bool {
+        matches!(self, StatusItem::Size | StatusItem::DeletedStorage)
+    }
+
     /// All of them.
-    pub const ALL: [StatusItem; 10] = [
+    pub const ALL: [StatusItem; 11] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -346,6 +368,7 @@ impl StatusItem {
         StatusItem::MailboxId,
         StatusItem::AppendLimit,
         StatusItem::HighestModSeq,
+        StatusItem::DeletedStorage,
     ];
 
     /// The word on the wire.
@@ -361,6 +384,7 @@ impl StatusItem {
             StatusItem::MailboxId => "MAILBOXID",
             StatusItem::AppendLimit => "APPENDLIMIT",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
         }
     }
 }

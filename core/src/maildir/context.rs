@@ -166,6 +166,10 @@ pub enum StoreErrorKind {
     NoSpace,
     /// The quota of the file system is used up.
     OverQuota,
+    /// The account's mail has no room for it now.
+    MailboxFull,
+    /// The account's mail would have no room for it if there were nothing else.
+    MailboxTooSmall,
     /// Somebody else holds the lock and does not let go.
     Busy,
     /// The mailbox (or message) does not exist.
@@ -214,6 +218,8 @@ impl fmt::Display for StoreErrorKind {
         let text = match self {
             StoreErrorKind::NoSpace => "the file system is full",
             StoreErrorKind::OverQuota => "the quota is used up",
+            StoreErrorKind::MailboxFull => "the mailbox is full",
+            StoreErrorKind::MailboxTooSmall => "it is larger than the mailbox may be",
             StoreErrorKind::Busy => "another program holds the lock",
             StoreErrorKind::NotFound => "it does not exist",
             StoreErrorKind::TooBig => "the message is too large",

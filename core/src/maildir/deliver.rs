@@ -27,7 +27,7 @@
 //! # let root = Root::new(b"/mail/you");
 //! use postier_core::maildir::deliver::{DeliveryTarget, deliver};
 //!
-//! let inbox = DeliveryTarget { root, folder: FolderName::inbox() };
+//! let inbox = DeliveryTarget { root, folder: FolderName::inbox(), quota: None };
 //! let mut task = Task::new(|disk| deliver(disk, context, vec![inbox]));
 //! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
 //! task.push_input(TaskInput::Commit);
@@ -41,8 +41,10 @@ use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::durable;
 use super::folder::FolderName;
 use super::maildirsize::{self, Delta};
+use super::quota::usage_at;
 use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle};
+use crate::site::{Quota, Room, Usage};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -54,6 +56,9 @@ pub struct DeliveryTarget {
     pub root: Root,
     /// Which mailbox; it must exist unless it is INBOX.
     pub folder: FolderName,
+    /// How much mail this user may have. It is kept where the message goes to nobody else: a message for several is
+    /// let in, once, rather than lost for all.
+    pub quota: Option<Quota>,
 }
 
 /// What was delivered.
@@ -113,12 +118,35 @@ pub(crate) async fn deliver_to(
         Message::Body(body) => body.store(scope, context, place.tmp, None).await?,
         Message::File(source) => stage_from(scope, context, &source, place.tmp).await?,
     };
+    if let Err(full) = check_room(scope, context, place, first, others, &staged).await {
+        let _ = scope.disk.unlink(place.tmp, &staged.temporary).await;
+        return Err(full);
+    }
     let mut progress = Progress { staged: 0, visible: 0, first_visible: false };
     let result = show_everywhere(scope, context, place, others, &staged, &mut progress).await;
     if result.is_err() {
         undo(scope, context, place, others, &staged, &progress).await;
     }
     result.map(|()| Delivered { size: staged.size, wire_size: staged.wire_size, base: staged.base })
+}
+
+/// Whether the only one who gets the message has room for it, now that its size is known.
+async fn check_room(
+    scope: &mut Scope,
+    context: &StoreContext,
+    place: Place,
+    target: &DeliveryTarget,
+    others: &[DeliveryTarget],
+    staged: &Staged,
+) -> Result<(), StoreError> {
+    let Some(quota) = target.quota.filter(|_| others.is_empty()) else { return Ok(()) };
+    let more = Usage { bytes: staged.size, messages: 1 };
+    let used = usage_at(scope, context, &target.root, place.root, quota, more).await?;
+    match quota.room_for(used, more) {
+        Room::Enough => Ok(()),
+        Room::Full => Err(StoreError::new(StoreErrorKind::MailboxFull, &target.root.path)),
+        Room::Never => Err(StoreError::new(StoreErrorKind::MailboxTooSmall, &target.root.path)),
+    }
 }
 
 /// The two directories of a mailbox that a delivery touches.
@@ -277,7 +305,9 @@ mod tests {
 
     fn targets(count: usize) -> Vec<DeliveryTarget> {
         let root = |index: usize| Root::new(format!("/u{index}").as_bytes());
-        (0..count).map(|index| DeliveryTarget { root: root(index), folder: FolderName::inbox() }).collect()
+        (0..count)
+            .map(|index| DeliveryTarget { root: root(index), folder: FolderName::inbox(), quota: None })
+            .collect()
     }
 
     fn disk_with_users(count: usize) -> MemDisk {
@@ -306,7 +336,7 @@ mod tests {
         let context = Arc::new(context());
         let mut deliver = || {
             let (context, inbox) =
-                (context.clone(), DeliveryTarget { root: root(), folder: FolderName::inbox() });
+                (context.clone(), DeliveryTarget { root: root(), folder: FolderName::inbox(), quota: None });
             disk.run(message(&[b"a\n", b"b\n"]), move |disk| deliver(disk, context, Vec::from([inbox])))
         };
         // The first of a process makes sure that the Maildir is durable.
@@ -333,6 +363,33 @@ mod tests {
         assert_eq!((delivered.size, delivered.wire_size), (210_001, 210_002));
         assert_eq!(disk.log.iter().filter(|name| *name == "Write").count(), 2);
         assert_eq!(disk.contents("/u0/new")[0].len(), 210_001);
+    }
+
+    #[test]
+    fn who_has_no_room_gets_nothing_and_several_get_all() {
+        let limited = |bytes| {
+            let quota = Some(Quota { bytes: Some(bytes), messages: None });
+            targets(1).into_iter().map(|target| DeliveryTarget { quota, ..target }).collect::<Vec<_>>()
+        };
+        let mut disk = disk_with_users(2);
+        run(&mut disk, message(&[b"a\nb\n"]), limited(7)).unwrap().unwrap();
+        let full = |disk: &mut MemDisk, targets| {
+            let error = run(disk, message(&[b"a\nb\n"]), targets).unwrap().unwrap_err();
+            assert!(disk.names("/u0/tmp").is_empty() && disk.contents("/u0/new").len() == 1);
+            error.kind
+        };
+        assert_eq!(full(&mut disk, limited(7)), StoreErrorKind::MailboxFull);
+        assert_eq!(full(&mut disk, limited(3)), StoreErrorKind::MailboxTooSmall);
+        // With another one it is let in.
+        let both = [limited(7), targets(2).split_off(1)].concat();
+        run(&mut disk, message(&[b"a\n"]), both).unwrap().unwrap();
+        assert_eq!((disk.contents("/u0/new").len(), disk.contents("/u1/new").len()), (2, 1));
+        // It is in the account of the last who asked.
+        assert_eq!(full_lines(&disk), "3S\n4 1\n2 1\n");
+    }
+
+    fn full_lines(disk: &MemDisk) -> String {
+        String::from_utf8(disk.read("/u0/maildirsize").unwrap()).unwrap()
     }
 
     #[test]

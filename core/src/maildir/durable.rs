@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn delivery(disk: &mut MemDisk, context: &Arc<StoreContext>, folder: &str) {
-        let target = DeliveryTarget { root: root(), folder: folder_named(folder) };
+        let target = DeliveryTarget { root: root(), folder: folder_named(folder), quota: None };
         let context = context.clone();
         disk.run(message(), move |disk| deliver(disk, context, Vec::from([target]))).unwrap().unwrap();
     }

@@ -44,6 +44,7 @@ use super::mailbox::{Message, Messages};
 use super::reader::{Failure, Reader};
 use crate::disk::Disk;
 use crate::imap::fetch::FetchItem;
+use crate::imap::flag::SystemFlag;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{FetchPage, FetchRequest, FetchRow};
 use alloc::string::String;
@@ -178,25 +179,46 @@ async fn fetch_with(mut reader: Reader, mut wanted: Wanted) -> Result<Fetched, S
     result.map(|()| fetched)
 }
 
-/// The sum of the RFC822.SIZE of all messages (RFC 8438); those whose size is not known are read, those that
-/// are gone or that the system does not let us read count nothing.
+/// The sums of sizes that STATUS tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TotalSizes {
+    /// RFC822.SIZE of all messages, in octets (RFC 8438).
+    pub wire: u64,
+    /// Of those with `\Deleted`, in octets as they are stored (RFC 9208 §4.1.4).
+    pub deleted: u64,
+}
+
+/// The sums of sizes; messages whose sizes are not known are read, those that are gone or that the system does not let
+/// us read count nothing.
 ///
 /// # Errors
 /// What the file system says.
-pub async fn total_size(
+pub async fn total_sizes(
     disk: Disk,
     root: Root,
     folder: FolderName,
     messages: Messages,
-) -> Result<u64, StoreError> {
+) -> Result<TotalSizes, StoreError> {
     let mut reader = Reader::new(disk, root, folder);
     let total = add_sizes(&mut reader, &messages).await;
     reader.finish().await;
     total
 }
 
-async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, StoreError> {
-    let mut total = 0u64;
+/// The same, if all sizes are known.
+pub fn known_total_sizes(messages: &Messages) -> Option<TotalSizes> {
+    let mut total = TotalSizes::default();
+    for message in messages.iter() {
+        total.wire = total.wire.saturating_add(message.wire_size?);
+        if message.flags.contains(SystemFlag::Deleted) {
+            total.deleted = total.deleted.saturating_add(message.size?);
+        }
+    }
+    Some(total)
+}
+
+async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<TotalSizes, StoreError> {
+    let mut total = TotalSizes::default();
     for message in messages.iter() {
         let size = match message.wire_size {
             Some(size) => size,
@@ -204,17 +226,28 @@ async fn add_sizes(reader: &mut Reader, messages: &Messages) -> Result<u64, Stor
                 let mut source = Source::new(message);
                 let counted = source.count(reader).await;
                 source.close(reader).await;
-                match counted {
-                    Ok(size) => size,
-                    Err(Failure::Gone) => 0,
-                    Err(Failure::Store(error)) if error.kind == StoreErrorKind::Access => 0,
-                    Err(Failure::Store(error)) => return Err(error),
-                }
+                or_nothing(counted)?
             }
         };
-        total = total.saturating_add(size);
+        total.wire = total.wire.saturating_add(size);
+        if message.flags.contains(SystemFlag::Deleted) {
+            let size = match message.size {
+                Some(size) => size,
+                None => or_nothing(reader.stat(message).await.map(|stat| stat.size))?,
+            };
+            total.deleted = total.deleted.saturating_add(size);
+        }
     }
     Ok(total)
+}
+
+fn or_nothing(size: Result<u64, Failure>) -> Result<u64, StoreError> {
+    match size {
+        Ok(size) => Ok(size),
+        Err(Failure::Gone) => Ok(0),
+        Err(Failure::Store(error)) if error.kind == StoreErrorKind::Access => Ok(0),
+        Err(Failure::Store(error)) => Err(error),
+    }
 }
 
 async fn fill(

@@ -201,7 +201,7 @@ impl World {
 
     fn deliver(&mut self) {
         let inputs = Vec::from([TaskInput::Chunk(b"mail\n".to_vec()), TaskInput::Commit]);
-        let target = DeliveryTarget { root: root(), folder: FolderName::inbox() };
+        let target = DeliveryTarget { root: root(), folder: FolderName::inbox(), quota: None };
         let context = self.context.clone();
         match self.disk.run(inputs, move |disk| deliver(disk, context, Vec::from([target]))) {
             None => self.restart(),

@@ -48,10 +48,21 @@ async fn usage_in(
     quota: Quota,
     more: Usage,
 ) -> Result<Usage, StoreError> {
-    let top = match scope.open_root(root).await {
-        Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(Usage::default()),
-        top => top?,
-    };
+    match scope.open_root(root).await {
+        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(Usage::default()),
+        top => usage_at(scope, context, root, top?, quota, more).await,
+    }
+}
+
+/// The same within another operation, which has the root open.
+pub(super) async fn usage_at(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    top: Handle,
+    quota: Quota,
+    more: Usage,
+) -> Result<Usage, StoreError> {
     let said = match scope.disk.read_file(top, NAME, FILE_BYTES_MAX + 1).await {
         Ok((file, _)) => parse(&file, quota),
         // It is not there, or something else is.

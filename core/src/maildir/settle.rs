@@ -337,6 +337,8 @@ fn without_lock(merge: Merge, listing: &Listing, error: StoreError) -> Result<Se
         }
         StoreErrorKind::NoSpace
         | StoreErrorKind::OverQuota
+        | StoreErrorKind::MailboxFull
+        | StoreErrorKind::MailboxTooSmall
         | StoreErrorKind::NotFound
         | StoreErrorKind::AlreadyExists
         | StoreErrorKind::BadName(_)

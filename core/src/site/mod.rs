@@ -38,7 +38,7 @@ pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user
 pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
 pub use build::{SiteError, SiteNote, SiteParts};
 pub use layout::{MaildirTemplate, TemplateError};
-pub use quota::{Quota, Usage};
+pub use quota::{Quota, Room, Usage};
 pub use sending::{Relay, Sending, TlsPolicy, Way};
 
 /// Where a password may be sent without TLS.

@@ -114,6 +114,28 @@ pub(super) fn status<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     Ok(CommandBody::Status { mailbox, items: status_items(cursor)? })
 }
 
+// RFC 9208 §4.1.1
+pub(super) fn get_quota<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    Ok(CommandBody::GetQuota { root: quota_root(cursor)? })
+}
+
+// RFC 9208 §4.1.3
+pub(super) fn set_quota<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let root = quota_root(cursor)?;
+    cursor.space()?;
+    cursor.list("limits such as STORAGE 512", |cursor| {
+        cursor.atom("the name of a resource")?;
+        cursor.space()?;
+        cursor.number64("a limit")
+    })?;
+    Ok(CommandBody::SetQuota { root })
+}
+
+fn quota_root<'a>(cursor: &mut Cursor<'a>) -> Parsed<AString<'a>> {
+    cursor.space()?;
+    cursor.astring("a quota root")
+}
+
 // RFC 9051 §6.3.9
 pub(super) fn list<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
     let mut list = List::default();
@@ -205,6 +227,7 @@ fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
             "MAILBOXID" => StatusItem::MailboxId,
             "APPENDLIMIT" => StatusItem::AppendLimit,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
+            "DELETED-STORAGE" => StatusItem::DeletedStorage,
             _ => return Err(cursor.back(word, ITEM)),
         );
         if !items.contains(&item) {

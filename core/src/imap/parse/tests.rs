@@ -155,6 +155,21 @@ fn mailboxes() {
 }
 
 #[test]
+fn quota_commands() {
+    let root = |text: &'static str| text.as_bytes().into();
+    assert_eq!(body("a GETQUOTA \"\"\r\n"), CommandBody::GetQuota { root: root("") });
+    assert_eq!(body("a getquota \"User quota\"\r\n"), CommandBody::GetQuota { root: root("User quota") });
+    assert_eq!(body("a GETQUOTAROOT inbox\r\n"), CommandBody::GetQuotaRoot { mailbox: name("INBOX") });
+    let set = CommandBody::SetQuota { root: root("x") };
+    assert_eq!(body("a SETQUOTA x ()\r\n"), set);
+    assert_eq!(body("a SETQUOTA x (STORAGE 9223372036854775807 MESSAGE 0)\r\n"), set);
+    wrong("a SETQUOTA x (STORAGE)\r\n");
+    wrong("a SETQUOTA x (STORAGE -1)\r\n");
+    wrong("a SETQUOTA x\r\n");
+    wrong("a GETQUOTA\r\n");
+}
+
+#[test]
 fn list_plain_and_extended() {
     let plain = list("a LIST \"\" %\r\n");
     assert!(plain.reference.is_empty() && !plain.extended);

@@ -45,6 +45,11 @@ impl Session {
                 Some((verdict, Then::ListStatus(status))) => self.handle_list_status(status, verdict, tx),
                 Some(_) | None => {}
             },
+            Answer::Quota(answered) => {
+                if let Some((verdict, Then::Quota(asked))) = self.take_verdict(answered) {
+                    self.handle_quota(&asked, verdict, tx);
+                }
+            }
             Answer::Done(answered) => self.handle_done(answered, tx),
             Answer::Created(answered) => {
                 if let Some((verdict, Then::Create(named))) = self.take_verdict(answered) {
@@ -182,6 +187,7 @@ impl Session {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
+            | Then::Quota(_)
             | Then::Create(_)
             | Then::Folder(_)
             | Then::AppendCommit(_)

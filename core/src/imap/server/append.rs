@@ -9,7 +9,7 @@
 
 use super::reply::of_refusal;
 use super::session::{Session, State, Then};
-use super::{Appended, Ask, Refusal};
+use super::{Appended, Ask, Refusal, SelectionId};
 use crate::imap::command::{self, AppendPiece, LiteralHead, parse_append_rest};
 use crate::imap::flag::FlagList;
 use crate::imap::response::{Code, Status, write_continuation, write_untagged};
@@ -165,6 +165,7 @@ impl Session {
             date: date.map(|date| date.unix_seconds),
             size: literal.map(|literal| literal.size),
             binary: literal.is_some_and(|literal| literal.binary),
+            replaces: self.mailbox.as_ref().map(|mailbox| mailbox.id).zip(appending.replaces),
         };
         let mailbox = (appending.messages == 1).then(|| appending.mailbox.clone());
         self.ask(Then::Append(appending), |ticket| match mailbox {
@@ -337,6 +338,8 @@ pub struct MessageHead {
     pub size: Option<u64>,
     /// The octets may be binary: NULs, and line ends that are none (RFC 3516 §4.4).
     pub binary: bool,
+    /// The UID of the message that goes for it (RFC 8508), and where it is.
+    pub replaces: Option<(SelectionId, u32)>,
 }
 
 impl Session {

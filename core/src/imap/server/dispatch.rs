@@ -38,6 +38,9 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::Lsub { .. }
         | CommandBody::Namespace
         | CommandBody::Status { .. }
+        | CommandBody::GetQuota { .. }
+        | CommandBody::GetQuotaRoot { .. }
+        | CommandBody::SetQuota { .. }
         | CommandBody::Append(Append { replaces: None, .. })
         | CommandBody::Idle => Stage::LoggedIn,
         CommandBody::Append(Append { replaces: Some(_), .. })
@@ -132,6 +135,9 @@ impl Session {
             CommandBody::Lsub { reference, pattern } => self.start_lsub(&reference, &pattern, tx),
             CommandBody::Namespace => self.start_namespace(tx),
             CommandBody::Status { mailbox, items } => self.start_status(&mailbox, items, tx),
+            CommandBody::GetQuota { root } => self.start_get_quota(&root, tx),
+            CommandBody::GetQuotaRoot { mailbox } => self.start_get_quota_root(&mailbox, tx),
+            CommandBody::SetQuota { root } => self.start_set_quota(&root, tx),
             CommandBody::Append(append) => self.start_append(append, tx),
             CommandBody::Idle => self.start_idle(tx),
             CommandBody::Close => self.start_close(tx),

@@ -135,7 +135,7 @@ impl Session {
         let Some(mailbox) = status.names.front().map(|shown| self.spelling().of_shown(shown)) else {
             return self.end(response::Status::Ok, None, "List completed", tx);
         };
-        let size = status.items.contains(&StatusItem::Size);
+        let size = status.items.iter().any(|item| item.needs_sizes());
         self.ask(Then::ListStatus(status), |ticket| Ask::Status { ticket, mailbox, size });
     }
 

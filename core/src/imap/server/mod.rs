@@ -23,6 +23,7 @@
 //! | `modseq`, `resync` | mod-sequences: who is told them, and when; what has changed since the last time |
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
+//! | `quota` | how much mail the account has, and may have |
 //! | `reply` | what a refusal is on the wire |
 //!
 //! ```
@@ -66,6 +67,7 @@ mod list;
 mod login;
 mod modseq;
 mod names;
+mod quota;
 mod reply;
 mod resync;
 mod sasl;
@@ -102,6 +104,7 @@ use crate::limits::Limits;
 use crate::machine::TlsInfo;
 pub use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
+use crate::site::{Quota, Usage};
 use crate::ticket::{Answered, Ticket};
 
 /// Between the levels of a mailbox name, as the client sees it.
@@ -185,8 +188,13 @@ pub enum Ask {
         ticket: Ticket<Result<Status, Refusal>>,
         /// The mailbox.
         mailbox: Vec<u8>,
-        /// `SIZE` is asked for: it may cost a look at every message.
+        /// `SIZE` or `DELETED-STORAGE` is asked for: it may cost a look at every message.
         size: bool,
+    },
+    /// GETQUOTA, GETQUOTAROOT.
+    Quota {
+        /// To answer with: the account's limits and what it has; `None` if it has no limit.
+        ticket: Ticket<Result<Option<(Quota, Usage)>, Refusal>>,
     },
     /// CREATE.
     Create {
@@ -437,8 +445,10 @@ pub struct Status {
     pub unseen: u32,
     /// DELETED
     pub deleted: u32,
-    /// SIZE, if it was asked for.
+    /// SIZE, if sizes were asked for.
     pub size: Option<u64>,
+    /// DELETED-STORAGE, if sizes were asked for.
+    pub deleted_size: Option<u64>,
     /// HIGHESTMODSEQ, if mod-sequences are kept.
     pub modseq: Option<u64>,
     /// The mailbox's GUID, once it is durable.
@@ -618,6 +628,8 @@ pub enum Answer {
     List(Answered<Result<Vec<Folder>, Refusal>>),
     /// To [`Ask::Status`].
     Status(Answered<Result<Status, Refusal>>),
+    /// To [`Ask::Quota`].
+    Quota(Answered<Result<Option<(Quota, Usage)>, Refusal>>),
     /// To [`Ask::Folder`], [`Ask::Append`], [`Ask::AppendNext`], [`Ask::AppendUrl`], [`Ask::Expunge`] and
     /// [`Ask::Remove`].
     Done(Answered<Result<(), Refusal>>),

@@ -25,6 +25,7 @@ use super::enable::Enabled;
 use super::fetch::Fetching;
 use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
+use super::quota::QuotaAsked;
 use super::reply::of_refusal;
 use super::search::{Found, Searching};
 use super::select::{Mailbox, Selecting};
@@ -124,6 +125,7 @@ pub(super) enum Then {
     List(Listing),
     ListStatus(ListStatus),
     Status(StatusOf),
+    Quota(QuotaAsked),
     /// The new mailbox's name: as the client has written it, and as it is stored.
     Create((Vec<u8>, Vec<u8>)),
     Folder(FolderDone),
@@ -154,6 +156,7 @@ impl Then {
             | Then::List(_)
             | Then::ListStatus(_)
             | Then::Status(_)
+            | Then::Quota(_)
             | Then::Create(_)
             | Then::Folder(_)
             | Then::Append(_)

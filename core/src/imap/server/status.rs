@@ -1,5 +1,5 @@
-//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474), APPENDLIMIT (RFC 7889) and HIGHESTMODSEQ
-//! (RFC 7162).
+//! STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438), MAILBOXID (RFC 8474), APPENDLIMIT (RFC 7889), HIGHESTMODSEQ
+//! (RFC 7162) and DELETED-STORAGE (RFC 9208).
 
 use super::names::Spelling;
 use super::session::{Session, Then};
@@ -23,7 +23,7 @@ impl Session {
         if items.contains(&StatusItem::HighestModSeq) {
             self.enable_condstore(tx);
         }
-        let (mailbox, size) = (name.clone(), items.contains(&StatusItem::Size));
+        let (mailbox, size) = (name.clone(), items.iter().any(|item| item.needs_sizes()));
         let status_of = StatusOf { name, items };
         self.ask(Then::Status(status_of), |ticket| Ask::Status { ticket, mailbox, size });
     }
@@ -73,6 +73,7 @@ pub(super) fn write_status(
             StatusItem::Unseen => write_number(out, status.unseen.into()),
             StatusItem::Deleted => write_number(out, status.deleted.into()),
             StatusItem::Size => write_number(out, status.size.unwrap_or(0)),
+            StatusItem::DeletedStorage => write_number(out, status.deleted_size.unwrap_or(0)),
             StatusItem::AppendLimit => write_number(out, append_limit),
             // RFC 7162 §3.1.7: 0 where there are none.
             StatusItem::HighestModSeq => write_number(out, status.modseq.unwrap_or(0)),

@@ -227,8 +227,15 @@ fn facts_that_are_looked_up_are_told() {
     messages.push(message);
     messages.push(self::message(5, "2.a,W=100"));
     messages.push(self::message(6, "3.gone"));
-    let total = disk.run(vec![], |disk| total_size(disk, root(), FolderName::inbox(), messages)).unwrap();
-    assert_eq!(total, Ok(111));
+    // What goes with an EXPUNGE: one whose size is known, one that is looked at.
+    let deleted =
+        |uid, name| Message { flags: FlagSet::EMPTY.with(SystemFlag::Deleted), ..self::message(uid, name) };
+    messages.push(deleted(7, "4.d,S=90,W=95"));
+    disk.put_file("/m/cur/5.e,W=9:2,T", b"A: b\n\nc");
+    messages.push(deleted(8, "5.e,W=9:2,T"));
+    assert_eq!(known_total_sizes(&messages), None);
+    let total = disk.run(vec![], |disk| total_sizes(disk, root(), FolderName::inbox(), messages)).unwrap();
+    assert_eq!(total, Ok(TotalSizes { wire: 11 + 100 + 95 + 9, deleted: 90 + 7 }));
 }
 
 #[test]

@@ -418,6 +418,7 @@ impl Client for imap::server::Session {
             | Ask::Changes { .. }
             | Ask::List { .. }
             | Ask::Status { .. }
+            | Ask::Quota { .. }
             | Ask::Create { .. }
             | Ask::Folder { .. }
             | Ask::Fetch { .. }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use super::changes::{Origin, message_flags};
 use super::folders::folder;
 use super::mailboxes::MailboxKey;
+use super::quota::Limit;
 use super::uploads::{AppendTarget, SpliceWanted};
 use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Unchanged, Work, Worked};
 use super::{Caller, Desk, JobId, Office};
@@ -64,12 +65,14 @@ impl Office {
                 }
                 Err(refused) => desk.imap(caller, Answer::Status(ticket.answer(Err(refused)))),
             },
+            Ask::Quota { ticket } => self.report_quota(caller, &account, ticket, desk),
             Ask::Create { ticket, mailbox } => self.create_folder(caller, ticket, key(&mailbox), desk),
             Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
             Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
                     let then = [AfterSync::Exists { caller, ticket }].into();
-                    self.start_append(caller, AppendTarget::new(mailbox.clone(), account.quota, head), desk);
+                    let limit = account.quota.map(|quota| Limit { quota, freed: self.freed_by(&head) });
+                    self.start_append(caller, AppendTarget::new(mailbox.clone(), limit, head), desk);
                     self.enqueue(mailbox, Work::Sync { move_new: false, then }, desk);
                 }
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
@@ -406,7 +409,7 @@ impl Office {
         }
     }
 
-    pub(super) fn status_of(state: &MailboxState, recent: u32, size: Option<u64>) -> Status {
+    pub(super) fn status_of(state: &MailboxState, recent: u32) -> Status {
         let count = |wanted: &dyn Fn(&crate::imap::flag::FlagSet) -> bool| {
             state.messages.iter().filter(|message| wanted(&message.flags)).count() as u32
         };
@@ -417,7 +420,8 @@ impl Office {
             uid_validity: state.uid_validity,
             unseen: count(&|flags| !flags.contains(SystemFlag::Seen)),
             deleted: count(&|flags| flags.contains(SystemFlag::Deleted)),
-            size,
+            size: None,
+            deleted_size: None,
             modseq: state.shown_modseq(),
             guid: state.durable_guid(),
         }
@@ -513,7 +517,10 @@ fn try_create(refused: Refusal) -> Refusal {
 /// What a client is told of a failure.
 pub(super) fn refusal(error: &StoreError) -> Refusal {
     match error.kind {
-        StoreErrorKind::NoSpace | StoreErrorKind::OverQuota => Refusal::NoSpace,
+        StoreErrorKind::NoSpace
+        | StoreErrorKind::OverQuota
+        | StoreErrorKind::MailboxFull
+        | StoreErrorKind::MailboxTooSmall => Refusal::NoSpace,
         StoreErrorKind::Busy => Refusal::InUse,
         StoreErrorKind::NotFound => Refusal::NonExistent,
         StoreErrorKind::AlreadyExists => Refusal::AlreadyExists,
@@ -546,6 +553,8 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         | StoreErrorKind::Cannot
         | StoreErrorKind::TooBig
         | StoreErrorKind::BadUrl(_)
+        | StoreErrorKind::MailboxFull
+        | StoreErrorKind::MailboxTooSmall
         | StoreErrorKind::Aborted => return,
         StoreErrorKind::NoSpace => "make room, the sender tries again",
         StoreErrorKind::OverQuota => "raise it or make room, the sender tries again",

@@ -14,11 +14,12 @@ use super::reading::page;
 use super::work::{Append, Done, Outcome, Work};
 use super::{Caller, Desk, Office};
 use crate::disk::Task;
-use crate::imap::server::{Answer, Ask, Refusal};
+use crate::imap::server::{Answer, Ask, MessageHead, Refusal};
 use crate::maildir::context::{Root, StoreError};
+use crate::maildir::folder::FolderName;
 use crate::maildir::quota::usage;
 use crate::server::FromOffice;
-use crate::site::{Account, Quota, Usage};
+use crate::site::{Account, Quota, Room, Usage};
 use crate::smtp::server::RecipientVerdict;
 use crate::ticket::Ticket;
 
@@ -33,14 +34,12 @@ pub(super) enum Gated {
     Recipient { caller: Caller, ticket: Ticket<RecipientVerdict>, verdict: RecipientVerdict },
 }
 
-/// Whether there is room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    Enough,
-    /// Not now.
-    Full,
-    /// Not even if there were nothing else.
-    Never,
+/// What an APPEND has to keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) quota: Quota,
+    /// What goes for it.
+    pub(super) freed: Usage,
 }
 
 impl Office {
@@ -60,15 +59,16 @@ impl Office {
     pub(super) fn gate_append(
         &mut self,
         mailbox: MailboxKey,
-        quota: Option<Quota>,
+        limit: Option<Limit>,
         append: Append,
         desk: &mut Desk<'_>,
     ) {
-        let Some(quota) = quota else {
+        let Some(Limit { quota, freed }) = limit else {
             return self.enqueue(mailbox, Work::Append([append].into()), desk);
         };
         let sizes = append.messages.iter().map(|message| message.staged.size);
         let more = sizes.fold(Usage::default(), |all, bytes| all.plus(Usage { bytes, messages: 1 }));
+        let more = more.minus(freed);
         let of = Vec::from([(mailbox.root.clone(), quota)]);
         self.measure(of, more, Gated::Append { mailbox, append }, desk);
     }
@@ -91,7 +91,9 @@ impl Office {
     /// What a question adds to an account's mail, as far as it is known; `None`: nothing.
     fn needs(&self, ask: &Ask) -> Option<Usage> {
         match ask {
-            Ask::Append { head, .. } => Some(Usage { bytes: head.size.unwrap_or(0), messages: 1 }),
+            Ask::Append { head, .. } => {
+                Some(Usage { bytes: head.size.unwrap_or(0), messages: 1 }.minus(self.freed_by(head)))
+            }
             Ask::Copy { selection, uids, remove: false, .. } => {
                 let (_, state) = self.selected_state(*selection)?;
                 let (messages, ..) = page(state, uids, usize::MAX, None);
@@ -102,13 +104,49 @@ impl Office {
         }
     }
 
+    /// What a REPLACE takes away (RFC 8508): who has no room for a second draft may have one for the next.
+    pub(super) fn freed_by(&self, head: &MessageHead) -> Usage {
+        let replaced = head.replaces.and_then(|(selection, uid)| {
+            let (_, state) = self.selected_state(selection)?;
+            state.messages.find(uid)
+        });
+        replaced.map_or(Usage::default(), |message| Usage { bytes: message.size.unwrap_or(0), messages: 1 })
+    }
+
+    /// GETQUOTA and GETQUOTAROOT.
+    pub(super) fn report_quota(
+        &mut self,
+        caller: Caller,
+        account: &Account,
+        ticket: Ticket<Result<Option<(Quota, Usage)>, Refusal>>,
+        desk: &mut Desk<'_>,
+    ) {
+        let Some(quota) = account.quota else {
+            return desk.imap(caller, Answer::Quota(ticket.answer(Ok(None))));
+        };
+        let (context, mailbox) = (
+            self.context.clone(),
+            MailboxKey { root: Root::new(&account.maildir), folder: FolderName::inbox() },
+        );
+        let root = mailbox.root.clone();
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match usage(disk, context, root, quota, Usage::default()).await {
+                Ok(used) => (Ok(Some((quota, used))), None),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            let answer = Answer::Quota(ticket.answer(answer));
+            Done::new(Outcome::Answered { caller, mailbox, answer, trouble })
+        });
+        self.run(task, desk);
+    }
+
     fn measure(&mut self, of: Vec<(Root, Quota)>, more: Usage, gated: Gated, desk: &mut Desk<'_>) {
         let context = self.context.clone();
         let task = Task::new(move |disk| async move {
             let mut room = Ok(Room::Enough);
             for (root, quota) in of {
                 let used = usage(disk.clone(), context.clone(), root, quota, more).await;
-                room = used.map(|used| room_for(quota, used, more));
+                room = used.map(|used| quota.room_for(used, more));
                 if room != Ok(Room::Enough) {
                     break;
                 }
@@ -161,14 +199,6 @@ impl Office {
 pub(super) struct Measured {
     gated: Gated,
     room: Result<Room, StoreError>,
-}
-
-fn room_for(quota: Quota, used: Usage, more: Usage) -> Room {
-    match quota.admits(used, more) {
-        true => Room::Enough,
-        false if quota.admits(Usage::default(), more) => Room::Full,
-        false => Room::Never,
-    }
 }
 
 fn refused(room: &Result<Room, StoreError>) -> Option<Refusal> {

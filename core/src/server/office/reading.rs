@@ -14,7 +14,7 @@ use crate::imap::sequence::UidSet;
 use crate::imap::server::{Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status};
 use crate::maildir::append::{Append, discard_staged};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
-use crate::maildir::fetch::{self, Fetched, Learned};
+use crate::maildir::fetch::{self, Fetched, Learned, TotalSizes};
 use crate::maildir::folder::FolderName;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
 use crate::maildir::search::Scope;
@@ -247,17 +247,22 @@ impl Office {
     ) {
         let Some(mailbox) = self.mailboxes.get(key) else { return };
         let Some(state) = &mailbox.state else { return };
-        let status = Self::status_of(state, mailbox.recent.count() as u32, None);
-        let total = state.messages.iter().map(|message| message.wire_size).sum::<Option<u64>>();
-        if !size || total.is_some() {
-            let status = Status { size: total.filter(|_| size), ..status };
+        let status = Self::status_of(state, mailbox.recent.count() as u32);
+        let with_sizes = move |total: TotalSizes| Status {
+            size: Some(total.wire),
+            deleted_size: Some(total.deleted),
+            ..status
+        };
+        let known =
+            if size { fetch::known_total_sizes(&state.messages).map(with_sizes) } else { Some(status) };
+        if let Some(status) = known {
             return desk.imap(caller, Answer::Status(ticket.answer(Ok(status))));
         }
         let (messages, mailbox) = (state.messages.clone(), key.clone());
         let MailboxKey { root, folder } = key.clone();
         let task = Task::new(move |disk| async move {
-            let (answer, trouble) = match fetch::total_size(disk, root, folder, messages).await {
-                Ok(total) => (Ok(Status { size: Some(total), ..status }), None),
+            let (answer, trouble) = match fetch::total_sizes(disk, root, folder, messages).await {
+                Ok(total) => (Ok(with_sizes(total)), None),
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };
             Done::new(Outcome::Answered {

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use super::answers::{place, refusal, trouble};
 use super::mailboxes::MailboxKey;
+use super::quota::Limit;
 use super::work::{Append, Done, Outcome};
 use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask};
 use crate::disk::{Disk, Task, TaskInput};
@@ -27,7 +28,7 @@ use crate::maildir::folder::FolderName;
 use crate::mime::header;
 use crate::queue::spool::spool;
 use crate::server::{ConnId, FromOffice};
-use crate::site::Quota;
+use crate::site::Account;
 use crate::smtp::server::{CommitVerdict, Transaction};
 use crate::ticket::Ticket;
 
@@ -72,15 +73,15 @@ pub(super) struct AppendTarget {
     mailbox: MailboxKey,
     flags: FlagList<'static>,
     date: Option<i64>,
-    quota: Option<Quota>,
+    limit: Option<Limit>,
     /// The messages of the same command before this one.
     staged: Vec<append::Append>,
 }
 
 impl AppendTarget {
-    pub(super) fn new(mailbox: MailboxKey, quota: Option<Quota>, head: MessageHead) -> Self {
+    pub(super) fn new(mailbox: MailboxKey, limit: Option<Limit>, head: MessageHead) -> Self {
         let MessageHead { flags, date, .. } = head;
-        AppendTarget { mailbox, flags, date, quota, staged: Vec::new() }
+        AppendTarget { mailbox, flags, date, limit, staged: Vec::new() }
     }
 }
 
@@ -120,10 +121,14 @@ impl Office {
         commit: Option<Ticket<CommitVerdict>>,
         desk: &mut Desk<'_>,
     ) {
-        let roots: BTreeSet<Root> =
-            recipients(&transaction).map(|account| Root::new(&account.maildir)).collect();
-        let targets: Vec<DeliveryTarget> =
-            roots.into_iter().map(|root| DeliveryTarget { root, folder: FolderName::inbox() }).collect();
+        let target = |account: &Arc<Account>| DeliveryTarget {
+            root: Root::new(&account.maildir),
+            folder: FolderName::inbox(),
+            quota: account.quota,
+        };
+        let mut targets: Vec<DeliveryTarget> = recipients(&transaction).map(target).collect();
+        targets.sort();
+        targets.dedup_by(|a, b| a.root == b.root);
         let (ctx, elsewhere) = (self.context.clone(), self.envelope_of(&transaction, desk.now));
         let full = self.has_no_room(&transaction);
         let mut task = match elsewhere {
@@ -358,7 +363,7 @@ impl Office {
         };
         self.release_upload(caller, job);
         let Purpose::Append { target, .. } = upload.purpose else { return };
-        let AppendTarget { mailbox, flags, quota, staged: mut messages, .. } = *target;
+        let AppendTarget { mailbox, flags, limit, staged: mut messages, .. } = *target;
         match result {
             Ok(staged) if staged.size == 0 => {
                 messages.push(append::Append { staged, flags });
@@ -369,11 +374,11 @@ impl Office {
                 messages.push(append::Append { staged, flags });
                 match then {
                     AfterStaging::Commit(ticket) => {
-                        self.gate_append(mailbox, quota, Append { caller, ticket, messages }, desk);
+                        self.gate_append(mailbox, limit, Append { caller, ticket, messages }, desk);
                     }
                     AfterStaging::Next { ticket, head } => {
                         let target =
-                            AppendTarget { staged: messages, ..AppendTarget::new(mailbox, quota, head) };
+                            AppendTarget { staged: messages, ..AppendTarget::new(mailbox, limit, head) };
                         self.start_append(caller, target, desk);
                         desk.imap(caller, Answer::Done(ticket.answer(Ok(()))));
                     }
@@ -510,7 +515,7 @@ fn acknowledge(caller: Caller, inputs: impl Iterator<Item = TaskInput>, desk: &m
 }
 
 /// The accounts of a transaction, each once.
-fn recipients(transaction: &Transaction) -> impl Iterator<Item = &Arc<crate::site::Account>> {
+fn recipients(transaction: &Transaction) -> impl Iterator<Item = &Arc<Account>> {
     let mut seen = BTreeSet::new();
     let all = transaction.recipients.iter().flat_map(|recipient| &recipient.accounts);
     all.filter(move |account| seen.insert(&account.address))
@@ -519,6 +524,8 @@ fn recipients(transaction: &Transaction) -> impl Iterator<Item = &Arc<crate::sit
 fn verdict(error: &StoreError) -> CommitVerdict {
     match error.kind {
         StoreErrorKind::NoSpace | StoreErrorKind::OverQuota => CommitVerdict::NoSpace,
+        StoreErrorKind::MailboxFull => CommitVerdict::MailboxFull,
+        StoreErrorKind::MailboxTooSmall => CommitVerdict::MailboxTooSmall,
         StoreErrorKind::Busy
         | StoreErrorKind::NotFound
         | StoreErrorKind::AlreadyExists

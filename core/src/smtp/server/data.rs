@@ -253,6 +253,8 @@ impl Session {
             }
             // Whoever says so has reported why.
             CommitVerdict::NoSpace => self.say(Reply::StorageFull, tx),
+            CommitVerdict::MailboxFull => self.say(Reply::MailboxFull, tx),
+            CommitVerdict::MailboxTooSmall => self.say(Reply::MailboxTooSmall, tx),
             CommitVerdict::Temporary => self.say(Reply::LocalError, tx),
         }
         self.stop_if_wanted(tx);

@@ -373,6 +373,8 @@ fn answer(ask: Ask, words: &str) -> Answer {
         Ask::Commit { ticket } => Answer::Commit(ticket.answer(match words {
             "done" => CommitVerdict::Done,
             "no space" => CommitVerdict::NoSpace,
+            "full" => CommitVerdict::MailboxFull,
+            "too big" => CommitVerdict::MailboxTooSmall,
             "temporary" => CommitVerdict::Temporary,
             _ => panic!("commit: {words}"),
         })),

@@ -292,6 +292,10 @@ pub enum CommitVerdict {
     Done,
     /// The disk is full; nothing is left of it.
     NoSpace,
+    /// The mailbox has no room for it now; nothing is left of it.
+    MailboxFull,
+    /// The mailbox may never hold it; nothing is left of it.
+    MailboxTooSmall,
     /// It did not work now; nothing is left of it.
     Temporary,
 }

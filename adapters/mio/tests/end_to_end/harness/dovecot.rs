@@ -44,7 +44,13 @@ impl Dovecot {
     }
 
     pub(crate) fn start(site: &Site, user: &Identity) -> Self {
+        Self::start_with(site, user, "")
+    }
+
+    /// With more lines in its configuration.
+    pub(crate) fn start_with(site: &Site, user: &Identity, lines: &str) -> Self {
         let mut command = Self::command(site, user);
+        site.add("dovecot.conf", lines);
         // Its log is for its own people.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();

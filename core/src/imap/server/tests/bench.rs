@@ -225,6 +225,7 @@ fn show(ask: &Ask) -> String {
         Ask::Status { mailbox, size, .. } => {
             format!("status {}{}", text(mailbox), if *size { " size" } else { "" })
         }
+        Ask::Quota { .. } => "quota".into(),
         Ask::Create { mailbox, .. } => format!("create {}", text(mailbox)),
         Ask::Folder { change, .. } => match change {
             FolderChange::Delete { mailbox } => format!("delete {}", text(mailbox)),
@@ -299,7 +300,8 @@ fn show_head(head: &MessageHead) -> String {
     let date = head.date.map(|date| format!(" date={date}")).unwrap_or_default();
     let size = head.size.map(|size| format!(" size={size}")).unwrap_or_default();
     let binary = if head.binary { " binary" } else { "" };
-    format!("{}{date}{size}{binary}", show_flags(&head.flags))
+    let replaces = head.replaces.map(|(_, uid)| format!(" replaces={uid}")).unwrap_or_default();
+    format!("{}{date}{size}{binary}{replaces}", show_flags(&head.flags))
 }
 
 fn show_flags(flags: &FlagList<'_>) -> String {

@@ -12,6 +12,7 @@ use crate::imap::server::{
     Selected, SelectionId, Status, Stored,
 };
 use crate::send_queue::FileRange;
+use crate::site::{Quota, Usage};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -138,10 +139,15 @@ impl Draw {
                     unseen: 0,
                     deleted: 0,
                     size,
+                    deleted_size: size,
                     modseq: None,
                     guid: None,
                 };
                 Answer::Status(ticket.answer(self.or_refused(status)))
+            }
+            Ask::Quota { ticket } => {
+                let quota = Quota { bytes: Some(9), messages: None };
+                Answer::Quota(ticket.answer(self.or_refused(Some((quota, Usage::default())))))
             }
             Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
             Ask::Folder { ticket, .. }

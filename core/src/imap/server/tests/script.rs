@@ -22,7 +22,7 @@ use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::machine::TlsInfo;
 use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
-use crate::site::{Account, Secret};
+use crate::site::{Account, Quota, Secret, Usage};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -234,6 +234,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::List(ticket.answer(or_refused(text, folders)))
         }
         Ask::Status { ticket, .. } => Answer::Status(ticket.answer(or_refused(text, || status(&words)))),
+        Ask::Quota { ticket } => Answer::Quota(ticket.answer(or_refused(text, || quota(&words)))),
         Ask::Create { ticket, .. } => Answer::Created(ticket.answer(or_refused(text, || [0x12; 16]))),
         Ask::Folder { ticket, .. }
         | Ask::Append { ticket, .. }
@@ -333,6 +334,18 @@ fn folder(text: &str) -> Folder {
     }
 }
 
+/// `quota bytes=1500/4096 messages=2/10`: what there is, and the limit; `quota` alone: there is none.
+fn quota(words: &Words<'_>) -> Option<(Quota, Usage)> {
+    let pair = |key| -> Option<(u64, u64)> {
+        let (used, most) = words.0.get(key)?.split_once('/')?;
+        Some((used.parse().unwrap(), most.parse().unwrap()))
+    };
+    let (bytes, messages) = (pair("bytes"), pair("messages"));
+    let limits = Quota { bytes: bytes.map(|(_, most)| most), messages: messages.map(|(_, most)| most) };
+    let used = |pair: Option<(u64, u64)>| pair.map_or(0, |(used, _)| used);
+    limits.is_limited().then(|| (limits, Usage { bytes: used(bytes), messages: used(messages) }))
+}
+
 fn status(words: &Words<'_>) -> Status {
     Status {
         messages: words.number("messages"),
@@ -342,6 +355,7 @@ fn status(words: &Words<'_>) -> Status {
         unseen: words.number("unseen"),
         deleted: words.number("deleted"),
         size: words.has("size").then(|| words.number("size").into()),
+        deleted_size: words.has("deleted-size").then(|| words.number("deleted-size").into()),
         modseq: words.modseq(),
         guid: words.has("guid").then_some([0xab; 16]),
     }

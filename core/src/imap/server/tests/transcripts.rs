@@ -97,6 +97,7 @@ transcripts! {
     loopback
     lost_answers
     qresync
+    quota
     rev2
     rev2_names
     search

@@ -125,7 +125,12 @@ fn goal(site: &Site, address: &str) -> Goal {
     let targets = |ids: Vec<AccountId>| {
         let accounts = ids.into_iter().filter_map(|id| site.account(id));
         accounts
-            .map(|account| DeliveryTarget { root: Root::new(&account.maildir), folder: FolderName::inbox() })
+            // Who is told that a mail could not be sent is told so, full or not.
+            .map(|account| DeliveryTarget {
+                root: Root::new(&account.maildir),
+                folder: FolderName::inbox(),
+                quota: None,
+            })
             .collect()
     };
     match site.resolve_recipient(local.as_bytes(), Some(domain.as_bytes())) {
