@@ -2,7 +2,7 @@
 //!
 //! `C:` a line from the client (CRLF is added), `C+` octets with escapes, `A:` the answer to the last question,
 //! `N:` a notice, `W:` seconds go by, `TLS>` the handshake is done, `EOF>` the client closes its side,
-//! `RAW>` octets that are not packed though they should be. Everything
+//! `RAW>` octets that are not packed though they should be, or those behind it as they are. Everything
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
 //! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
 //! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: scram` and `setup: scram bound` (SCRAM is offered; all have the password and the server's nonce of RFC 7677 §3), `setup: whole`
@@ -111,7 +111,8 @@ fn steer(bench: &mut Bench, line: &str) {
         "W:" => bench.wait(text.parse().unwrap()),
         "TLS" => bench.tls(),
         "EOF" => bench.eof(),
-        "RAW" => bench.raw(&[0xff; 20]),
+        "RAW" if text.is_empty() => bench.raw(&[0xff; 20]),
+        "RAW" => bench.raw(&unescape(text.trim_start())),
         _ => {}
     }
 }

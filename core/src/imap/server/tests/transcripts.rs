@@ -70,6 +70,7 @@ transcripts! {
     before_login
     changes
     client_ios_changedsince
+    client_ios_compress
     client_ios_idle
     client_ios_hidden
     client_ios_list
