@@ -1,5 +1,7 @@
 //! Users send mail: TLS and login first, then only what is theirs; and they read it back.
 
+use std::time::{Duration, Instant};
+
 use postier_core::wire::base64;
 
 use crate::harness::{PASSWORD, Server, Site, Smtp, mail_in};
@@ -130,4 +132,19 @@ fn passwords_never_reach_the_log() {
     let (whole, _) = response.split_at(response.len() - 3);
     assert!(!log.contains(whole), "a response is in the log:\n{log}");
     assert!(log.contains("login failed") && log.contains("logged in") && log.contains("delivered"), "{log}");
+}
+
+#[test]
+fn who_has_failed_three_times_waits_whatever_the_service() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let fail = || server.imap_greeted("imaps").refused("LOGIN ann wrong");
+    fail();
+    fail();
+    let before = Instant::now();
+    assert!(fail().contains("[AUTHENTICATIONFAILED]"));
+    // The right password waits, too: a second from the third failure on.
+    server.submission("ann");
+    assert!(before.elapsed() >= Duration::from_secs(1), "{:?}", before.elapsed());
+    server.stop();
 }
