@@ -6,6 +6,7 @@
 //! * `message`: one question out, one reply in, over the messages of hickory-proto.
 //! * [`resolver`]: retransmission over several servers, TC to TCP, aliases, one query for many askers.
 //! * [`cache`]: what is known, for as long as it may be.
+//! * [`dane`]: the certificate that a mail exchanger must show (RFC 7672).
 //! * [`route`]: a domain's mail exchangers in the order in which to try them (RFC 5321 §5.1).
 //!
 //! The resolver does not validate DNSSEC; it believes the AD bit of a resolver that is trusted: one on loopback, or
@@ -27,6 +28,7 @@
 //! ```
 
 pub mod cache;
+pub mod dane;
 mod message;
 pub mod name;
 pub mod resolv_conf;

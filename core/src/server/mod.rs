@@ -24,6 +24,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::auth::{AuthVerdict, Proof};
+use crate::dns::dane::Dane;
 use crate::imap;
 use crate::limits::LoginLimits;
 use crate::queue::machine::LinkId;
@@ -183,12 +184,23 @@ pub struct Call {
     pub address: SocketAddr,
     /// The server's name, for SNI and its certificate; empty for an address in brackets.
     pub host: Arc<str>,
-    /// The certificate must be good for `host`; otherwise any will do.
-    pub verify: bool,
+    /// What its certificate must be.
+    pub trust: Trust,
     /// How long to wait for the connection.
     pub patience: Duration,
     /// For the session.
     pub setup: smtp::client::Setup,
+}
+
+/// What another server's certificate must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Anything.
+    Anybody,
+    /// Good for the server's name, by a root that the machine trusts.
+    Roots,
+    /// What DNS says (RFC 7672).
+    Dane(Arc<Dane>),
 }
 
 /// What happens to a connection that the office wanted.

@@ -43,6 +43,9 @@ pub struct SendSettings {
     pub(super) login: Option<(String, Located<PathBuf>)>,
     /// `[dns] servers`; empty: those of `/etc/resolv.conf`.
     pub dns: Vec<std::net::SocketAddr>,
+    /// `[dns] trusted`: what they say is validated is believed, although they are not on this machine. Unset: as
+    /// `/etc/resolv.conf` says of its own.
+    pub dns_trusted: Option<bool>,
 }
 
 /// Reads the sections.
@@ -54,12 +57,13 @@ pub(super) fn read(source: &Source<'_>, sections: &Sections<'_, '_>) -> SendSett
     let (relay, login) = read_relay(source, relay);
     let tls = queue.choice("tls", &POLICIES).unwrap_or_default();
     let routes = read_routes(source, routes, tls);
-    let servers = dns.listeners("servers", DNS).unwrap_or_default();
+    let (servers, trusted) = (dns.listeners("servers", DNS).unwrap_or_default(), dns.boolean("trusted"));
     let sending = Sending { relay, routes, tls, ipv4_only, queue: config };
     SendSettings {
         sending: wanted.then(|| Arc::new(sending)),
         login: login.filter(|_| wanted),
         dns: servers.into_iter().map(|server| server.value).collect(),
+        dns_trusted: trusted,
     }
 }
 
@@ -227,7 +231,8 @@ mod tests {
         let relay = Relay { host: "r".into(), port: 587, tls: TlsPolicy::Verify, credentials: None };
         let sending = Sending { relay: Some(relay), ..Sending::default() };
         let login = Some(("you".to_owned(), file));
-        let settings = SendSettings { sending: Some(Arc::new(sending)), login, dns: Vec::new() };
+        let settings =
+            SendSettings { sending: Some(Arc::new(sending)), login, dns: Vec::new(), dns_trusted: None };
         let sending = settings.with_password(Some(b"sesame\nnonsense")).unwrap();
         let credentials = sending.relay.as_ref().unwrap().credentials.as_ref().unwrap();
         assert_eq!((&credentials.login[..], &credentials.password[..]), (&b"you"[..], &b"sesame"[..]));

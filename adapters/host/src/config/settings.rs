@@ -67,6 +67,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("relay", "user"),
     ("relay", "password_file"),
     ("dns", "servers"),
+    ("dns", "trusted"),
     ("log", "level"),
     ("log", "format"),
 ];

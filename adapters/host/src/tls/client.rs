@@ -2,41 +2,39 @@
 //!
 //! Most mail servers show certificates that nobody vouches for, and mail to them is encrypted all the same: that keeps it
 //! from everybody who only listens (RFC 7435). Where a server must be who it says it is, its certificate is checked with
-//! the roots that the machine trusts.
+//! the roots that the machine trusts, or with what signed DNS says of it (RFC 7672).
 
+use std::fmt;
 use std::sync::Arc;
 
+use postier_core::dns::dane::Dane;
+use postier_core::server::Trust;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 
-use super::provider;
-
-/// What another server's certificate must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Anything.
-    Anybody,
-    /// Good for the server's name, by a root that this machine trusts.
-    Roots,
-}
+use super::{dane, provider};
 
 /// The configuration for connections to other mail servers: TLS 1.2 and 1.3. With [`Trust::Roots`] on a machine without
 /// roots no server is trusted.
 ///
 /// ```
-/// use postier_host::tls::{Trust, client_config};
-/// assert!(client_config(Trust::Anybody).enable_sni);
+/// use postier_core::server::Trust;
+/// use postier_host::tls::client_config;
+/// assert!(client_config(&Trust::Anybody).enable_sni);
 /// ```
-pub fn client_config(trust: Trust) -> Arc<ClientConfig> {
+pub fn client_config(trust: &Trust) -> Arc<ClientConfig> {
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3");
     Arc::new(match trust {
-        Trust::Anybody => {
-            let verifier = Arc::new(Anybody(provider));
+        Trust::Anybody | Trust::Dane(_) => {
+            let dane = if let Trust::Dane(dane) = trust { Some(dane.clone()) } else { None };
+            let verifier = Arc::new(Rootless { provider, dane });
             builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         }
         Trust::Roots => {
@@ -48,19 +46,63 @@ pub fn client_config(trust: Trust) -> Arc<ClientConfig> {
     })
 }
 
-/// Takes every certificate; the handshake must still be signed with its key.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+/// Why TLS has failed, for a person.
+///
+/// ```
+/// use postier_host::tls::explain;
+/// use rustls::CertificateError::UnknownIssuer;
+/// assert_eq!(explain(&UnknownIssuer.into()), "no authority that this machine trusts has issued its certificate");
+/// ```
+pub fn explain(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(about) = error else { return error.to_string() };
+    match about {
+        // Our own words.
+        CertificateError::Other(words) => words.to_string(),
+        // The others come of authorities that only have the name of the issuer.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "no authority that this machine trusts has issued its certificate".into()
+        }
+        _ => error.to_string(),
+    }
+}
 
-impl ServerCertVerifier for Anybody {
+/// Asks no root: takes what DANE vouches for, or else every certificate. The handshake must be signed with its key.
+#[derive(Debug)]
+struct Rootless {
+    provider: Arc<CryptoProvider>,
+    dane: Option<Arc<Dane>>,
+}
+
+/// Why a certificate is not taken.
+#[derive(Debug)]
+struct NotNamed(String);
+
+impl fmt::Display for NotNamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the certificate is none of those that the TLSA records of {} name (DANE)", self.0)
+    }
+}
+
+impl std::error::Error for NotNamed {}
+
+impl ServerCertVerifier for Rootless {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(dane) = &self.dane
+            && !dane::vouches(dane, certificate, chain, now, &self.provider)
+        {
+            let words = OtherError(Arc::new(NotNamed(dane.base.to_string())));
+            return Err(CertificateError::Other(words).into());
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -70,7 +112,12 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -79,10 +126,15 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

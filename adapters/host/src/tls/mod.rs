@@ -14,6 +14,7 @@
 
 mod binding;
 mod client;
+mod dane;
 mod validity;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use rustls::{Connection, ProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-pub use client::{Trust, client_config};
+pub use client::{client_config, explain};
 pub use validity::Validity;
 
 /// The cryptography used everywhere: aws-lc-rs, post-quantum key exchange included.

@@ -64,7 +64,10 @@ fn resolvers(settings: &Settings) -> resolver::Config {
     let mut config = resolv_conf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     if !settings.send.dns.is_empty() {
         config.servers.clone_from(&settings.send.dns);
+        // What resolv.conf says, it says of its own servers.
+        config.trust_ad = false;
     }
+    config.trust_ad = settings.send.dns_trusted.unwrap_or(config.trust_ad);
     config
 }
 
@@ -112,7 +115,7 @@ fn fixed(before: &Settings, now: &Settings) -> Vec<Problem> {
         ("listen", before.listen != now.listen),
         ("user", before.user.value != now.user.value),
         ("state", before.state != now.state),
-        ("dns", before.send.dns != now.send.dns),
+        ("dns", (&before.send.dns, before.send.dns_trusted) != (&now.send.dns, now.send.dns_trusted)),
         ("log", before.log != now.log),
         ("event_loops", before.event_loops != now.event_loops),
     ];

@@ -512,7 +512,7 @@ impl Connection {
             *why = error.to_string();
         }
         match (error, &self.stage) {
-            (WireError::Tls(error), _) => {
+            (WireError::Tls(_), _) => {
                 // Says why to a peer that cares.
                 let _ = self.wire.flush();
                 tracing::info!(conn = self.id.0, peer = %self.peer, service = self.side.name(), %error, "TLS failed");

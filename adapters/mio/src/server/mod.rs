@@ -43,13 +43,13 @@ use postier_core::maildir::context::{HostFacts, Root, StoreContext};
 use postier_core::queue::spool;
 use postier_core::server::gate::Gate;
 use postier_core::server::office::{Office, OfficeInput, outbound};
-use postier_core::server::{Call, FrontIndex, Service};
+use postier_core::server::{Call, FrontIndex, Service, Trust};
 use postier_core::site::Site;
 use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
 use postier_host::identity::Identity;
 use postier_host::password::{PasswordChecker, load_scram_key};
-use postier_host::tls::{ServerTls, Trust, client_config};
+use postier_host::tls::{ServerTls, client_config};
 use rustls::ClientConfig;
 
 pub(crate) use listen::{ListenError, check_ports};
@@ -77,13 +77,17 @@ pub(crate) struct TlsConfigs {
 
 impl TlsConfigs {
     pub(crate) fn new(exchange: Option<ServerTls>, users: Option<ServerTls>) -> Self {
-        let (anybody, verified) = (client_config(Trust::Anybody), client_config(Trust::Roots));
+        let (anybody, verified) = (client_config(&Trust::Anybody), client_config(&Trust::Roots));
         TlsConfigs { exchange, users, anybody, verified }
     }
 
     /// For a connection to another server.
     fn to(&self, call: &Call) -> Arc<ClientConfig> {
-        if call.verify { self.verified.clone() } else { self.anybody.clone() }
+        match &call.trust {
+            Trust::Anybody => self.anybody.clone(),
+            Trust::Roots => self.verified.clone(),
+            Trust::Dane(_) => client_config(&call.trust),
+        }
     }
 
     fn of(&self, service: Service) -> Option<ServerTls> {

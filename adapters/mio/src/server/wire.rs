@@ -88,7 +88,7 @@ impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             WireError::Io(error) => write!(f, "{error}"),
-            WireError::Tls(error) => write!(f, "{error}"),
+            WireError::Tls(error) => f.write_str(&tls::explain(error)),
         }
     }
 }

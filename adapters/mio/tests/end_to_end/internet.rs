@@ -30,7 +30,7 @@ impl Internet {
     fn start(site: &Site) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let unbound = start_unbound(dir.path());
+        let unbound = start_unbound(dir.path(), &local_zone());
         start_postfix(dir.path(), site);
         Internet { dir, unbound }
     }
@@ -56,13 +56,18 @@ impl Drop for Internet {
     }
 }
 
-fn start_unbound(dir: &Path) -> Child {
+fn local_zone() -> String {
     let data: String = ZONE.iter().map(|record| format!(" local-data: \"{record}\"\n")).collect();
+    format!(" local-zone: \"test.\" static\n{data}")
+}
+
+/// On the only name server there is, with these lines about zones.
+pub(crate) fn start_unbound(dir: &Path, zones: &str) -> Child {
     let at = dir.display();
     let config = format!(
         "server:\n interface: 127.0.0.1\n port: 53\n username: \"\"\n chroot: \"\"\n directory: \"{at}\"\n \
          pidfile: \"{at}/unbound.pid\"\n use-syslog: no\n logfile: \"{at}/unbound.log\"\n \
-         access-control: 127.0.0.0/8 allow\n local-zone: \"test.\" static\n{data}remote-control:\n control-enable: no\n"
+         access-control: 127.0.0.0/8 allow\n{zones}remote-control:\n control-enable: no\n"
     );
     fs::write(dir.join("unbound.conf"), config).unwrap();
     fs::write(dir.join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
@@ -120,7 +125,7 @@ fn start_postfix(dir: &Path, site: &Site) {
 }
 
 /// A site of this domain with port 25 at this address.
-fn site_at(domain: &str, address: &str) -> Site {
+pub(crate) fn site_at(domain: &str, address: &str) -> Site {
     // No routes: DNS shows the way.
     let mut site = Site::with("[routes]\n");
     site.edit("postier.toml", "\"example.test\", \"second.test\"", &format!("\"{domain}\""));
@@ -130,7 +135,7 @@ fn site_at(domain: &str, address: &str) -> Site {
     site
 }
 
-fn one_mail(what: &str, maildir: &Path) -> String {
+pub(crate) fn one_mail(what: &str, maildir: &Path) -> String {
     eventually(what, || {
         let mails = if maildir.join("new").exists() { mail_in(maildir) } else { Vec::new() };
         mails.into_iter().next().map(|mail| mail.text)

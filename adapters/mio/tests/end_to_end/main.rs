@@ -10,6 +10,7 @@ mod beside;
 mod clients;
 mod connections;
 mod crash;
+mod dane;
 mod delivery;
 mod faults;
 mod harness;

@@ -229,7 +229,7 @@ fn a_server_that_is_down_is_no_reason_to_lose_mail_and_one_that_is_up_does_not_w
 }
 
 /// `postier queue …` to a good end.
-fn command(site: &Site, args: &[&str]) -> String {
+pub(crate) fn command(site: &Site, args: &[&str]) -> String {
     let mut command = postier();
     command.arg("queue").args(args).arg("--config").arg(site.config());
     good(&mut command, "")

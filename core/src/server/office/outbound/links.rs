@@ -2,7 +2,7 @@
 //! its session's questions.
 //!
 //! A host that cannot be reached, that refuses the session or breaks off before it has had a mail is left for the next
-//! (RFC 5321 §5.1). One whose TLS fails is tried once more without, where the policy allows that (RFC 7435 §3).
+//! (RFC 5321 §5.1). Where nothing is said about the TLS of a domain, its own word is looked for: DANE (RFC 7672). One whose TLS fails is tried once more without, where the policy allows that (RFC 7435 §3).
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,15 +13,16 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::{Done, Outbound, Todo};
-use crate::dns::Outcome as Lookup;
+use crate::dns::dane::{self, Finding};
 use crate::dns::name::DomainName;
 use crate::dns::resolver::{LookupId, ResolverInput};
 use crate::dns::route::{Hop, NoRoute, Options, Route, RouteStep};
+use crate::dns::{self, Question};
 use crate::event::{Event, Fate};
 use crate::queue::machine::{Job, LinkId, QueueInput, Unreachable};
 use crate::queue::spool;
 use crate::server::office::{Desk, OfficeAction};
-use crate::server::{Call, Caller, FromOffice, LinkNews};
+use crate::server::{Call, Caller, FromOffice, LinkNews, Trust};
 use crate::site::{Relay, TlsPolicy, Way};
 use crate::smtp::address::Domain;
 use crate::smtp::client::{
@@ -47,8 +48,16 @@ pub(super) struct Link {
     relay: Relay,
     /// What is tried now.
     hop: Option<Hop>,
+    /// `hop` is to be called, as far as it is known how.
+    ready: bool,
     /// The host is tried again, without TLS.
     plain: bool,
+    /// The domain, if its own word about TLS counts.
+    domain: Option<DomainName>,
+    /// What DANE says of the hop is being looked up.
+    dane: Option<dane::Lookup>,
+    /// What it says; of a hop that was not asked about, nothing.
+    finding: Finding,
     /// The version of TLS in use.
     tls: Option<&'static str>,
     /// Why TLS came to nothing.
@@ -65,10 +74,23 @@ pub(super) struct Link {
     trouble: Option<Unreachable>,
 }
 
+/// Where the hosts of a destination are found, how to talk to them, and the domain whose own word about TLS counts.
+type Direction = (Route, Relay, Option<DomainName>);
+
 impl Link {
     /// What a lookup has come to.
-    pub(super) fn answer(&mut self, outcome: Lookup) {
-        self.route.answer(outcome);
+    pub(super) fn answer(&mut self, outcome: dns::Outcome) {
+        let Some(lookup) = &mut self.dane else { return self.route.answer(outcome) };
+        let Some(finding) = lookup.answer(outcome) else { return };
+        self.dane = None;
+        if let Finding::Failed(failure) = finding {
+            let words = failure.text();
+            let why =
+                format!("451 4.7.5 The TLSA records (DANE) of {} could not be looked up: {words}", self.host);
+            self.ready = false;
+            return self.give_up(Unreachable { permanent: false, why, host: None });
+        }
+        self.finding = finding;
     }
 
     /// The host is no good; if another one may be better later, so it is for all.
@@ -77,21 +99,43 @@ impl Link {
         self.trouble = Some(why);
     }
 
-    fn policy(&self) -> TlsPolicy {
-        self.relay.tls
+    /// The next host.
+    fn take_hop(&mut self, hop: Hop) {
+        self.host = match hop.host.as_str() {
+            "" => format!("[{}]", hop.address).into(),
+            name => name.into(),
+        };
+        let domain = self.domain.as_ref();
+        self.dane = domain.and_then(|domain| dane::Lookup::new(&hop, domain, self.relay.port));
+        self.finding = Finding::Nothing;
+        self.ready = true;
+        self.hop = Some(hop);
     }
 
-    /// The certificate must be good for the host's name.
-    fn verifies(&self) -> bool {
-        matches!(self.policy(), TlsPolicy::Verify | TlsPolicy::Implicit)
+    fn policy(&self) -> TlsPolicy {
+        match self.finding {
+            Finding::Unusable | Finding::Binding(_) => TlsPolicy::Encrypt,
+            Finding::Nothing | Finding::Failed(_) => self.relay.tls,
+        }
+    }
+
+    fn trust(&self) -> Trust {
+        match (&self.finding, self.policy()) {
+            (Finding::Binding(dane), _) => Trust::Dane(dane.clone()),
+            (_, TlsPolicy::Verify | TlsPolicy::Implicit) => Trust::Roots,
+            (_, TlsPolicy::Never | TlsPolicy::May | TlsPolicy::Encrypt) => Trust::Anybody,
+        }
     }
 
     /// How what goes to the host is protected, for the log.
     fn protection(&self) -> String {
         match self.tls {
             None => "none".into(),
-            Some(version) if self.verifies() => format!("{version} verified"),
-            Some(version) => version.into(),
+            Some(version) => match self.trust() {
+                Trust::Anybody => version.into(),
+                Trust::Roots => format!("{version} verified"),
+                Trust::Dane(_) => format!("{version} DANE"),
+            },
         }
     }
 }
@@ -102,14 +146,18 @@ impl Outbound {
             return;
         }
         match self.way(&destination) {
-            Ok((route, relay)) => {
+            Ok((route, relay, domain)) => {
                 let link = Link {
                     host: destination.clone(),
                     destination,
                     route,
                     relay,
                     hop: None,
+                    ready: false,
                     plain: false,
+                    domain,
+                    dane: None,
+                    finding: Finding::Nothing,
                     tls: None,
                     tls_trouble: None,
                     caller: None,
@@ -128,8 +176,8 @@ impl Outbound {
         }
     }
 
-    /// The hosts of a destination, and how to talk to them.
-    fn way(&mut self, destination: &str) -> Result<(Route, Relay), Unreachable> {
+    /// The hosts of a destination, how to talk to them, and the domain if its own word about TLS counts.
+    fn way(&mut self, destination: &str) -> Result<Direction, Unreachable> {
         let refuse = |permanent, why: &str| Unreachable { permanent, why: why.into(), host: None };
         let no_domain = || refuse(true, "553 5.1.2 This is no domain");
         let own_names = DomainName::parse(self.site.hostname()).into_iter().collect();
@@ -142,16 +190,20 @@ impl Outbound {
                 let tls = policy.unwrap_or(self.sending.tls);
                 let direct = Relay { host: String::new(), port: PORT, tls, credentials: None };
                 self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut domain = None;
                 let route = match Domain::parse(destination) {
                     Ok(Domain::V4(address)) => Route::to_address(address.into()),
                     Ok(Domain::V6(address)) => Route::to_address(address.into()),
                     Ok(Domain::Name(name)) => {
                         let name = DomainName::parse(name).ok_or_else(no_domain)?;
+                        // Who has told us a policy knows better than DNS.
+                        let asks = policy.is_none() && matches!(tls, TlsPolicy::May | TlsPolicy::Encrypt);
+                        domain = Some(name.clone()).filter(|_| asks);
                         Route::new(name, options, self.seed >> 20)
                     }
                     Err(_) => return Err(no_domain()),
                 };
-                return Ok((route, direct));
+                return Ok((route, direct, domain));
             }
         };
         let route = match (relay.host.parse::<IpAddr>(), DomainName::parse(&relay.host)) {
@@ -159,25 +211,26 @@ impl Outbound {
             (Err(_), Some(name)) => Route::to_host(name, options),
             (Err(_), None) => return Err(refuse(true, "553 5.1.2 The configured relay has no usable name")),
         };
-        Ok((route, relay))
+        Ok((route, relay, None))
     }
 
     /// The next step on the way to a host.
     pub(super) fn step(&mut self, id: LinkId, desk: &mut Desk<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if let Some(hop) = link.hop.clone().filter(|_| link.plain) {
+        if let Some(dane) = &link.dane {
+            let question = dane.question().clone();
+            return self.look_up(id, question, desk);
+        }
+        if core::mem::take(&mut link.ready)
+            && let Some(hop) = link.hop.clone()
+        {
             return self.call(id, &hop, desk);
         }
         match link.route.poll() {
-            RouteStep::Ask(question) => {
-                self.last_lookup += 1;
-                let lookup = LookupId(self.last_lookup);
-                self.lookups.insert(lookup, id);
-                self.resolve(ResolverInput::Ask { lookup, question }, desk);
-            }
+            RouteStep::Ask(question) => self.look_up(id, question, desk),
             RouteStep::Hop(hop) => {
-                link.hop = Some(hop.clone());
-                self.call(id, &hop, desk);
+                link.take_hop(hop);
+                self.todo.push_back(Todo::Step(id));
             }
             RouteStep::Exhausted => self.end(id, None, desk),
             RouteStep::None(why) => {
@@ -187,14 +240,20 @@ impl Outbound {
         }
     }
 
+    fn look_up(&mut self, id: LinkId, question: Question, desk: &mut Desk<'_>) {
+        self.last_lookup += 1;
+        let lookup = LookupId(self.last_lookup);
+        self.lookups.insert(lookup, id);
+        self.resolve(ResolverInput::Ask { lookup, question }, desk);
+    }
+
     fn call(&mut self, id: LinkId, hop: &Hop, desk: &mut Desk<'_>) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let name: Arc<str> = if hop.host.is_root() { "".into() } else { hop.host.as_str().into() };
-        link.host = match &*name {
-            "" => format!("[{}]", hop.address).into(),
-            _ => name.clone(),
+        let (policy, trust) = (link.policy(), link.trust());
+        let name = match &trust {
+            Trust::Dane(dane) => dane.base.as_str(),
+            Trust::Anybody | Trust::Roots => hop.host.as_str(),
         };
-        let policy = link.policy();
         link.tls_trouble = None;
         let tls = match policy {
             TlsPolicy::Never => Tls::Never,
@@ -212,8 +271,8 @@ impl Outbound {
         desk.out.push(OfficeAction::Call(Box::new(Call {
             link: id,
             address: SocketAddr::new(hop.address, link.relay.port),
-            host: name,
-            verify: link.verifies(),
+            host: name.into(),
+            trust,
             patience: CONNECT,
             setup,
         })));
@@ -266,7 +325,7 @@ impl Outbound {
         }
         // RFC 7435: encrypted to anybody is better than in the clear, and that better than not at all.
         let again = end == End::TlsFailed && link.policy() == TlsPolicy::May && !link.plain;
-        link.plain = again;
+        (link.plain, link.ready) = (again, again);
         if !again {
             link.give_up(why);
         }

@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::{A, MX};
+use hickory_proto::rr::rdata::{A, MX, TLSA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::{QueueCommand, Setup};
@@ -24,7 +24,7 @@ use crate::queue::spool::{Recovered, recover};
 use crate::send_queue::Transmit;
 use crate::server::front::{Front, FrontAction};
 use crate::server::office::{Ended, Office, OfficeAction, OfficeInput};
-use crate::server::{Call, Caller, ConnId, FromOffice, FrontIndex, LinkNews, ToOffice};
+use crate::server::{Call, Caller, ConnId, FromOffice, FrontIndex, LinkNews, ToOffice, Trust};
 use crate::site::{Account, Aliases, Secret, Sending, Site, SiteParts, TlsPolicy, Way};
 use crate::smtp::server::{CommitVerdict, Recipient, Transaction};
 use crate::ticket::TicketSource;
@@ -83,6 +83,10 @@ struct World {
     servers: BTreeMap<IpAddr, Server>,
     peers: BTreeMap<ConnId, Peer>,
     zone: BTreeMap<(String, RecordType), Vec<RData>>,
+    /// Names about which the resolver cannot tell.
+    broken: BTreeSet<String>,
+    /// What was asked of certificates.
+    trusts: Vec<Trust>,
     inputs: VecDeque<OfficeInput>,
     received: Vec<Received>,
     verdicts: Vec<CommitVerdict>,
@@ -133,6 +137,8 @@ impl World {
             servers: BTreeMap::new(),
             peers: BTreeMap::new(),
             zone: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            trusts: Vec::new(),
             inputs: VecDeque::new(),
             received: Vec::new(),
             verdicts: Vec::new(),
@@ -264,6 +270,9 @@ impl World {
         message.metadata.message_type = MessageType::Response;
         let question = message.queries[0].clone();
         let key = (question.name().to_ascii(), question.query_type());
+        if self.broken.contains(&key.0) {
+            message.metadata.response_code = ResponseCode::ServFail;
+        }
         let known = self.zone.keys().any(|(name, _)| *name == key.0);
         match self.zone.get(&key) {
             Some(found) => {
@@ -271,7 +280,7 @@ impl World {
                     message.add_answer(Record::from_rdata(question.name().clone(), 60, data.clone()));
                 }
             }
-            None if known => {}
+            None if known || self.broken.contains(&key.0) => {}
             None => message.metadata.response_code = ResponseCode::NXDomain,
         }
         message.to_vec().unwrap()
@@ -280,6 +289,7 @@ impl World {
     fn call(&mut self, call: Call) {
         let (link, address) = (call.link, call.address.ip());
         assert_eq!(call.address.port(), 25);
+        self.trusts.push(call.trust.clone());
         let Some(server) = self.servers.get(&address) else {
             let news = LinkNews::Unconnected("refused".into());
             return self.inputs.push_back(OfficeInput::Front(ToOffice::Link { caller: None, link, news }));
@@ -619,6 +629,11 @@ fn sent_with(tls: TlsPolicy, manner: Manner) -> Result<String, String> {
     let mut world = World::new();
     world.sending(Sending { tls, ..Sending::default() });
     world.domain("b.test", &[(1, manner)]);
+    fate(&mut world)
+}
+
+/// What becomes of a mail to `b.test`.
+fn fate(world: &mut World) -> Result<String, String> {
     world.submit("ann@us.test", &["bob@b.test"], None);
     let protection = world.events.iter().find_map(|event| match event {
         Event::Sent { tls, .. } => Some(tls.clone()),
@@ -650,6 +665,51 @@ fn the_policy_decides_about_tls() {
             }
         }
     }
+}
+
+const TLSA_NAME: &str = "_25._tcp.mx0.b.test.";
+
+/// A world in which `b.test` has one host of this manner, and it a TLSA record of this usage.
+fn with_dane(manner: Manner, usage: u8) -> World {
+    let mut world = World::new();
+    world.domain("b.test", &[(1, manner)]);
+    let record = RData::TLSA(TLSA::new(usage.into(), 1.into(), 1.into(), [7; 32].into()));
+    world.zone.insert((TLSA_NAME.into(), RecordType::TLSA), [record].into());
+    world
+}
+
+#[test]
+fn what_dns_says_of_a_certificate_binds() {
+    let mut world = with_dane(Manner::Encrypting, 3);
+    assert_eq!(fate(&mut world).unwrap(), "TLSv1.3 DANE");
+    let [Trust::Dane(dane)] = world.trusts.as_slice() else { panic!("{:?}", world.trusts) };
+    assert_eq!((dane.base.as_str(), dane.names.len(), dane.records.len()), ("mx0.b.test", 2, 1));
+    for manner in [Manner::Good, Manner::BrokenTls] {
+        assert!(fate(&mut with_dane(manner, 3)).unwrap_err().contains("454 4.7."), "{manner:?}");
+        assert!(fate(&mut with_dane(manner, 1)).unwrap_err().contains("454 4.7."), "{manner:?}");
+    }
+    assert_eq!(fate(&mut with_dane(Manner::Encrypting, 1)).unwrap(), "TLSv1.3", "nobody can match it");
+}
+
+#[test]
+fn a_lookup_of_tlsa_records_that_fails_is_no_leave_to_send_without() {
+    let mut world = World::new();
+    world.domain("b.test", &[(1, Manner::Encrypting), (2, Manner::Encrypting)]);
+    world.broken.insert(TLSA_NAME.into());
+    assert_eq!(fate(&mut world).unwrap(), "TLSv1.3", "the second host has none");
+    assert_eq!(world.received[0].host.to_string(), "192.0.2.2");
+    let mut world = World::new();
+    world.domain("b.test", &[(1, Manner::Encrypting)]);
+    world.broken.insert(TLSA_NAME.into());
+    assert!(fate(&mut world).unwrap_err().contains("The TLSA records (DANE) of mx0.b.test could not"));
+}
+
+#[test]
+fn who_has_told_a_policy_knows_better_than_dns() {
+    let mut world = with_dane(Manner::Good, 3);
+    let own = Way::Exchangers(Some(TlsPolicy::May));
+    world.sending(Sending { routes: [("b.test".into(), own)].into(), ..Sending::default() });
+    assert_eq!(fate(&mut world).unwrap(), "none");
 }
 
 #[test]
