@@ -509,6 +509,8 @@ impl MemDisk {
         }
     }
 
+    /// A file or directory is durable as it is. A directory's time is in the same place as its entries, so no file
+    /// system keeps one without the other.
     fn sync(&mut self, inode: usize) {
         let node = &mut self.inodes[inode];
         let before = core::mem::replace(&mut node.durable, node.content.clone());
@@ -565,7 +567,7 @@ impl MemDisk {
     pub(crate) fn put_dir(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.add(parent, name.to_vec(), Content::Directory(Entries::new())).expect("a new directory");
-        self.harden(parent);
+        self.sync(parent);
     }
 
     /// Writes a file, durably, as another program.
@@ -574,22 +576,15 @@ impl MemDisk {
         let _ = self.entries_mut(parent).map(|entries| entries.remove(name));
         let inode = self.add(parent, name.to_vec(), Content::File(bytes.to_vec())).expect("a new file");
         self.inodes[inode].durable = self.inodes[inode].content.clone();
-        self.harden(parent);
-    }
-
-    /// A directory is durable as it is. Its time is in the same place as its entries, so no file system keeps one
-    /// without the other.
-    fn harden(&mut self, dir: usize) {
-        let inode = &mut self.inodes[dir];
-        (inode.durable, inode.durable_mtime_ns) = (inode.content.clone(), inode.mtime_ns);
+        self.sync(parent);
     }
 
     /// Renames, durably, as another program.
     pub(crate) fn move_file(&mut self, path: &str, to: &str) {
         let ((from, name), (target, to_name)) = (self.parent(path), self.parent(to));
         self.move_entry(from, name, target, to_name.to_vec(), true).expect("the file exists");
-        self.harden(from);
-        self.harden(target);
+        self.sync(from);
+        self.sync(target);
     }
 
     /// Gives a file a second name, durably.
@@ -597,7 +592,7 @@ impl MemDisk {
         let inode = self.resolve(path).expect("the file exists");
         let (target, to_name) = self.parent(to);
         self.entries_mut(target).expect("a directory").insert(to_name.to_vec(), inode);
-        self.harden(target);
+        self.sync(target);
     }
 
     /// Appends to a file as another program that does not sync.
@@ -625,7 +620,7 @@ impl MemDisk {
     pub(crate) fn remove_file(&mut self, path: &str) {
         let (parent, name) = self.parent(path);
         self.entries_mut(parent).expect("a directory").remove(name).expect("the file exists");
-        self.harden(parent);
+        self.sync(parent);
     }
 
     /// The names in a directory; none if it does not exist.
