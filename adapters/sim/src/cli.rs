@@ -20,7 +20,7 @@ use postier_sim::{shrink, world::run};
 #[command(
     name = "postier-sim",
     version,
-    after_help = "Exit status: 0 all is well, 1 a world has failed, 2 the command line is wrong.\n\nExamples:\n  postier-sim --seeds 0..10000\n  postier-sim --seed 4711 --trace\n  postier-sim --seed 4711 --shrink\n  postier-sim --seed 4711 --drop 0-3,9 --trace"
+    after_help = "Exit status: 0 all is well, 1 a world has failed, 2 the command line is wrong.\n\nExamples:\n  postier-sim --seeds 0..10000\n  postier-sim --seed 4711 --trace\n  postier-sim --seed 4711 --shrink\n  postier-sim --seed 4711 --drop 0-3,9 --trace\n  postier-sim --post 10000"
 )]
 struct Arguments {
     /// Worlds to run: the first seed, and the one after the last
@@ -44,6 +44,9 @@ struct Arguments {
     /// Plant each fault in so many worlds, and print a table of how often it is found
     #[arg(long, value_name = "WORLDS", conflicts_with_all = ["seed", "seeds", "plant"])]
     plants: Option<u64>,
+    /// So many mails to 100 domains where one connection, query or domain in ten has its faults; see what became of each
+    #[arg(long, value_name = "MAILS", conflicts_with_all = ["seed", "seeds", "plants"])]
+    post: Option<usize>,
     /// Threads; one for each core if not given
     #[arg(long, value_name = "COUNT")]
     threads: Option<usize>,
@@ -67,10 +70,11 @@ fn plant(text: &str) -> Result<Plant, String> {
 
 pub(super) fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let well = match (arguments.seed, arguments.plants) {
-        (Some(seed), _) => one(seed, &arguments),
-        (None, Some(worlds)) => plants(worlds),
-        (None, None) => many(&arguments),
+    let well = match (arguments.seed, arguments.plants, arguments.post) {
+        (Some(seed), ..) => one(seed, &arguments),
+        (None, Some(worlds), _) => plants(worlds),
+        (None, None, Some(mails)) => post(mails, arguments.plant),
+        (None, None, None) => many(&arguments),
     };
     if well { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -94,6 +98,18 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
     }
     describe(seed, &dropped, &report, !arguments.trace);
     false
+}
+
+/// What became of many mails.
+fn post(mails: usize, plant: Option<Plant>) -> bool {
+    let report = run(Scenario::post_office(0, mails), Trace::default(), plant);
+    let [delivered, sent_back, neither] = report.post;
+    println!(
+        "{mails} mails: of their recipients {delivered} delivered, {sent_back} sent back to the writer, {neither} neither; {:.1} simulated hours",
+        report.micros as f64 / 3_600e6
+    );
+    report.violations.iter().for_each(|violation| println!("  {violation}"));
+    report.violations.is_empty()
 }
 
 /// How often each fault that can be planted is found: the table of [`postier_sim::plant`].

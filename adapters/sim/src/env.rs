@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use postier_core::disk::{Errno, Op};
 use postier_core::machine::{Instant, Now, WallTime};
 
+use std::net::IpAddr;
+
 use crate::disk::Disk;
+use crate::internet::Internet;
 use crate::ledger::Ledger;
 use crate::network::{Link, LinkId, Packet};
 use crate::plant::{Plant, Planted};
@@ -41,6 +44,10 @@ pub enum Event {
     Notify(u32, u64),
     /// An actor wanted to be woken.
     Actor(usize, u64),
+    /// A reply of the resolver arrives: its number in [`Env::replies`].
+    Resolved(u32, u64),
+    /// A server elsewhere takes a connection.
+    Called(LinkId),
     /// A fault, by its place in the scenario.
     Fault(usize),
     /// The server starts.
@@ -92,6 +99,16 @@ pub struct Env {
     pub calm: bool,
     /// Lives of the server so far.
     pub life: u32,
+    /// The rest of the world, where the server sends mail.
+    pub internet: Option<Internet>,
+    /// When greylisted addresses were first tried, in microseconds.
+    pub greylist: BTreeMap<String, u64>,
+    /// Connections that the server wants, and where to.
+    pub calls: Vec<(LinkId, IpAddr)>,
+    /// What the resolver says, on its way: to which exchange, and what.
+    pub replies: BTreeMap<u64, (u64, Option<Vec<u8>>)>,
+    /// Numbers them.
+    pub last_reply: u64,
     /// The server listens.
     pub listens: bool,
     /// When the machine was switched on, wall clock.
@@ -122,6 +139,11 @@ impl Env {
             alive: Vec::new(),
             calm: false,
             life: 0,
+            internet: None,
+            greylist: BTreeMap::new(),
+            calls: Vec::new(),
+            replies: BTreeMap::new(),
+            last_reply: 0,
             listens: false,
             booted,
         };

@@ -12,11 +12,13 @@
 
 mod flags;
 mod folder;
+mod post;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::flags::{FLAGS, FlagBits, flag_index, flag_name};
 pub use self::folder::{Entry, Folder, Presence};
+pub use self::post::{Addressed, Circumstances, Post};
 use crate::message::Token;
 
 /// A mailbox of an account.
@@ -67,6 +69,8 @@ pub struct Ledger {
     journeys: Vec<Journey>,
     subscriptions: BTreeMap<Place, Presence>,
     last_change: u64,
+    /// Mail for elsewhere.
+    pub post: Post,
     /// What was seen that may not be.
     pub violations: Vec<String>,
 }

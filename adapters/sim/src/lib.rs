@@ -3,6 +3,7 @@
 //!
 //! * [`scenario`]: a seed says what will happen.
 //! * [`world`]: it happens; [`mod@env`], [`network`], [`disk`], [`process`] are what it is made of, [`actors`] who acts.
+//! * [`internet`]: other servers and DNS, for the worlds that send.
 //! * [`ledger`]: what was promised and shown, and the judgement; [`imap`]: what clients hear, read strictly.
 //! * [`shrink`]: a failing scenario without what it does not need.
 //! * [`plant`]: faults that tests plant to see that they are found.
@@ -21,6 +22,7 @@ pub mod actors;
 pub mod disk;
 pub mod env;
 pub mod imap;
+pub mod internet;
 pub mod ledger;
 pub mod message;
 pub mod network;

@@ -42,6 +42,14 @@
 //! | keep-plaintext | 20 | 32 | 300 |
 //! | never-time-out | 20 | 5 | 300 |
 //! | ok-instead-of-no | 104 | 3 | 100 |
+//! | forget-outcome | 95 | 15 | 400 |
+//! | forget-recovery | 117 | 3 | 400 |
+//! | never-retry | 114 | 3 | 400 |
+//! | permanent-for-temporary | 77 | 3 | 400 |
+//! | good-for-temporary | 87 | 3 | 400 |
+//! | notice-twice | 68 | 15 | 400 |
+//! | lose-notice | 110 | 3 | 400 |
+//! | believe-forgeries | 39 | 15 | 400 |
 //! | expunge-off-by-one | 223 | 0 | 100 |
 //!
 //! A budget is at least ten times the worlds that a fault takes on average, and five times its first seed.
@@ -141,6 +149,22 @@ plants! {
     NeverTimeOut = "never-time-out", 300;
     /// A NO is told as OK.
     OkInsteadOfNo = "ok-instead-of-no", 100;
+    /// What became of a queued mail's recipients is not written.
+    ForgetOutcome = "forget-outcome", 400;
+    /// What the queue holds is not looked at after a start.
+    ForgetRecovery = "forget-recovery", 400;
+    /// What was refused for now is never tried again.
+    NeverRetry = "never-retry", 400;
+    /// A server's 4xx is taken for a 5xx.
+    PermanentForTemporary = "permanent-for-temporary", 400;
+    /// A server's 4xx is taken for a 2xx.
+    GoodForTemporary = "good-for-temporary", 400;
+    /// A notice to a sender is delivered twice.
+    NoticeTwice = "notice-twice", 400;
+    /// A notice to a sender is lost.
+    LoseNotice = "lose-notice", 400;
+    /// A reply of the resolver to another question is believed.
+    BelieveForgeries = "believe-forgeries", 400;
     /// An EXPUNGE has the number after its own.
     ExpungeOffByOne = "expunge-off-by-one", 100;
 }
@@ -255,6 +279,22 @@ impl Planted {
             (Plant::ShortWrite, Op::Write { file, bytes }) if bytes.len() > 100 && self.every(3) => {
                 Instead::DoOther(Op::Write { file: *file, bytes: bytes[..bytes.len() - 2].to_vec() })
             }
+            (Plant::ForgetOutcome, Op::Rename { dir, name, to_name, .. })
+                if to_name.ends_with(b".e")
+                    && disk.ino_of(descriptors, *dir).is_some_and(|ino| disk.has_name(ino, to_name)) =>
+            {
+                Instead::DoOther(Op::Unlink { dir: *dir, name: name.clone() })
+            }
+            (Plant::NoticeTwice | Plant::LoseNotice, Op::Rename { dir, name, to_dir, to_name, .. })
+                if is_message(to_name)
+                    && disk.ino_of(descriptors, *dir).is_some_and(|ino| disk.is_notice(ino, name)) =>
+            {
+                if plant == Plant::LoseNotice {
+                    return Instead::DoOther(Op::Unlink { dir: *dir, name: name.clone() });
+                }
+                let (name, to_name) = (to_name.clone(), [b"9".as_slice(), to_name].concat());
+                Instead::DoAlso(Op::Link { dir: *to_dir, name, to_dir: *to_dir, to_name })
+            }
             (Plant::LoseByRename, Op::Rename { dir, name, .. }) if is_message(name) && self.every(4) => {
                 Instead::DoOther(Op::Unlink { dir: *dir, name: name.clone() })
             }
@@ -285,6 +325,18 @@ impl Planted {
             && self.every(3)
         {
             *digit += 1;
+        }
+    }
+
+    /// What becomes of another server's octets.
+    pub fn replied(&self, octets: &mut [u8]) {
+        let instead = match self.plant {
+            Some(Plant::PermanentForTemporary) => b'5',
+            Some(Plant::GoodForTemporary) => b'2',
+            _ => return,
+        };
+        if octets.starts_with(b"45") {
+            octets[0] = instead;
         }
     }
 

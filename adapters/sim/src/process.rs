@@ -3,28 +3,33 @@
 //! Everything in here is lost when the process dies; the disk is not.
 
 mod connection;
+mod outward;
 mod store;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postier_core::limits::Limits;
 use postier_core::machine::WallTime;
 use postier_core::maildir::context::{HostFacts, StoreContext};
+use postier_core::queue::law::Law;
+use postier_core::queue::machine;
 use postier_core::server::front::{Front, FrontAction};
 use postier_core::server::gate::Gate;
 use postier_core::server::office::{JobId, Office, OfficeAction, OfficeInput, StoreTask, WatchId};
 use postier_core::server::{ConnId, FromOffice, FrontIndex, Service};
-use postier_core::site::{Account, Aliases, Secret, Site, SiteParts};
+use postier_core::site::{Account, Aliases, Secret, Sending, Site, SiteParts};
 
 use self::connection::Connection;
+pub use self::outward::QUEUE;
 use self::store::Running;
 use crate::disk::Ino;
 use crate::disk::exec::Descriptors;
 use crate::env::{Env, Event};
 use crate::network::LinkId;
 use crate::plant::Plant;
-use crate::scenario::{ACCOUNTS, DOMAIN};
+use crate::scenario::{ACCOUNTS, AFAR, DOMAIN, LIFETIME_SECS, WRITER};
 
 /// A password check takes up to so many microseconds.
 const PASSWORD_MICROS: u64 = 200_000;
@@ -66,16 +71,50 @@ impl std::fmt::Debug for Process {
 /// # Panics
 /// Never: the parts are constant and good.
 pub fn site() -> Arc<Site> {
-    let accounts = ACCOUNTS.map(|name| {
-        let (maildir, secret) = (format!("/mail/{name}"), Secret::new(format!("pw-{name}")));
-        Account::new(name.as_bytes(), DOMAIN.as_bytes(), maildir.into_bytes(), secret).expect("a good name")
-    });
-    let text = format!("postmaster: {you}\nboth: {you}, {friend}\n", you = ACCOUNTS[0], friend = ACCOUNTS[1]);
-    let (aliases, _) = Aliases::parse(text.as_bytes());
-    let limits = Limits { message_bytes_max: 200_000, tx_high_water_bytes: 16 * 1024, ..Limits::default() };
-    let accounts = accounts.to_vec();
-    let parts = SiteParts { accounts, aliases, limits, ..SiteParts::new("mx.example.test", [DOMAIN]) };
+    Arc::new(Site::build(parts()).expect("a good site").0)
+}
+
+/// The same, which sends mail: one account more, and aliases elsewhere.
+///
+/// # Panics
+/// Never, as above.
+fn sending_site(env: &Env) -> Arc<Site> {
+    let mut parts = parts();
+    parts.accounts.push(account(WRITER));
+    let aliases = AFAR.map(|(name, address)| format!("{name}: {address}\n")).concat();
+    parts.aliases = Aliases::parse((text() + &aliases).as_bytes()).0;
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let mut law = Law {
+        longest_pause: hours(2),
+        lifetime: Duration::from_secs(LIFETIME_SECS),
+        bounce_lifetime: hours(6),
+        delay_notice: hours(1),
+        ..Law::default()
+    };
+    if env.planted.is(Plant::NeverRetry) {
+        (law.first_pause, law.longest_pause) = (hours(100_000), hours(100_000));
+    }
+    parts.sending = Some(Arc::new(Sending {
+        queue: machine::Config { law, ..machine::Config::default() },
+        ..Sending::default()
+    }));
     Arc::new(Site::build(parts).expect("a good site").0)
+}
+
+fn account(name: &str) -> Account {
+    let (maildir, secret) = (format!("/mail/{name}"), Secret::new(format!("pw-{name}")));
+    Account::new(name.as_bytes(), DOMAIN.as_bytes(), maildir.into_bytes(), secret).expect("a good name")
+}
+
+fn text() -> String {
+    format!("postmaster: {you}\nboth: {you}, {friend}\n", you = ACCOUNTS[0], friend = ACCOUNTS[1])
+}
+
+fn parts() -> SiteParts {
+    let accounts = ACCOUNTS.map(account).to_vec();
+    let (aliases, _) = Aliases::parse(text().as_bytes());
+    let limits = Limits { message_bytes_max: 200_000, tx_high_water_bytes: 16 * 1024, ..Limits::default() };
+    SiteParts { accounts, aliases, limits, ..SiteParts::new("mx.example.test", [DOMAIN]) }
 }
 
 impl Process {
@@ -87,11 +126,11 @@ impl Process {
         let started: WallTime = env.now().wall;
         let facts =
             HostFacts { host: b"mx".to_vec(), pid, started, booted: Some(env.booted), seed: env.rng.bits() };
-        let site = site();
+        let site = if env.internet.is_some() { sending_site(env) } else { site() };
         let fronts: Vec<Front> = (0..env.setting.fronts)
             .map(|index| Front::new(FrontIndex(index), site.clone(), env.rng.bits()))
             .collect();
-        Process {
+        let mut process = Process {
             life,
             pid,
             mail: fronts.iter().map(|_| VecDeque::new()).collect(),
@@ -109,7 +148,12 @@ impl Process {
             ends_by: None,
             front_actions: Vec::new(),
             office_actions: Vec::new(),
+        };
+        if env.internet.is_some() {
+            process.start_sending(env);
+            process.settle(env);
         }
+        process
     }
 
     /// A client connects.
@@ -140,6 +184,8 @@ impl Process {
             Event::Password(life, job, right) if life == self.life => {
                 self.office_input(env, OfficeInput::PasswordChecked { job: JobId(job), right });
             }
+            Event::Resolved(life, number) if life == self.life => self.resolved(env, number),
+            Event::Called(link) => self.called(env, link),
             Event::Notify(life, watch) if life == self.life => {
                 self.office_input(env, OfficeInput::DirectoryChanged { watch: WatchId(watch) });
             }
@@ -168,6 +214,7 @@ impl Process {
             front.shutdown(now, &mut self.front_actions);
         }
         self.carry_out(env);
+        self.office_input(env, OfficeInput::Shutdown);
         self.settle(env);
     }
 
@@ -200,6 +247,7 @@ impl Process {
             env.send_down(LinkId(id.0), crate::network::Packet::Reset);
         }
         env.ledger.process_died();
+        env.ledger.post.died(env.now().wall.secs);
         env.listens = false;
     }
 
@@ -255,8 +303,12 @@ impl Process {
             OfficeAction::Unwatch { watch } => {
                 self.watches.remove(&watch);
             }
-            // The servers of this world do not send: nobody has told the office to.
-            OfficeAction::Call(_) | OfficeAction::OpenExchange { .. } | OfficeAction::CloseExchange(_) => {}
+            OfficeAction::Call(call) => self.call(env, call),
+            OfficeAction::OpenExchange { exchange, server: _, transport, octets } => {
+                self.ask_dns(env, exchange, transport, &octets);
+            }
+            // What comes for it now is for nobody.
+            OfficeAction::CloseExchange(_) => {}
             OfficeAction::Event(conn, event) => {
                 let number = conn.map_or(0, |conn| conn.0);
                 env.trace.event(env.now, number, b"", || format!("log: {event:?}"));

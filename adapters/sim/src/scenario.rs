@@ -9,6 +9,14 @@ use crate::rng::Rng;
 
 /// The accounts of the site; their passwords are `pw-` and the name.
 pub const ACCOUNTS: [&str; 2] = ["you", "friend"];
+/// In worlds that send: who writes to others, and whom nobody but notices writes to.
+pub const WRITER: &str = "writer";
+/// In worlds that send: aliases of addresses elsewhere.
+pub const AFAR: [(&str, &str); 2] = [("afar", "ok.pal@d0.test"), ("gone", "no.pal@d1.test")];
+/// After so many seconds the queue gives a mail up.
+pub const LIFETIME_SECS: u64 = 12 * 3600;
+/// One world in so many sends.
+const SENDING: u64 = 4;
 /// The domain of the site.
 pub const DOMAIN: &str = "example.test";
 /// Mailboxes that every actor uses and nobody deletes.
@@ -55,6 +63,15 @@ pub enum Role {
     Smtp(Manner),
     /// Sends mail with a login.
     Submission(usize, Manner),
+    /// Sends mail to so many domains elsewhere: with a login, or from outside to aliases.
+    Writer {
+        /// With a login.
+        inside: bool,
+        /// How many domains there are.
+        domains: usize,
+        /// How it behaves.
+        manner: Manner,
+    },
     /// Reads and changes mailboxes of an account.
     Imap(usize, Manner),
     /// Does what no client does.
@@ -213,6 +230,15 @@ pub struct FaultItem {
     pub fault: Fault,
 }
 
+/// The rest of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere {
+    /// Domains.
+    pub domains: usize,
+    /// How many of 100 connections and queries go wrong.
+    pub fault_percent: u64,
+}
+
 /// See the module's manual.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -220,6 +246,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How the world is set.
     pub setting: Setting,
+    /// Where mail goes, if it is sent.
+    pub elsewhere: Option<Elsewhere>,
     /// Who acts.
     pub actors: Vec<Plan>,
     /// What goes wrong.
@@ -238,11 +266,55 @@ impl Scenario {
         let mut actors = maker.actors();
         let mut faults = maker.faults();
         let ends_with_power_cut = maker.rng.chance(60);
+        let elsewhere = (seed % SENDING == SENDING - 1).then(|| {
+            // With chances of its own: the other worlds, and the rest of this one, stay as they are.
+            maker.rng = Rng::fork(seed, 2);
+            maker.writers(&mut actors)
+        });
         for plan in &mut actors {
             plan.steps.retain(|step| !dropped.contains(&step.item));
         }
         faults.retain(|fault| !dropped.contains(&fault.item));
-        Scenario { seed, setting, actors, faults, ends_with_power_cut, items: maker.items }
+        Scenario { seed, setting, elsewhere, actors, faults, ends_with_power_cut, items: maker.items }
+    }
+
+    /// So many mails to 100 domains, where one connection, query or domain in ten has its faults.
+    pub fn post_office(seed: u64, mails: usize) -> Scenario {
+        const WRITERS: usize = 10;
+        let mut maker = Maker { rng: Rng::fork(seed, 2), items: 0 };
+        let elsewhere = Elsewhere { domains: 100, fault_percent: 10 };
+        let setting = Setting {
+            fronts: 2,
+            workers: 6,
+            watches: true,
+            op_micros: 20,
+            sync_micros: 100,
+            latency_micros: 1_000,
+            window: 64_000,
+            descriptors: 1000,
+            same_pid: false,
+        };
+        let plan = |n: usize| {
+            let role = Role::Writer {
+                inside: true,
+                domains: elsewhere.domains,
+                manner: Manner { sloppy: n.is_multiple_of(2), implicit_tls: n.is_multiple_of(3), piece: 0 },
+            };
+            let count = (mails + n) / WRITERS;
+            let step =
+                |_| Step { item: maker.item(), dice: maker.rng.bits(), pause_ms: 1, imap: ImapStep::Noop };
+            Plan { role, steps: (0..count).map(step).collect() }
+        };
+        let actors = (0..WRITERS).map(plan).collect();
+        Scenario {
+            seed,
+            setting,
+            elsewhere: Some(elsewhere),
+            actors,
+            faults: Vec::new(),
+            ends_with_power_cut: true,
+            items: maker.items,
+        }
     }
 
     /// Nothing goes wrong: nothing may fail.
@@ -312,6 +384,16 @@ impl Maker {
             }
         }
         actors
+    }
+
+    fn writers(&mut self, actors: &mut Vec<Plan>) -> Elsewhere {
+        let domains = 2 + self.rng.index(7);
+        let fault_percent = *self.rng.pick(&[0, 10, 30]);
+        for _ in 0..self.rng.between(1, 4) {
+            let (inside, manner) = (self.rng.chance(75), self.manner());
+            actors.push(self.plan(Role::Writer { inside, domains, manner }, 1, 7));
+        }
+        Elsewhere { domains, fault_percent }
     }
 
     fn plan(&mut self, role: Role, least: u64, most: u64) -> Plan {

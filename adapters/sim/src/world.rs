@@ -3,16 +3,19 @@
 //! ```text
 //! busy: actors act, faults strike ─▶ quiet: nothing is under way ─▶ compare: each client's model against a fresh FETCH
 //!   ─▶ the last life ends (power cut, kill or in good order) ─▶ judged: a new life shows everything
-//!   ─▶ over: timers run out, nothing may be left
+//!   ─▶ drained, if it sends: every recipient elsewhere is decided ─▶ over: timers run out, nothing may be left
 //! ```
 //! The world has one thread and one queue of events; all chances come from the seed.
+
+mod elsewhere;
 
 use crate::actors::judge::Judge;
 use crate::actors::{Actor, Acts, Cx, Wish};
 use crate::env::{Env, Event};
+use crate::internet::Internet;
 use crate::network::{LinkId, Packet, cut};
 use crate::plant::Plant;
-use crate::process::Process;
+use crate::process::{Process, QUEUE};
 use crate::rng::Rng;
 use crate::scenario::{ACCOUNTS, Fault, Role, Scenario};
 use crate::trace::Trace;
@@ -26,8 +29,9 @@ const QUIET: u64 = 30 * SECOND;
 const CHECK_MAX: u64 = 1800 * SECOND;
 /// All timers of a server have run out by then.
 const TIMERS_MAX: u64 = (2 * 3600 + 600) * SECOND;
-/// Events in one phase: more mean that something goes in circles.
+/// Events in one phase: more mean that something goes in circles; and for each item of a scenario.
 const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_PER_ITEM: u64 = 2_000;
 
 struct Slot {
     actor: Option<Actor>,
@@ -62,6 +66,8 @@ pub struct Report {
     pub micros: u64,
     /// How many lives the server had.
     pub lives: u32,
+    /// Recipients elsewhere that were promised: delivered, sent back, neither.
+    pub post: [usize; 3],
     /// The last lines of the trace, if it was kept.
     pub last: Vec<String>,
 }
@@ -75,8 +81,15 @@ impl World {
     fn new(scenario: Scenario, trace: Trace, plant: Option<Plant>) -> Self {
         let mut env = Env::new(scenario.seed, scenario.setting.clone(), trace, plant);
         env.calm = scenario.is_calm();
+        env.internet = scenario
+            .elsewhere
+            .map(|elsewhere| Internet::new(scenario.seed, elsewhere.domains, elsewhere.fault_percent));
         // A directory for mail that has long been there.
-        if env.disk.make_dir("mail").is_ok() {
+        let made = env.disk.make_dir("mail");
+        if env.internet.is_some() {
+            let _ = env.disk.make_dir(QUEUE);
+        }
+        if made.is_ok() {
             env.disk.sync("");
         }
         let slots = scenario.actors.iter().enumerate().map(|(index, plan)| {
@@ -84,6 +97,7 @@ impl World {
                 Role::Smtp(manner)
                 | Role::Submission(_, manner)
                 | Role::Imap(_, manner)
+                | Role::Writer { manner, .. }
                 | Role::Hostile(manner) => manner.piece,
                 Role::Procmail(_) | Role::Mutt(_) | Role::Dovecot(_) => 0,
             };
@@ -108,6 +122,7 @@ impl World {
         }
         self.last_end();
         self.judge();
+        self.drain();
         self.end()
     }
 
@@ -144,7 +159,7 @@ impl World {
                 return false;
             };
             events += 1;
-            if events == EVENTS_MAX {
+            if events == EVENTS_MAX + EVENTS_PER_ITEM * self.scenario.items as u64 {
                 self.env.ledger.violation("the world goes in circles".into());
             }
             if !self.env.ledger.violations.is_empty() {
@@ -182,7 +197,14 @@ impl World {
                 }
                 self.tell_process(event);
             }
+            Event::Called(link) => {
+                self.tell_process(event);
+                if let Some(index) = self.env.links.get(&link).map(|link| link.actor) {
+                    self.with_actor(index, |actor, cx| actor.wake(cx));
+                }
+            }
             Event::OpDone(..)
+            | Event::Resolved(..)
             | Event::Timer(_)
             | Event::FrontMail(..)
             | Event::Password(..)
@@ -190,6 +212,7 @@ impl World {
                 self.tell_process(event);
             }
         }
+        self.connect_calls();
         if let Some(process) = &mut self.process {
             process.note_touched(&mut self.env);
             if process.has_ended(&self.env) {
@@ -468,6 +491,7 @@ impl World {
             ops,
             micros: now,
             lives: life,
+            post: ledger.post.tally,
             last,
         }
     }

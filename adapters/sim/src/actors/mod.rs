@@ -4,6 +4,7 @@
 //! it asks for before it asks, and what was promised to it when it hears.
 
 pub mod dovecot;
+pub mod exchanger;
 pub mod hostile;
 pub mod imap;
 pub mod judge;
@@ -15,7 +16,7 @@ use postier_core::server::Service;
 use crate::env::Env;
 use crate::network::Packet;
 use crate::rng::Rng;
-use crate::scenario::{Plan, Role};
+use crate::scenario::{ACCOUNTS, Plan, Role};
 
 /// What an actor wants done.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ pub enum Actor {
     Mutt(programs::Mutt),
     /// Gives UIDs.
     Dovecot(dovecot::Dovecot),
+    /// Another mail server, on one connection.
+    Exchanger(Box<exchanger::Exchanger>),
     /// Looks at everything in the end.
     Judge(Box<judge::Judge>),
 }
@@ -86,6 +89,7 @@ macro_rules! each {
             Actor::Procmail($name) => $call,
             Actor::Mutt($name) => $call,
             Actor::Dovecot($name) => $call,
+            Actor::Exchanger($name) => $call,
             Actor::Judge($name) => $call,
         }
     };
@@ -112,9 +116,13 @@ impl Actor {
     pub fn new(index: usize, plan: &Plan) -> Actor {
         let steps = plan.steps.iter().copied().collect();
         match plan.role {
-            Role::Smtp(manner) => Actor::Smtp(smtp::SmtpClient::new(None, manner, steps)),
+            Role::Smtp(manner) => Actor::Smtp(smtp::SmtpClient::new(None, 0, manner, steps)),
             Role::Submission(account, manner) => {
-                Actor::Smtp(smtp::SmtpClient::new(Some(account), manner, steps))
+                Actor::Smtp(smtp::SmtpClient::new(Some(account), 0, manner, steps))
+            }
+            Role::Writer { inside, domains, manner } => {
+                let login = inside.then_some(ACCOUNTS.len());
+                Actor::Smtp(smtp::SmtpClient::new(login, domains, manner, steps))
             }
             Role::Imap(account, manner) => {
                 Actor::Imap(Box::new(imap::ImapClient::new(index, account, manner, steps)))

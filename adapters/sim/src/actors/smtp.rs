@@ -10,7 +10,7 @@ use crate::ledger::{FlagBits, Place};
 use crate::message::{Token, dot_stuffed};
 use crate::network::Packet;
 use crate::rng::Rng;
-use crate::scenario::{ACCOUNTS, DOMAIN, Manner, Step};
+use crate::scenario::{ACCOUNTS, AFAR, DOMAIN, Manner, Step, WRITER};
 
 /// No answer takes longer: the commit's limit of 10 minutes and a bit.
 const PATIENCE: u64 = 700_000_000;
@@ -23,11 +23,26 @@ enum Asked {
     StartTls,
     Auth,
     From,
-    To(Vec<usize>),
+    To(Target),
     Data,
     Message,
     Reset,
     Quit,
+}
+
+/// Where a recipient's mail goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Target {
+    /// To these accounts,
+    accounts: Vec<usize>,
+    /// and to this address elsewhere.
+    remote: Option<String>,
+}
+
+impl Target {
+    fn is_nobody(&self) -> bool {
+        self.accounts.is_empty() && self.remote.is_none()
+    }
 }
 
 /// A mail on its way.
@@ -36,6 +51,9 @@ struct Mail {
     token: Token,
     /// Accounts that were accepted.
     accepted: Vec<usize>,
+    /// Addresses elsewhere that were accepted.
+    remote: Vec<String>,
+    reverse_path: String,
     lines: VecDeque<(String, Asked)>,
     /// The connection breaks in the middle of the text.
     breaks: bool,
@@ -46,6 +64,8 @@ struct Mail {
 #[derive(Debug)]
 pub struct SmtpClient {
     login: Option<usize>,
+    /// It writes to so many domains elsewhere.
+    domains: usize,
     manner: Manner,
     steps: VecDeque<Step>,
     connected: bool,
@@ -58,10 +78,11 @@ pub struct SmtpClient {
 
 impl SmtpClient {
     /// One that will send a mail for each step.
-    pub fn new(login: Option<usize>, manner: Manner, steps: VecDeque<Step>) -> Self {
+    pub fn new(login: Option<usize>, domains: usize, manner: Manner, steps: VecDeque<Step>) -> Self {
         let (asked, buffer) = (VecDeque::new(), Vec::new());
         SmtpClient {
             login,
+            domains,
             manner,
             steps,
             connected: false,
@@ -97,24 +118,44 @@ impl SmtpClient {
         let mut rng = Rng::new(step.dice);
         let token = Token(rng.bits());
         let mut lines = VecDeque::new();
-        let from = match self.login {
-            Some(account) => format!("MAIL FROM:<{}@{DOMAIN}>", ACCOUNTS[account]),
-            None => format!("MAIL FROM:<stranger{}@elsewhere.test>", rng.below(100)),
+        let reverse_path = match self.login {
+            Some(account) => format!("{}@{DOMAIN}", account_name(account)),
+            None if self.domains > 0 => format!("ok.stranger@d{}.test", rng.index(self.domains)),
+            None => format!("stranger{}@elsewhere.test", rng.below(100)),
         };
-        lines.push_back((from, Asked::From));
+        lines.push_back((format!("MAIL FROM:<{reverse_path}>"), Asked::From));
         for _ in 0..rng.between(1, 4) {
-            let (name, accounts) = match rng.below(10) {
-                0..5 => (ACCOUNTS[0], vec![0]),
-                5..7 => (ACCOUNTS[1], vec![1]),
-                7..9 => ("both", vec![0, 1]),
-                _ => ("nobody", vec![]),
-            };
-            lines.push_back((format!("RCPT TO:<{name}@{DOMAIN}>"), Asked::To(accounts)));
+            let (address, target) =
+                if self.domains > 0 { self.elsewhere(token, &mut rng) } else { local(&mut rng) };
+            lines.push_back((format!("RCPT TO:<{address}>"), Asked::To(target)));
         }
         lines.push_back(("DATA".into(), Asked::Data));
         let breaks = rng.chance(7);
-        self.mail = Some(Mail { token, accepted: Vec::new(), lines, breaks, sent: false });
+        self.mail = Some(Mail {
+            token,
+            accepted: Vec::new(),
+            remote: Vec::new(),
+            reverse_path,
+            lines,
+            breaks,
+            sent: false,
+        });
         self.next_line(cx);
+    }
+
+    /// A recipient elsewhere, or one of ours whose mail goes there.
+    fn elsewhere(&self, token: Token, rng: &mut Rng) -> (String, Target) {
+        if self.login.is_none() {
+            let (name, address) = *rng.pick(&AFAR);
+            let target = Target { accounts: Vec::new(), remote: Some(address.to_owned()) };
+            return (format!("{name}@{DOMAIN}"), target);
+        }
+        if rng.chance(10) {
+            return local(rng);
+        }
+        let kind = *rng.pick(&["ok", "ok", "ok", "ok", "ok", "grey", "grey", "no", "never"]);
+        let address = format!("{kind}.{:016x}@d{}.test", token.0, rng.index(self.domains));
+        (address.clone(), Target { accounts: Vec::new(), remote: Some(address) })
     }
 
     fn next_line(&mut self, cx: &mut Cx<'_>) {
@@ -139,6 +180,10 @@ impl SmtpClient {
             let inbox = Place { account: *account, folder: "INBOX".into() };
             cx.env.ledger.may_arrive(&inbox, mail.token, FlagBits::default());
         }
+        for address in &mail.remote {
+            let now = cx.env.now().wall.secs;
+            cx.env.ledger.post.ask(mail.token, address, &mail.reverse_path, now);
+        }
         mail.sent = true;
         cx.send(&text);
         self.asked.push_back(Asked::Message);
@@ -162,8 +207,9 @@ impl SmtpClient {
             Asked::Ehlo | Asked::From | Asked::To(_) | Asked::Message | Asked::Reset => 250,
         };
         let good = code == wanted;
-        let refused = matches!(&asked, Asked::To(accounts) if accounts.is_empty())
-            || (asked == Asked::Data && self.mail.as_ref().is_some_and(|mail| mail.accepted.is_empty()));
+        let refused = matches!(&asked, Asked::To(target) if target.is_nobody())
+            || (asked == Asked::Data
+                && self.mail.as_ref().is_some_and(|mail| mail.accepted.is_empty() && mail.remote.is_empty()));
         if cx.env.calm && good == refused && code != 421 {
             cx.env.ledger.violation(format!("SMTP reply {code} {text} to {asked:?}"));
         }
@@ -177,13 +223,15 @@ impl SmtpClient {
             Asked::Auth if good => self.next_mail(cx),
             Asked::StartTls | Asked::Auth => self.ask("QUIT", Asked::Quit, cx),
             Asked::From => self.next_line(cx),
-            Asked::To(accounts) => {
+            Asked::To(Target { accounts, remote }) => {
                 if good && let Some(mail) = &mut self.mail {
                     for account in accounts {
                         if !mail.accepted.contains(&account) {
                             mail.accepted.push(account);
                         }
                     }
+                    let new = remote.filter(|address| !mail.remote.contains(address));
+                    mail.remote.extend(new);
                 }
                 self.next_line(cx);
             }
@@ -195,6 +243,9 @@ impl SmtpClient {
                     for account in &mail.accepted {
                         let inbox = Place { account: *account, folder: "INBOX".into() };
                         cx.env.ledger.has_arrived(&inbox, mail.token);
+                    }
+                    for address in &mail.remote {
+                        cx.env.ledger.post.promise(mail.token, address);
                     }
                 }
                 self.pause(cx);
@@ -211,7 +262,7 @@ impl SmtpClient {
 
     fn log_in(&mut self, cx: &mut Cx<'_>) {
         let Some(account) = self.login else { return self.next_mail(cx) };
-        let name = ACCOUNTS[account];
+        let name = account_name(account);
         let response = base64::encode(format!("\0{name}@{DOMAIN}\0pw-{name}").as_bytes());
         let line = format!("AUTH PLAIN {response}");
         // Case matters here.
@@ -259,6 +310,21 @@ impl SmtpClient {
             }
         }
     }
+}
+
+fn account_name(account: usize) -> &'static str {
+    ACCOUNTS.get(account).copied().unwrap_or(WRITER)
+}
+
+/// A recipient of ours, or nobody.
+fn local(rng: &mut Rng) -> (String, Target) {
+    let (name, accounts) = match rng.below(10) {
+        0..5 => (ACCOUNTS[0], vec![0]),
+        5..7 => (ACCOUNTS[1], vec![1]),
+        7..9 => ("both", vec![0, 1]),
+        _ => ("nobody", vec![]),
+    };
+    (format!("{name}@{DOMAIN}"), Target { accounts, remote: None })
 }
 
 impl Acts for SmtpClient {

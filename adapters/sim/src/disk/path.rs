@@ -133,6 +133,14 @@ impl Disk {
         self.file(ino).is_ok_and(|body| body.bytes.starts_with(b"3 V"))
     }
 
+    /// Whether a file is a notice to a sender (RFC 3464).
+    pub fn is_notice(&self, dir: Ino, name: &[u8]) -> bool {
+        const KIND: &[u8] = b"report-type=delivery-status";
+        let bytes =
+            |ino| self.file(ino).is_ok_and(|body| body.bytes.windows(KIND.len()).any(|at| at == KIND));
+        self.find(dir, name).is_ok_and(bytes)
+    }
+
     /// Whether some directory has this under this name.
     pub fn is_called(&self, ino: Ino, name: &[u8]) -> bool {
         (0..self.inodes.len()).any(|dir| self.entries(dir).is_ok_and(|names| names.get(name) == Some(&ino)))

@@ -7,7 +7,7 @@ use postier_core::disk::Handle;
 use postier_core::machine::TlsInfo;
 use postier_core::send_queue::Transmit;
 use postier_core::server::front::Opening;
-use postier_core::server::{ConnId, Service};
+use postier_core::server::{Call, ConnId, Service};
 
 use super::Process;
 use crate::env::Env;
@@ -23,8 +23,17 @@ const HANDSHAKE: u64 = 60_000_000;
 const CLOSING: u64 = 30_000_000;
 const LINGER: u64 = 2_000_000;
 
+/// Who has begun.
+enum Side {
+    /// A client, for this service.
+    Server(Service),
+    /// We, for the office; until there is a session.
+    Client(Option<Box<Call>>),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    Connecting,
     Handshake { first: bool },
     Open,
     StartTls,
@@ -41,7 +50,7 @@ enum Step {
 /// See the module's manual.
 pub(super) struct Connection {
     pub(super) front: usize,
-    service: Service,
+    side: Side,
     peer: IpAddr,
     stage: Stage,
     tls: bool,
@@ -58,7 +67,7 @@ impl Connection {
     pub(super) fn new(front: usize, service: Service, peer: IpAddr) -> Self {
         Connection {
             front,
-            service,
+            side: Side::Server(service),
             peer,
             stage: Stage::Open,
             tls: false,
@@ -69,6 +78,25 @@ impl Connection {
             end_told: false,
             deadline: None,
         }
+    }
+
+    /// One that the office wants; it has to be there by then.
+    pub(super) fn to(front: usize, call: Box<Call>, by: u64) -> Self {
+        let peer = call.address.ip();
+        let side = Side::Client(Some(call));
+        let (stage, deadline) = (Stage::Connecting, Some(by));
+        Connection { side, stage, deadline, ..Connection::new(front, Service::Smtp, peer) }
+    }
+
+    /// The other end is there: what the session is made of.
+    pub(super) fn begin_session(&mut self) -> Option<Box<Call>> {
+        let Side::Client(call) = &mut self.side else { return None };
+        (self.stage, self.deadline, self.pump) = (Stage::Open, None, true);
+        call.take()
+    }
+
+    const fn is_ours(&self) -> bool {
+        matches!(self.side, Side::Client(_))
     }
 
     pub(super) fn wake(&mut self) {
@@ -94,7 +122,7 @@ impl Connection {
 impl Process {
     pub(super) fn start_connection(&mut self, env: &mut Env, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.service.implicit_tls() {
+        if matches!(connection.side, Side::Server(service) if service.implicit_tls()) {
             connection.stage = Stage::Handshake { first: true };
             connection.deadline = Some(env.now + HANDSHAKE);
         } else {
@@ -105,7 +133,7 @@ impl Process {
     fn open_session(&mut self, env: &mut Env, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let tls = connection.tls.then(tls_info);
-        let Connection { service, peer, .. } = *connection;
+        let Connection { side: Side::Server(service), peer, .. } = *connection else { return };
         let opening = Opening { service, peer, starttls: !service.implicit_tls(), tls };
         (connection.stage, connection.deadline, connection.pump) = (Stage::Open, None, true);
         self.fronts[connection.front].open(env.now(), id, opening, &mut self.front_actions);
@@ -136,6 +164,7 @@ impl Process {
         for _ in 0..STEPS_MAX {
             let Some(stage) = self.connections.get(&id).map(|connection| connection.stage) else { return };
             let step = match stage {
+                Stage::Connecting => Step::Idle,
                 Stage::Handshake { first } => self.step_handshake(env, id, first),
                 Stage::Open => self.step_open(env, id),
                 Stage::StartTls => self.step_start_tls(env, id),
@@ -169,7 +198,12 @@ impl Process {
     }
 
     fn read(&mut self, env: &mut Env, id: ConnId) -> Option<Packet> {
-        let packet = env.links.get_mut(&LinkId(id.0))?.up.read()?;
+        let mut packet = env.links.get_mut(&LinkId(id.0))?.up.read()?;
+        if let Packet::Octets(octets) = &mut packet
+            && self.connections.get(&id).is_some_and(Connection::is_ours)
+        {
+            env.planted.replied(octets);
+        }
         if let Packet::Octets(octets) = &packet {
             env.trace
                 .event(env.now, id.0, octets, || format!("C{}: {}", id.0, crate::trace::printable(octets)));
@@ -183,8 +217,10 @@ impl Process {
             // Plaintext is not TLS.
             Some(Packet::Octets(_) | Packet::End | Packet::Reset) => Step::Over,
             Some(Packet::Tls) => {
-                env.send_down(LinkId(id.0), Packet::Tls);
                 let Some(connection) = self.connections.get_mut(&id) else { return Step::Over };
+                if !connection.is_ours() {
+                    env.send_down(LinkId(id.0), Packet::Tls);
+                }
                 connection.tls = true;
                 if first {
                     self.open_session(env, id);
@@ -236,7 +272,7 @@ impl Process {
 
     fn offer(&mut self, env: &mut Env, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.tls {
+        if !connection.tls && !connection.is_ours() {
             connection.plaintext.extend(env.planted.plaintext(&mut connection.rx));
         }
         let front = &mut self.fronts[connection.front];
@@ -299,6 +335,9 @@ impl Process {
             return Step::Idle;
         }
         let Some(connection) = self.connections.get_mut(&id) else { return Step::Over };
+        if connection.is_ours() {
+            env.send_down(LinkId(id.0), Packet::Tls);
+        }
         connection.stage = Stage::Handshake { first: false };
         connection.deadline = Some(env.now + HANDSHAKE);
         Step::Moved
@@ -339,7 +378,11 @@ impl Process {
     pub(super) fn remove(&mut self, env: &mut Env, id: ConnId) {
         self.leave_front(env, id);
         let Some(connection) = self.connections.remove(&id) else { return };
-        self.gate.release(connection.peer);
+        match connection.side {
+            Side::Server(_) => self.gate.release(connection.peer),
+            Side::Client(Some(call)) => self.uncalled(env, &call),
+            Side::Client(None) => {}
+        }
         if connection.stage != Stage::Lingering {
             env.send_down(LinkId(id.0), Packet::Reset);
         }
