@@ -211,6 +211,11 @@ pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str
     (distance <= (candidate.len().max(word.len()) / 3).max(1)).then_some(candidate)
 }
 
+/// Whether one word may be a slip of the finger for the other: one letter is missing, too much, another, or two are swapped.
+pub fn is_slip_of(word: &str, other: &str) -> bool {
+    distance(&word.to_lowercase(), &other.to_lowercase()) == 1
+}
+
 /// Letters to insert, remove, replace or swap with their neighbour to get from one word to the other.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());

@@ -124,6 +124,22 @@ pub enum SiteNote {
         /// How many further targets have the same name.
         more: usize,
     },
+    /// A target in another's domain: mail for the alias leaves this host.
+    Elsewhere {
+        /// The domain, in lower case.
+        domain: Vec<u8>,
+        /// The target.
+        span: Range<usize>,
+    },
+}
+
+impl SiteNote {
+    /// The target it is about.
+    pub fn span(&self) -> &Range<usize> {
+        match self {
+            SiteNote::NoSuchUser { span, .. } | SiteNote::Elsewhere { span, .. } => span,
+        }
+    }
 }
 
 impl Site {
@@ -162,11 +178,12 @@ impl Site {
         site.accounts = parts.accounts.into_iter().map(Arc::new).collect();
 
         site.name_aliases(&parts.aliases, &mut errors);
-        let (missing, spans, remotes) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut linker = Linker { site: &site, errors, missing, spans, remotes };
+        let (missing, spans) = (BTreeMap::new(), Vec::new());
+        let (remotes, elsewhere) = (Vec::new(), Vec::new());
+        let mut linker = Linker { site: &site, errors, missing, spans, remotes, elsewhere };
         let aliases: Vec<Vec<Goal>> =
             parts.aliases.entries.iter().map(|entry| linker.link(&entry.name, &entry.targets)).collect();
-        let Linker { mut errors, missing, spans, remotes, .. } = linker;
+        let Linker { mut errors, missing, spans, remotes, elsewhere, .. } = linker;
         (site.aliases, site.remotes) = (aliases, remotes);
         find_loops(&site.aliases, &parts.aliases, &spans, &mut errors);
         if errors.is_empty() {
@@ -178,8 +195,9 @@ impl Site {
         let mut notes: Vec<SiteNote> = missing
             .into_iter()
             .map(|(name, (span, more))| SiteNote::NoSuchUser { name, span, more })
+            .chain(elsewhere)
             .collect();
-        notes.sort_by_key(|SiteNote::NoSuchUser { span, .. }| span.start);
+        notes.sort_by_key(|note| note.span().start);
         Ok((site, notes))
     }
 
@@ -228,8 +246,10 @@ struct Linker<'s> {
     missing: BTreeMap<Vec<u8>, (Range<usize>, usize)>,
     /// For each alias the places of its goals.
     spans: Vec<Vec<Range<usize>>>,
-    /// Addresses elsewhere.
+    /// Addresses elsewhere,
     remotes: Vec<Arc<str>>,
+    /// and a note about each.
+    elsewhere: Vec<SiteNote>,
 }
 
 impl Linker<'_> {
@@ -288,6 +308,7 @@ impl Linker<'_> {
         }
         // The local part is its owner's to read: it stays as it is, in quotes where they are needed.
         let local = String::from_utf8_lossy(&target.name.local);
+        let note = SiteNote::Elsewhere { domain: domain.clone(), span: span.clone() };
         let domain = String::from_utf8_lossy(&domain);
         let plain = alloc::format!("{local}@{domain}");
         let quoted = || alloc::format!("\"{}\"@{domain}", local.replace('\\', "\\\\").replace('"', "\\\""));
@@ -298,6 +319,7 @@ impl Linker<'_> {
             return None;
         };
         self.remotes.push(address.into());
+        self.elsewhere.push(note);
         Some(Goal::Remote(self.remotes.len() - 1))
     }
 }

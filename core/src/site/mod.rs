@@ -162,6 +162,11 @@ impl Site {
         self.aliases.len()
     }
 
+    /// The addresses elsewhere that aliases lead to, each once, in the order of the alphabet.
+    pub fn forwards(&self) -> BTreeSet<&str> {
+        self.remotes.iter().map(|address| &**address).collect()
+    }
+
     /// Whether mail for `domain` is ours. An address literal never is.
     pub fn is_local_domain(&self, domain: &[u8]) -> bool {
         self.domain_set.contains(&fold_domain(domain))

@@ -1,6 +1,7 @@
 //! Accounts and aliases: reads both files, and turns what core finds wrong into problems with a place.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use postier_core::site::{Account, Aliases, Quota, Secret, Site, SiteError, SiteNote, SiteParts};
@@ -8,7 +9,7 @@ use postier_core::site::{Account, Aliases, Quota, Secret, Site, SiteError, SiteN
 use super::{Settings, read_named};
 use crate::files::ReadFiles;
 use crate::password::parse_scram;
-use crate::report::{Problem, did_you_mean};
+use crate::report::{Problem, did_you_mean, is_slip_of};
 use crate::users::{User, UserError, UserErrorKind, UsersFile};
 
 pub(super) fn build_site(
@@ -78,7 +79,7 @@ pub(super) fn build_site_from(
     let context = Context { settings, path: aliases_path, text: &aliases_text, names: &names };
     match Site::build(parts) {
         Ok((site, notes)) => {
-            problems.extend(notes.iter().map(|note| context.note(note)));
+            problems.extend(notes.iter().filter_map(|note| context.note(note)));
             Some(site)
         }
         Err(errors) => {
@@ -189,8 +190,23 @@ impl Context<'_> {
         self.text.iter().take(offset).filter(|&&b| b == b'\n').count() + 1
     }
 
-    fn note(&self, note: &SiteNote) -> Problem {
-        let SiteNote::NoSuchUser { name, span, more } = note;
+    /// What a person should look at.
+    fn note(&self, note: &SiteNote) -> Option<Problem> {
+        match note {
+            SiteNote::NoSuchUser { name, span, more } => Some(self.nobody(name, span, *more)),
+            SiteNote::Elsewhere { domain, span } => self.slip(&lossy(domain), span),
+        }
+    }
+
+    /// A target elsewhere, in a domain that may have been meant to be ours.
+    fn slip(&self, domain: &str, span: &Range<usize>) -> Option<Problem> {
+        let mut ours = self.settings.domains.iter().map(|domain| &domain.value);
+        let ours = ours.find(|ours| is_slip_of(domain, ours))?;
+        let problem = Problem::warning(format!("{domain} is not ours: this alias sends its mail there"));
+        Some(self.at(problem, span, "").advise(format!("did you mean {ours}?")))
+    }
+
+    fn nobody(&self, name: &[u8], span: &Range<usize>, more: usize) -> Problem {
         let name = lossy(name);
         let problem =
             self.at(Problem::warning(format!("nobody is called {name}")), span, "this target is left out");

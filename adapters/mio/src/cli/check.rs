@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use postier_core::site::Sending;
+use postier_core::site::{Sending, Site};
 use postier_host::config::{Config, Warning};
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,7 @@ fn as_text(config: &Config) -> String {
                 None => "none".to_owned(),
             },
         ),
+        ("forwards", forwards(&config.site)),
         ("mail", settings.maildir.value.display().to_string()),
         ("state", settings.state.display().to_string()),
         ("user", config.identity.name.clone()),
@@ -67,6 +68,21 @@ fn as_text(config: &Config) -> String {
         ));
     }
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+/// Where aliases lead elsewhere: the addresses, as long as they are few.
+fn forwards(site: &Site) -> String {
+    const SHOWN_MAX: usize = 5;
+    let all = site.forwards();
+    if all.is_empty() {
+        return "none".to_owned();
+    }
+    let shown: Vec<&str> = all.iter().take(SHOWN_MAX).copied().collect();
+    let more = match all.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Where mail for other servers goes.
@@ -104,6 +120,7 @@ fn as_json(config: &Config, warnings: &[Warning]) -> Value {
         },
         "accounts": config.site.accounts().count(),
         "aliases": config.site.alias_count(),
+        "forwards": config.site.forwards(),
         "mail": settings.maildir.value,
         "state": settings.state,
         "user": config.identity.name,
