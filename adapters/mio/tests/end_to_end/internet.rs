@@ -1,5 +1,5 @@
-//! A small internet on the loopback addresses of a network namespace: a real DNS server (Unbound), a real Postfix and two
-//! postiers, all on port 25, write to each other.
+//! A small internet on the loopback addresses of a network namespace: a real DNS server (Unbound), a real Postfix, two
+//! postiers and a server that greylists, all on port 25, write to each other.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Server, Site, client, eventually, good, in_own_network, mail_in};
+use crate::sending::{Manner, Sink};
 
 const ZONE: &[&str] = &[
     "here.test. MX 10 mx.here.test.",
@@ -18,6 +19,10 @@ const ZONE: &[&str] = &[
     "dead.postfix.test. A 127.0.0.9",
     "mx.postfix.test. A 127.0.0.2",
     "null.test. MX 0 .",
+    "six.test. MX 10 mx.six.test.",
+    "mx.six.test. AAAA ::1",
+    "grey.test. MX 10 mx.grey.test.",
+    "mx.grey.test. A 127.0.0.5",
 ];
 
 /// Programs that end with the test.
@@ -149,6 +154,12 @@ fn two_postiers_and_a_postfix_write_to_each_other() {
         return;
     }
     let (here, there) = (site_at("here.test", "127.0.0.3"), site_at("there.test", "127.0.0.4"));
+    // One that is reached over IPv6 only, and one that says "later" first.
+    there.edit("postier.toml", "\"there.test\"", "\"there.test\", \"six.test\"");
+    there.edit("postier.toml", "\"127.0.0.4:25\"", "\"127.0.0.4:25\", \"[::1]:25\"");
+    there.add("users", "bob@six.test:{PLAIN}x\n");
+    let grey = Sink::at("127.0.0.5:25", Manner::Greylisting);
+    here.add("postier.toml", "[queue]\nretry_seconds = 1\n");
     let internet = Internet::start(&here);
     let (here_server, there_server) = (Server::start(&here), Server::start(&there));
     let text = "From: ann@here.test\nSubject: Tea\n\nAt five, with caf\u{e9}.\n.dot\n";
@@ -163,6 +174,10 @@ fn two_postiers_and_a_postfix_write_to_each_other() {
     let header = mail.split_once("\n\n").unwrap().0;
     assert!(header.contains("(using TLSv1.3 ") && header.contains("from mx.here.test ("), "{header}");
     assert_eq!(header.matches("Return-Path: ").count(), 1, "{header}");
+
+    smtp.deliver("ann@here.test", &["bob@six.test", "bob@grey.test"], "Subject: Cake\n\nPlain.\n");
+    one_mail("the mail over IPv6", &there.path("mail/six.test/bob"));
+    eventually("the mail at the second try", || grey.mails().into_iter().next());
 
     // And back.
     there_server.submission("bob").deliver("bob@there.test", &["ann@here.test"], text);

@@ -21,14 +21,14 @@ fn route(domain: &str, port: u16) -> String {
 }
 
 /// A mail server in a few lines.
-struct Sink {
+pub(crate) struct Sink {
     port: u16,
     mails: Arc<Mutex<Vec<String>>>,
 }
 
 /// How it behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     Good,
     /// Says "later" to each recipient the first time.
     Greylisting,
@@ -37,7 +37,11 @@ enum Manner {
 
 impl Sink {
     fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0", manner)
+    }
+
+    pub(crate) fn at(address: &str, manner: Manner) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let sink = Sink { port: listener.local_addr().unwrap().port(), mails: Arc::default() };
         let mails = sink.mails.clone();
         thread::spawn(move || {
@@ -50,7 +54,7 @@ impl Sink {
         sink
     }
 
-    fn mails(&self) -> Vec<String> {
+    pub(crate) fn mails(&self) -> Vec<String> {
         self.mails.lock().unwrap().clone()
     }
 }
