@@ -51,12 +51,31 @@ pub struct Limits {
     pub rx_bytes_max: usize,
     /// What all connections together hold in buffers; above this, who holds more than a little is not read from.
     pub buffers_bytes_max: usize,
+    /// Annotations (RFC 5464).
+    pub metadata: MetadataLimits,
     /// Failed logins.
     pub login: LoginLimits,
     /// Connections in all.
     pub connections_max: usize,
     /// Connections from one address (IPv6: one /64).
     pub connections_per_address_max: usize,
+}
+
+/// Annotations of one mailbox, or of one account (RFC 5464 §4.1 wants 10 of 1024 octets at least).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataLimits {
+    /// Octets of one value; with its command it has to be below [`Limits::imap_command_bytes_max`].
+    pub value_bytes_max: usize,
+    /// How many.
+    pub entries_max: usize,
+    /// Octets of all names and values.
+    pub bytes_max: usize,
+}
+
+impl Default for MetadataLimits {
+    fn default() -> Self {
+        MetadataLimits { value_bytes_max: 32 * 1024, entries_max: 100, bytes_max: 256 * 1024 }
+    }
 }
 
 /// What failed logins cost ([`Throttle`](crate::server::throttle::Throttle)).
@@ -111,6 +130,7 @@ impl Default for Limits {
             tx_high_water_bytes: 256 * 1024,
             rx_bytes_max: 128 * 1024,
             buffers_bytes_max: 256 * 1024 * 1024,
+            metadata: MetadataLimits::default(),
             login: LoginLimits::default(),
             connections_max: 10_000,
             connections_per_address_max: 512,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use postier_core::auth::AuthVerdict;
 use postier_core::auth::scram::{ScramKey, ScramOffer};
+use postier_core::imap::metadata::Entry;
 use postier_core::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use postier_core::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
@@ -243,7 +244,13 @@ impl World {
                 Answer::Quota(ticket.answer(self.or_refused(Some((quota, Usage::default())))))
             }
             Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
-            Ask::Folder { ticket, .. }
+            Ask::Metadata { ticket, .. } => {
+                let names = [&b"/private/comment"[..], b"/shared/vendor/x/y"];
+                let values = names.map(|name| (Entry::new(name).expect("a name"), b"a\0b".to_vec()));
+                Answer::Metadata(ticket.answer(self.or_refused(Vec::from(values))))
+            }
+            Ask::SetMetadata { ticket, .. }
+            | Ask::Folder { ticket, .. }
             | Ask::AppendUrl { ticket, .. }
             | Ask::Remove { ticket, .. }
             | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(self.or_refused(()))),

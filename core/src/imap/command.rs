@@ -20,6 +20,7 @@
 
 use super::fetch::Fetch;
 use super::flag::FlagList;
+use super::metadata::{Depth, Entry};
 pub use super::parse::{ParseError, parse, parse_append_rest, parse_section, tag_of};
 use super::search::Search;
 use super::sequence::{SequenceSet, UidSet};
@@ -129,6 +130,15 @@ pub enum CommandBody<'a> {
     },
     /// NAMESPACE, RFC 9051 §6.3.10.
     Namespace,
+    /// GETMETADATA, RFC 5464 §4.2.
+    GetMetadata(GetMetadata),
+    /// SETMETADATA, RFC 5464 §4.3.
+    SetMetadata {
+        /// The mailbox; an empty name is the server.
+        mailbox: MailboxName,
+        /// Entries with their new values; `None` for NIL: the entry goes.
+        values: Vec<(Entry, Option<AString<'a>>)>,
+    },
     /// STATUS, RFC 9051 §6.3.11.
     Status {
         /// The mailbox.
@@ -194,6 +204,19 @@ pub enum CommandBody<'a> {
         /// Where to.
         mailbox: MailboxName,
     },
+}
+
+/// A GETMETADATA command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetMetadata {
+    /// The mailbox; an empty name is the server.
+    pub mailbox: MailboxName,
+    /// The entries asked for, at least one.
+    pub entries: Vec<Entry>,
+    /// No values that are longer, in octets.
+    pub max_size: Option<u32>,
+    /// How far below the entries.
+    pub depth: Depth,
 }
 
 /// A SELECT or EXAMINE command.

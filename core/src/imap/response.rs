@@ -99,6 +99,12 @@ pub enum Code<'a> {
     MailboxId(&'a [u8; 16]),
     /// These messages have changed since (RFC 7162 §3.1.3): sequence numbers or UIDs, as the command has them.
     Modified(&'a UidSet),
+    /// Some values are longer than the client wants; this is the longest (RFC 5464 §4.2.1).
+    MetadataLongEntries(u64),
+    /// The value is longer than this, which is the most that is taken (RFC 5464 §4.3).
+    MetadataMaxSize(u64),
+    /// There would be too many annotations (RFC 5464 §4.3).
+    MetadataTooMany,
     /// The mailbox has no mod-sequences (RFC 7162 §3.1.2.2).
     NoModSeq,
     /// There is no such thing.
@@ -175,6 +181,9 @@ impl Code<'_> {
             Code::InProgress(_) => "INPROGRESS",
             Code::Limit => "LIMIT",
             Code::MailboxId(_) => "MAILBOXID",
+            Code::MetadataLongEntries(_) => "METADATA LONGENTRIES",
+            Code::MetadataMaxSize(_) => "METADATA MAXSIZE",
+            Code::MetadataTooMany => "METADATA TOOMANY",
             Code::Modified(_) => "MODIFIED",
             Code::NoModSeq => "NOMODSEQ",
             Code::NonExistent => "NONEXISTENT",
@@ -206,9 +215,11 @@ impl Code<'_> {
             Code::UidNext(number) | Code::UidValidity(number) | Code::Unseen(number) => {
                 write_argument(out, number);
             }
-            Code::HighestModSeq(modseq) => {
+            Code::HighestModSeq(number)
+            | Code::MetadataLongEntries(number)
+            | Code::MetadataMaxSize(number) => {
                 out.push(b' ');
-                write_number(out, modseq);
+                write_number(out, number);
             }
             Code::Modified(set) => write_set(out, set),
             Code::AppendUid(validity, uids) => {
@@ -267,6 +278,7 @@ impl Code<'_> {
             | Code::HasChildren
             | Code::InUse
             | Code::Limit
+            | Code::MetadataTooMany
             | Code::NoModSeq
             | Code::NonExistent
             | Code::NoPerm

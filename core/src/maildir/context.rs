@@ -190,6 +190,12 @@ pub enum StoreErrorKind {
     TooBig,
     /// There are no such octets of another message (CATENATE); the how manieth of its command, from 0.
     BadUrl(usize),
+    /// The mailbox, or the account, would have more annotations than it may.
+    TooManyEntries,
+    /// The mailbox cannot be given this special use.
+    SpecialUse,
+    /// Part of the file cannot be read any more, and what it said is lost; the rest is good.
+    Damaged,
     /// The owner of the task asked for the end: everything is undone.
     Aborted,
     /// Anything else; trying again later may help.
@@ -230,6 +236,9 @@ impl fmt::Display for StoreErrorKind {
             StoreErrorKind::Access => "permission denied",
             StoreErrorKind::ReadOnly => "the file system is read-only",
             StoreErrorKind::UidsExhausted => "all UIDs of this mailbox are used up",
+            StoreErrorKind::TooManyEntries => "there would be too many annotations",
+            StoreErrorKind::SpecialUse => "the mailbox cannot have this special use",
+            StoreErrorKind::Damaged => "lines with a wrong checksum are passed over",
             StoreErrorKind::Aborted => "given up by the client",
             StoreErrorKind::Temporary(errno) => return write!(f, "the system says {errno:?}"),
         };

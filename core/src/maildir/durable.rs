@@ -237,9 +237,9 @@ mod tests {
             let folder = folder_named(folder);
             match folder.is_inbox() {
                 true => disk.run(Vec::new(), move |disk| create_account(disk, context, root())).map(drop),
-                false => {
-                    disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), folder)).map(drop)
-                }
+                false => disk
+                    .run(Vec::new(), move |disk| folders::create(disk, context, root(), folder, None))
+                    .map(drop),
             }
         };
         let fresh = || {
@@ -290,7 +290,8 @@ mod tests {
             let context = Arc::new(context());
             let mut other = disk.clone();
             let (ctx, folder) = (context.clone(), folder_named("x"));
-            let made = other.run(Vec::new(), move |disk| folders::create(disk, ctx, root(), folder)).unwrap();
+            let made =
+                other.run(Vec::new(), move |disk| folders::create(disk, ctx, root(), folder, None)).unwrap();
             assert_eq!(made.unwrap_err().kind, StoreErrorKind::AlreadyExists);
             other.restart();
             assert!(other.stat("/m/.x/cur").is_some());

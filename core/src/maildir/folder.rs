@@ -242,7 +242,7 @@ impl fmt::Debug for FolderName {
     }
 }
 
-/// What a mailbox is for (RFC 6154), told by its name.
+/// What a mailbox is for (RFC 6154): given to it ([`metadata`](super::metadata)), or told by its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SpecialUse {
     /// `\Drafts`.
@@ -282,6 +282,12 @@ impl SpecialUse {
     /// The mailbox that a new account gets for this use.
     pub fn folder(self) -> FolderName {
         FolderName(self.name().as_bytes().to_vec())
+    }
+
+    /// The use of an attribute, in any case.
+    pub fn of_attribute(attribute: &[u8]) -> Option<SpecialUse> {
+        let same = |usage: &SpecialUse| attribute.eq_ignore_ascii_case(usage.attribute().as_bytes());
+        SpecialUse::ALL.into_iter().find(same)
     }
 
     /// The attribute in LIST (RFC 6154 §2).

@@ -5,7 +5,7 @@
 //!
 //! | change | moves |
 //! |---|---|
-//! | create | make `.X` with its parts and a uidlist with a UIDVALIDITY never used before; sync the root |
+//! | create | make `.X` with its parts, a uidlist with a UIDVALIDITY never used before, and its special use if it is given one; sync the root |
 //! | delete | rename `.X` to `..DOVECOT-TRASHED`; sync the root, or rename it back; then remove what is in it, at leisure |
 //! | rename | rename `.X` and all `.X.…`; sync the root; if any of it fails, what was renamed is renamed back |
 //! | rename INBOX | create the target, copy all messages there, remove them from INBOX (RFC 9051 §6.3.6) |
@@ -22,7 +22,7 @@
 //! use postier_core::maildir::folders::create;
 //!
 //! let folder = FolderName::new(b"Projects.Boat").unwrap();
-//! let mut task = Task::new(|disk| create(disk, context, root, folder));
+//! let mut task = Task::new(|disk| create(disk, context, root, folder, None));
 //! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
 //! ```
@@ -38,7 +38,9 @@ use super::expunge::{Victims, remove};
 use super::folder::{FolderName, SpecialUse};
 use super::known::Known;
 use super::maildirsize;
+use super::metadata::{self, Assigned};
 use super::place::Place;
+use super::properties;
 use super::scope::Scope;
 use super::settle::{Absences, settle};
 use super::uidlist_lock::UidlistLock;
@@ -51,7 +53,8 @@ use alloc::vec::Vec;
 /// Where a deleted mailbox goes until its files are removed; Dovecot and we ignore it.
 const TRASHED: &[u8] = b"..DOVECOT-TRASHED";
 /// What is in a new mailbox.
-const MADE: [&[u8]; 5] = [b"maildirfolder", b"dovecot-uidlist", b"cur", b"new", b"tmp"];
+const MADE: [&[u8]; 6] =
+    [b"maildirfolder", b"dovecot-uidlist", properties::FILE_NAME, b"cur", b"new", b"tmp"];
 
 /// One mailbox of the list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,46 +103,52 @@ async fn list_in(
 ) -> Result<Vec<ListedFolder>, StoreError> {
     let place = Place::open(scope, context, root, &FolderName::inbox()).await?;
     let names = existing_folders(scope, place.root).await?;
+    let given: Vec<Assigned> = names.values().copied().collect();
     let subscribed: BTreeSet<FolderName> = match read_subscriptions(scope, place.root).await? {
         Ok(subscriptions) => subscriptions.names().collect(),
         Err(_) => BTreeSet::new(),
     };
     let mut presences: BTreeMap<FolderName, Presence> = BTreeMap::new();
-    for name in names {
+    for name in names.keys() {
         let mut parent = name.parent();
         while let Some(above) = parent {
             parent = above.parent();
             presences.entry(above).or_insert(Presence::ParentOnly);
         }
-        presences.insert(name, Presence::Exists);
+        presences.insert(name.clone(), Presence::Exists);
     }
     for name in &subscribed {
         presences.entry(name.clone()).or_insert(Presence::SubscribedOnly);
     }
+    let use_of = |name: &FolderName| match names.get(name)? {
+        Assigned::Use(special_use) => Some(*special_use),
+        Assigned::Nothing => None,
+        Assigned::ByName => SpecialUse::of(name).filter(|named| !given.contains(&Assigned::Use(*named))),
+    };
     let listed = presences.into_iter().map(|(name, presence)| ListedFolder {
         subscribed: subscribed.contains(&name),
-        special_use: SpecialUse::of(&name).filter(|_| presence == Presence::Exists),
+        special_use: use_of(&name),
         presence,
         name,
     });
     Ok(listed.collect())
 }
 
-/// The mailboxes that exist, INBOX among them.
+/// The mailboxes that exist, INBOX among them, with what they were given for a use.
 pub(super) async fn existing_folders(
     scope: &Scope,
     root: Handle,
-) -> Result<BTreeSet<FolderName>, StoreError> {
+) -> Result<BTreeMap<FolderName, Assigned>, StoreError> {
     let disk = &scope.disk;
-    let mut folders = BTreeSet::from([FolderName::inbox()]);
+    let mut folders = BTreeMap::from([(FolderName::inbox(), Assigned::Nothing)]);
     for entry in disk.list(root).await.at(b"")? {
         let Some(name) = FolderName::from_directory(&entry.name) else { continue };
         let maybe = match entry.kind {
             Kind::Directory | Kind::Other => true,
             Kind::File | Kind::Link => false,
         };
-        if maybe && look_at(disk, root, &entry.name).await? == OnDisk::Mailbox {
-            folders.insert(name);
+        if maybe && let OnDisk::Mailbox(assigned) = look_at(disk, root, &entry.name).await? {
+            folders.insert(name, assigned);
         }
     }
     Ok(folders)
@@ -149,7 +158,7 @@ pub(super) async fn existing_folders(
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OnDisk {
     Nothing,
-    Mailbox,
+    Mailbox(Assigned),
     /// A mailbox whose creation a crash cut short.
     Unfinished,
     /// Something else, that is none of our business.
@@ -164,7 +173,7 @@ async fn look_at(disk: &Disk, top: Handle, directory: &[u8]) -> Result<OnDisk, S
         Err(errno) => return Err(errno).at(directory),
     };
     let found = match disk.stat(mailbox, b"cur").await {
-        Ok(_) => Ok(OnDisk::Mailbox),
+        Ok(_) => Ok(OnDisk::Mailbox(Assigned::read(disk, mailbox).await)),
         Err(Errno::NotFound) => {
             let ours = |name: &[u8]| matches!(name, b"maildirfolder" | b"tmp" | b"new");
             let all_ours = |names: Vec<Name>| names.iter().all(|entry| ours(&entry.name));
@@ -177,18 +186,20 @@ async fn look_at(disk: &Disk, top: Handle, directory: &[u8]) -> Result<OnDisk, S
     found.at(directory)
 }
 
-/// Makes a mailbox, and returns its GUID. Mailboxes above it need not exist, and are not made.
+/// Makes a mailbox, with a special use if there is one to give, and returns its GUID. Mailboxes above it need not exist,
+/// and are not made.
 ///
 /// # Errors
-/// AlreadyExists; NoSpace and so on, when nothing is left of it.
+/// AlreadyExists; SpecialUse if another mailbox was given that use; NoSpace and so on, when nothing is left of it.
 pub async fn create(
     disk: Disk,
     context: Arc<StoreContext>,
     root: Root,
     folder: FolderName,
+    special_use: Option<SpecialUse>,
 ) -> Result<[u8; 16], StoreError> {
     let mut scope = Scope::new(disk);
-    let result = create_in(&mut scope, &context, &root, &folder).await;
+    let result = create_in(&mut scope, &context, &root, &folder, special_use).await;
     scope.finish().await;
     result
 }
@@ -198,15 +209,19 @@ async fn create_in(
     context: &StoreContext,
     root: &Root,
     folder: &FolderName,
+    special_use: Option<SpecialUse>,
 ) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
     let top = Place::open(scope, context, root, &FolderName::inbox()).await?.root;
     let directory = folder.directory();
-    let found = if folder.is_inbox() { OnDisk::Mailbox } else { look_at(&disk, top, &directory).await? };
+    let found = match folder.is_inbox() {
+        true => OnDisk::Mailbox(Assigned::Nothing),
+        false => look_at(&disk, top, &directory).await?,
+    };
     match found {
         OnDisk::Nothing | OnDisk::Unfinished => {}
-        OnDisk::Mailbox | OnDisk::Foreign => {
-            if found == OnDisk::Mailbox {
+        OnDisk::Mailbox(_) | OnDisk::Foreign => {
+            if found != OnDisk::Foreign {
                 // That it exists is a promise, too.
                 let place = Place::open(scope, context, root, folder).await?;
                 place.make_sure(&disk).await?;
@@ -214,7 +229,10 @@ async fn create_in(
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, folder.as_bytes()));
         }
     }
-    let result = make(scope, context, root, top, folder).await;
+    if let Some(special_use) = special_use {
+        metadata::check_use(scope, top, folder, special_use).await?;
+    }
+    let result = make(scope, context, root, top, folder, special_use).await;
     if result.is_err() {
         remove_tree(scope, top, &directory).await;
     }
@@ -227,6 +245,7 @@ async fn make(
     root: &Root,
     top: Handle,
     folder: &FolderName,
+    special_use: Option<SpecialUse>,
 ) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
     let making = context.durable().begin_making(root);
@@ -237,6 +256,9 @@ async fn make(
     let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     let guid = settled?.state.guid;
+    if let Some(special_use) = special_use {
+        metadata::give_use(scope, place.mailbox, special_use).await?;
+    }
     disk.sync_dir(top).await.at(&root.path)?;
     Ok(guid)
 }
@@ -272,7 +294,7 @@ async fn delete_in(
     // What a crash left of an earlier deletion would be in the way.
     remove_tree(scope, top, TRASHED).await;
     match look_at(&disk, top, &directory).await? {
-        OnDisk::Mailbox => {}
+        OnDisk::Mailbox(_) => {}
         OnDisk::Nothing | OnDisk::Unfinished | OnDisk::Foreign => {
             return Err(StoreError::new(StoreErrorKind::NotFound, folder.as_bytes()));
         }
@@ -355,11 +377,11 @@ async fn rename_in(
     let top = scope.open_root(root).await?;
     let folders = existing_folders(scope, top).await?;
     let mut moves = Vec::new();
-    for name in &folders {
+    for name in folders.keys() {
         let Some(renamed) = name.renamed(folder, to) else { continue };
         let renamed =
             renamed.map_err(|why| StoreError::new(StoreErrorKind::BadName(why), name.as_bytes()))?;
-        if folders.contains(&renamed) {
+        if folders.contains_key(&renamed) {
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, renamed.as_bytes()));
         }
         moves.push((name.directory(), renamed.directory()));
@@ -367,7 +389,7 @@ async fn rename_in(
     if moves.is_empty() {
         return Err(StoreError::new(StoreErrorKind::NotFound, folder.as_bytes()));
     }
-    if folders.contains(to) {
+    if folders.contains_key(to) {
         return Err(StoreError::new(StoreErrorKind::AlreadyExists, to.as_bytes()));
     }
     let disk = scope.disk.clone();
@@ -401,8 +423,10 @@ async fn move_inbox(
 ) -> Result<(), StoreError> {
     let disk = scope.disk.clone();
     let inbox = FolderName::inbox();
-    create_in(scope, context, root, to).await?;
+    create_in(scope, context, root, to, None).await?;
     let mut place = Place::open(scope, context, root, &inbox).await?;
+    let target = scope.open_mailbox(place.root, to).await?;
+    metadata::copy_annotations(scope, place.mailbox, target).await?;
     let settled = settle(scope, context, &mut place, None, context.lock_wait, Absences::Proven).await;
     place.unlock(&disk, context).await;
     let state = settled?.state;
@@ -432,7 +456,8 @@ mod tests {
 
     fn create_on(disk: &mut MemDisk, folder: &str) -> Run {
         let (context, folder) = (Arc::new(context()), name(folder));
-        disk.run(Vec::new(), move |disk| create(disk, context, root(), folder)).map(|made| made.map(drop))
+        disk.run(Vec::new(), move |disk| create(disk, context, root(), folder, None))
+            .map(|made| made.map(drop))
     }
 
     fn delete_on(disk: &mut MemDisk, folder: &str) -> Run {

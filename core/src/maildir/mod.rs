@@ -13,6 +13,7 @@
 //! | `subscriptions` | [`subscriptions`] | what LSUB answers |
 //! | `dovecot-uidvalidity` | [`uidvalidity`] | the UIDVALIDITY for the next new folder |
 //! | `maildirsize`, `quota` | `maildirsize` | how much mail the user has, if somebody enforces a quota |
+//! | `postier.properties` | `properties` | annotations, and special uses that were given: what cannot be made anew |
 //! | `postier.index` | [`index_file`] | what was known when the mailbox was last looked at: disposable |
 //! | `postier.cache` | [`cache`], [`cache_file`] | what was found out about messages by reading them: disposable |
 //!
@@ -26,6 +27,7 @@
 //! | [`append`], [`copy`] | new messages, and copies of old ones, with their UIDs |
 //! | [`flags`], [`expunge`] | other flags; messages gone for good |
 //! | [`folders`], [`account`] | the tree of mailboxes; a new user's |
+//! | [`metadata`] | annotations and special uses |
 //! | [`fetch`], [`search`] | reading messages |
 //! | [`mailbox`], [`history`], [`known`], [`context`] | what is known of a mailbox and its past; what all operations share |
 //!
@@ -54,6 +56,7 @@
 //! | torn | half a record or zeros at its end | a crash in the middle of an append; written anew before the next |
 //! | locked | `dovecot-uidlist.lock` | whoever gives UIDs, renames or removes in `cur/`; one that a crash left is [stale](lock) |
 //! | with new letters | `dovecot-keywords` | written as `dovecot-keywords.lock`, renamed over, durable before a file name has the letter |
+//! | annotated | `postier.properties` | written as `postier.properties.tmp`, synced and renamed over; gone with the mailbox |
 //! | leaving | `..DOVECOT-TRASHED` | DELETE renames, then removes; whatever is left there nobody sees, and the next DELETE removes it |
 //! | remembered | `postier.index` | written when the mailbox has been at rest for some seconds; torn, old or absent, it costs a look |
 //!
@@ -115,6 +118,7 @@ mod maildirsize;
 #[cfg(test)]
 pub(crate) mod memdisk;
 mod merge;
+pub mod metadata;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -122,6 +126,7 @@ mod modseq_tests;
 pub mod name;
 mod octets;
 mod place;
+mod properties;
 pub mod quota;
 mod reader;
 pub(crate) mod scope;

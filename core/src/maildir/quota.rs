@@ -124,7 +124,7 @@ async fn count(
     top: Handle,
 ) -> Result<Usage, StoreError> {
     let mut usage = Usage::default();
-    for folder in existing_folders(scope, top).await? {
+    for folder in existing_folders(scope, top).await?.into_keys() {
         let mut inner = Scope::new(scope.disk.clone());
         let counted = count_mailbox(&mut inner, context, root, &folder).await;
         inner.finish().await;

@@ -346,6 +346,9 @@ fn without_lock(merge: Merge, listing: &Listing, error: StoreError) -> Result<Se
         | StoreErrorKind::UidsExhausted
         | StoreErrorKind::TooBig
         | StoreErrorKind::BadUrl(_)
+        | StoreErrorKind::TooManyEntries
+        | StoreErrorKind::SpecialUse
+        | StoreErrorKind::Damaged
         | StoreErrorKind::Aborted
         | StoreErrorKind::Temporary(_) => return Err(error),
     };

@@ -442,7 +442,9 @@ fn archive() -> FolderName {
 fn disk_with_archive() -> (MemDisk, MailboxState, MailboxState) {
     let (mut disk, state) = disk_with_four();
     let context = Arc::new(context());
-    disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), archive())).unwrap().unwrap();
+    disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), archive(), None))
+        .unwrap()
+        .unwrap();
     disk.put_file("/m/.Archive/dovecot-keywords", b"0 other\n1 work\n");
     disk.put_file("/m/.Archive/cur/1.a:2,F", b"another one\n");
     disk.advance(10_000_000);
@@ -456,7 +458,7 @@ fn mail_does_not_go_with_a_mailbox_whose_making_a_kill_cut_short() {
     let name = || FolderName::new(b"X").unwrap();
     let create = |disk: &mut MemDisk| {
         let context = Arc::new(context());
-        disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), name()))
+        disk.run(Vec::new(), move |disk| folders::create(disk, context, root(), name(), None))
     };
     let mut whole = MemDisk::with_maildir();
     create(&mut whole).unwrap().unwrap();
@@ -487,7 +489,7 @@ fn mail_does_not_go_with_a_mailbox_whose_making_a_kill_cut_short() {
 #[test]
 fn a_message_whose_flags_change_during_the_copy_is_copied() {
     let (mut disk, state) = disk_with_four();
-    let create = |disk| folders::create(disk, Arc::new(context()), root(), archive());
+    let create = |disk| folders::create(disk, Arc::new(context()), root(), archive(), None);
     disk.run(Vec::new(), create).unwrap().unwrap();
     let target = state_of(&mut disk, archive());
     // Before each of the first three attempts somebody renames it.

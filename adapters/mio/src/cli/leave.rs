@@ -31,6 +31,7 @@ const TOP: &str = "\
 #!/bin/sh
 # Before Dovecot serves these Maildirs to a client: the mod-sequences that postier has told are not given out again.
 # -u is the name under which Dovecot knows the user. postier.index and postier.cache in the Maildirs may be removed.
+# Annotations of mailboxes and special uses that clients have given (METADATA) are in postier.properties; Dovecot has its own.
 set -e
 ";
 

@@ -109,6 +109,12 @@ assert b"MOVE" in shown and b"UIDPLUS" in shown and b"IDLE" in shown, shown
 imaplib.Commands.setdefault("MOVE", ("SELECTED",))
 ok(box._simple_command("MOVE", "5", "Archive"))
 assert ok(box.search(None, "ALL")) == [b"1 2 3 4"]
+imaplib.Commands.update({"GETMETADATA": ("AUTH", "SELECTED"), "SETMETADATA": ("AUTH", "SELECTED")})
+ok(box._simple_command("SETMETADATA", "Archive", '(/private/comment "old" /private/specialuse NIL)'))
+ok(box._simple_command("GETMETADATA", "(DEPTH 1)", "Archive", "(/private/comment /private)"))
+assert box.response("METADATA")[1] == [b'Archive (/private/comment "old")'], box.response("METADATA")
+ok(box._simple_command("CREATE", "Entries", r"(USE (\Archive))"))
+assert b"\\Archive" in [line for line in ok(box.list()) if line.endswith(b"Entries")][0]
 ok(box.enable("UTF8=ACCEPT")) if "UTF8=ACCEPT" in box.capabilities else None
 assert b"Trash" in b"\n".join(ok(box.list('""', "(%)"[1:2])))
 

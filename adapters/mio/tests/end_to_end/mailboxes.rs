@@ -195,6 +195,55 @@ fn folders_are_what_other_programs_expect() {
 }
 
 #[test]
+fn annotations_and_uses_that_are_given_outlive_a_restart_and_save_dates_a_change_of_flags() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut imap = server.imap("bob");
+    for word in [" METADATA ", " CREATE-SPECIAL-USE "] {
+        assert!(imap.one("CAPABILITY", "CAPABILITY ").contains(word));
+    }
+    imap.ok("CREATE Boat");
+    imap.ok("CREATE Gesendet (USE (\\Sent))");
+    assert!(imap.refused("CREATE More (USE (\\Sent))").contains("[USEATTR]"));
+    assert!(imap.refused("SELECT More").contains("[NONEXISTENT]"));
+    imap.ok("SETMETADATA Boat (/private/comment {9+}\r\ntwo\r\nline /shared/vendor/x/y \"1\")");
+    imap.ok("SETMETADATA Boat (/private/specialuse \"\\\\Archive\")");
+    imap.ok("SETMETADATA \"\" (/private/vendor/x/theme \"dark\")");
+    let (_, long) = imap.run(&format!("SETMETADATA Boat (/private/a {{40000+}}\r\n{})", "x".repeat(40_000)));
+    assert!(long.contains("[METADATA MAXSIZE 32768]"), "{long}");
+    imap.append("Boat", "() ", "Subject: x\r\n\r\nx\r\n");
+    imap.ok("SELECT Boat");
+    let saved = |imap: &mut Imap| imap.one("FETCH 1 (SAVEDATE)", "1 FETCH (SAVEDATE ");
+    let before = saved(&mut imap);
+    imap.ok("RENAME Boat Ship");
+    server.stop();
+    // So a ctime would be another one.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+
+    let server = Server::start(&site);
+    let mut imap = server.imap("bob");
+    let got = imap.ok("GETMETADATA (DEPTH infinity) Ship (/private /shared)").join("\n");
+    for part in ["METADATA Ship (", "/private/comment {9}", "two\r\nline", "/shared/vendor/x/y \"1\""] {
+        assert!(got.contains(part), "{got}");
+    }
+    let server_wide = imap.one("GETMETADATA \"\" /private/vendor/x/theme", "METADATA ");
+    assert!(server_wide.ends_with("\"\" (/private/vendor/x/theme \"dark\")"), "{server_wide}");
+    let listed = imap.ok("LIST (SPECIAL-USE) \"\" *");
+    let use_of =
+        |name: &str| listed.iter().find(|line| line.ends_with(name)).map(String::as_str).unwrap_or("");
+    assert!(use_of(" Gesendet").contains("\\Sent") && use_of(" Ship").contains("\\Archive"), "{listed:?}");
+    assert_eq!((use_of(" Sent"), use_of(" Archive")), ("", ""));
+    imap.ok("SELECT Ship");
+    imap.ok("STORE 1 +FLAGS (\\Seen \\Flagged)");
+    assert_eq!(saved(&mut imap), before);
+    imap.ok("UNSELECT");
+    imap.ok("DELETE Ship");
+    imap.ok("CREATE Ship");
+    assert!(imap.one("GETMETADATA Ship /private/comment", "METADATA ").ends_with("(/private/comment NIL)"));
+    assert!(imap.ok("LIST (SPECIAL-USE) \"\" *").iter().any(|line| line.ends_with(" Archive")));
+}
+
+#[test]
 fn no_name_leads_out_of_the_maildir() {
     let site = Site::new();
     let server = Server::start(&site);

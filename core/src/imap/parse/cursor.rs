@@ -179,17 +179,32 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A string or a literal8, or `None` for NIL (RFC 5464 §5, value).
+    pub(super) fn nstring8(&mut self) -> Parsed<Option<AString<'a>>> {
+        if self.eat(b'~') {
+            return Ok(Some(Cow::Borrowed(self.octets()?)));
+        }
+        self.nstring()
+    }
+
     fn literal(&mut self) -> Parsed<&'a [u8]> {
+        let before = self.rest;
+        let content = self.octets()?;
+        // RFC 9051 §4.3: no NUL but in a literal8.
+        if let Some(nul) = memchr(0, content) {
+            let after = self.rest.len() + content.len() - nul;
+            self.rest = before.get(before.len().saturating_sub(after)..).unwrap_or_default();
+            return Err(Expected("no NUL in a literal"));
+        }
+        Ok(content)
+    }
+
+    fn octets(&mut self) -> Parsed<&'a [u8]> {
         let (size, _) = self.literal_head()?;
         self.eat(b'\r');
         self.expect(b'\n', "a line end after the literal's size")?;
         let content = usize::try_from(size).ok().and_then(|size| self.rest.split_at_checked(size));
         let Some((content, rest)) = content else { return Err(Expected("a literal of that size")) };
-        // RFC 9051 §4.3: no NUL but in a literal8.
-        if let Some(nul) = memchr(0, content) {
-            self.advance(nul);
-            return Err(Expected("no NUL in a literal"));
-        }
         self.rest = rest;
         Ok(content)
     }

@@ -11,6 +11,7 @@ mod append;
 mod cursor;
 mod fetch;
 mod mailbox;
+mod metadata;
 mod search;
 mod sort;
 mod store;
@@ -91,6 +92,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "EXAMINE" => |cursor| mailbox::select(cursor, true),
         "EXPUNGE" => |_| Ok(CommandBody::Expunge { uids: None }),
         "FETCH" => |cursor| fetch::fetch(cursor, false),
+        "GETMETADATA" => metadata::get,
         "GETQUOTA" => mailbox::get_quota,
         "GETQUOTAROOT" => |cursor| Ok(CommandBody::GetQuotaRoot { mailbox: cursor.mailbox_argument()? }),
         "ID" => id,
@@ -108,6 +110,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "REPLACE" => |cursor| append::replace(cursor, false),
         "SEARCH" => |cursor| search::search(cursor, false),
         "SELECT" => |cursor| mailbox::select(cursor, false),
+        "SETMETADATA" => metadata::set,
         "SETQUOTA" => mailbox::set_quota,
         "SORT" => |cursor| sort::sort(cursor, false),
         "STARTTLS" => |_| Ok(CommandBody::StartTls),

@@ -56,6 +56,11 @@ impl Session {
                     self.handle_created(&named, verdict, tx);
                 }
             }
+            Answer::Metadata(answered) => {
+                if let Some((verdict, Then::Metadata(wanted))) = self.take_verdict(answered) {
+                    self.handle_metadata(&wanted, verdict, tx);
+                }
+            }
             Answer::Append(answered) => {
                 if let Some((verdict, Then::AppendCommit(committing))) = self.take_verdict(answered) {
                     self.handle_appended(committing, verdict, tx);
@@ -135,6 +140,7 @@ impl Session {
             Some((verdict, Then::Append(appending))) => {
                 self.handle_append_allowed(id, appending, verdict, tx);
             }
+            Some((verdict, Then::SetMetadata)) => self.handle_metadata_set(verdict, tx),
             Some((verdict, Then::Replaced)) => self.handle_replaced(verdict, tx),
             Some((verdict, Then::Expunge)) => self.handle_expunged(verdict, tx),
             Some((verdict, Then::Close)) => self.handle_closed(verdict, tx),
@@ -190,6 +196,8 @@ impl Session {
             | Then::Quota(_)
             | Then::Create(_)
             | Then::Folder(_)
+            | Then::Metadata(_)
+            | Then::SetMetadata
             | Then::AppendCommit(_)
             | Then::Replaced
             | Then::Store(_)

@@ -95,6 +95,8 @@ const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", "RFC 3691", after_login, &["select"]),
     row("MOVE", "RFC 6851", after_login, &["copy_move", "client_macos"]),
     row("SPECIAL-USE", "RFC 6154", after_login, &["list"]),
+    row("CREATE-SPECIAL-USE", "RFC 6154", after_login, &["folders", "metadata"]),
+    row("METADATA", "RFC 5464", after_login, &["metadata"]),
     row("ESEARCH", "RFC 4731", after_login, &["search", "client_outlook"]),
     row("SEARCHRES", "RFC 5182", after_login, &["search_save"]),
     row("PARTIAL", "RFC 9394", after_login, &["search_partial"]),

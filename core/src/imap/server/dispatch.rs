@@ -37,6 +37,8 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::List(_)
         | CommandBody::Lsub { .. }
         | CommandBody::Namespace
+        | CommandBody::GetMetadata(_)
+        | CommandBody::SetMetadata { .. }
         | CommandBody::Status { .. }
         | CommandBody::GetQuota { .. }
         | CommandBody::GetQuotaRoot { .. }
@@ -125,7 +127,7 @@ impl Session {
             CommandBody::Login { username, password } => self.start_login(&username, &password, tx),
             CommandBody::Select(select) => self.start_select(&select, tx),
             CommandBody::Create { mailbox, special_use, unknown_use } => {
-                self.start_create(&mailbox, unknown_use || !special_use.is_empty(), tx);
+                self.start_create(&mailbox, &special_use, unknown_use, tx);
             }
             CommandBody::Delete { mailbox } => self.start_delete(&mailbox, tx),
             CommandBody::Rename { from, to } => self.start_rename(&from, &to, tx),
@@ -134,6 +136,8 @@ impl Session {
             CommandBody::List(list) => self.start_list(list, tx),
             CommandBody::Lsub { reference, pattern } => self.start_lsub(&reference, &pattern, tx),
             CommandBody::Namespace => self.start_namespace(tx),
+            CommandBody::GetMetadata(wanted) => self.start_get_metadata(wanted, tx),
+            CommandBody::SetMetadata { mailbox, values } => self.start_set_metadata(&mailbox, values, tx),
             CommandBody::Status { mailbox, items } => self.start_status(&mailbox, items, tx),
             CommandBody::GetQuota { root } => self.start_get_quota(&root, tx),
             CommandBody::GetQuotaRoot { mailbox } => self.start_get_quota_root(&mailbox, tx),

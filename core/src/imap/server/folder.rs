@@ -1,7 +1,7 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 §6.3.4–§6.3.8).
 
 use super::session::{Session, Then};
-use super::{Ask, DELIMITER, FolderChange, Refusal};
+use super::{Ask, DELIMITER, FolderChange, Refusal, SpecialUse};
 use crate::imap::command::MailboxName;
 use crate::imap::response::{Code, Status};
 use crate::send_queue::SendQueue;
@@ -31,11 +31,24 @@ impl Session {
         self.end(Status::Ok, None, done.text, tx);
     }
 
-    pub(super) fn start_create(&mut self, mailbox: &MailboxName, with_use: bool, tx: &mut SendQueue) {
-        if with_use {
-            let text = "Special uses are given by name here, not by CREATE";
-            return self.end(Status::No, Some(&Code::UseAttr), text, tx);
-        }
+    pub(super) fn start_create(
+        &mut self,
+        mailbox: &MailboxName,
+        uses: &[SpecialUse],
+        unknown_use: bool,
+        tx: &mut SendQueue,
+    ) {
+        // RFC 6154 §3: the mailbox is not made then.
+        let special_use = match uses {
+            _ if unknown_use => Err("This use is not known here"),
+            [] => Ok(None),
+            [only] => Ok(Some(*only)),
+            [_, ..] => Err("A mailbox has one use here"),
+        };
+        let special_use = match special_use {
+            Ok(special_use) => special_use,
+            Err(text) => return self.end(Status::No, Some(&Code::UseAttr), text, tx),
+        };
         // RFC 9051 §6.3.4: a delimiter at the end only says that there will be mailboxes below.
         let name = mailbox.as_sent();
         let name = MailboxName::new(name.strip_suffix(&[DELIMITER]).unwrap_or(name));
@@ -44,7 +57,7 @@ impl Session {
         }
         let Some(mailbox) = self.checked_name(&name, tx) else { return };
         let named = (name.as_sent().to_vec(), mailbox.clone());
-        self.ask(Then::Create(named), |ticket| Ask::Create { ticket, mailbox });
+        self.ask(Then::Create(named), |ticket| Ask::Create { ticket, mailbox, special_use });
     }
 
     /// RFC 8474 §4.2: the new mailbox's name that stays.

@@ -24,6 +24,7 @@
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
 //! | `quota` | how much mail the account has, and may have |
+//! | `metadata` | annotations of mailboxes and of the server |
 //! | `reply` | what a refusal is on the wire |
 //!
 //! ```
@@ -65,6 +66,7 @@ mod folder;
 mod idle;
 mod list;
 mod login;
+mod metadata;
 mod modseq;
 mod names;
 mod quota;
@@ -94,13 +96,14 @@ use crate::auth::{Attempt, AuthVerdict};
 use crate::disk::Handle;
 use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::metadata::{Annotations, Entry};
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
 use crate::imap::sort::SortCriterion;
 use crate::imap::thread::{Algorithm, Threads};
 use crate::imap::url::MessageUrl;
 use crate::imap::view::UidMap;
-use crate::limits::Limits;
+use crate::limits::{Limits, MetadataLimits};
 use crate::machine::TlsInfo;
 pub use crate::maildir::folder::SpecialUse;
 use crate::send_queue::FileRange;
@@ -202,6 +205,26 @@ pub enum Ask {
         ticket: Ticket<Result<[u8; 16], Refusal>>,
         /// The mailbox.
         mailbox: Vec<u8>,
+        /// What it is for, if that is said (RFC 6154 §3).
+        special_use: Option<SpecialUse>,
+    },
+    /// GETMETADATA: all annotations.
+    Metadata {
+        /// To answer with: entries with their values, by name.
+        ticket: Ticket<Result<Annotations, Refusal>>,
+        /// Of which mailbox; `None`: of the server.
+        mailbox: Option<Vec<u8>>,
+    },
+    /// SETMETADATA.
+    SetMetadata {
+        /// To answer with.
+        ticket: Ticket<Result<(), Refusal>>,
+        /// Of which mailbox; `None`: of the server.
+        mailbox: Option<Vec<u8>>,
+        /// The new values; `None`: the entry goes.
+        changes: Vec<(Entry, Option<Vec<u8>>)>,
+        /// How many there may be in all.
+        limits: MetadataLimits,
     },
     /// DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
     Folder {
@@ -603,6 +626,10 @@ pub enum Refusal {
     NoSpace,
     /// The message is larger than a message may be: LIMIT.
     TooBig,
+    /// There would be too many annotations: METADATA TOOMANY.
+    TooManyEntries,
+    /// The mailbox cannot be given this special use: USEATTR.
+    SpecialUse,
     /// The system does not let us: NOPERM.
     NoPermission,
     /// A disk or system error: UNAVAILABLE.
@@ -630,7 +657,9 @@ pub enum Answer {
     Status(Answered<Result<Status, Refusal>>),
     /// To [`Ask::Quota`].
     Quota(Answered<Result<Option<(Quota, Usage)>, Refusal>>),
-    /// To [`Ask::Folder`], [`Ask::Append`], [`Ask::AppendNext`], [`Ask::AppendUrl`], [`Ask::Expunge`] and
+    /// To [`Ask::Metadata`].
+    Metadata(Answered<Result<Annotations, Refusal>>),
+    /// To [`Ask::SetMetadata`], [`Ask::Folder`], [`Ask::Append`], [`Ask::AppendNext`], [`Ask::AppendUrl`], [`Ask::Expunge`] and
     /// [`Ask::Remove`].
     Done(Answered<Result<(), Refusal>>),
     /// To [`Ask::Create`].

@@ -22,6 +22,8 @@ pub(super) fn of_refusal(refusal: &Refusal) -> (Code<'static>, &'static str) {
         Refusal::NoSpace => (Code::OverQuota, "There is no room left for it"),
         // RFC 7889 §4
         Refusal::TooBig => (Code::TooBig, "The message is larger than this server takes"),
+        Refusal::TooManyEntries => (Code::MetadataTooMany, "There are too many annotations already"),
+        Refusal::SpecialUse => (Code::UseAttr, "The mailbox cannot have this use: another one was given it"),
         Refusal::NoPermission => (Code::NoPerm, "The system does not allow it"),
         Refusal::Unavailable => (Code::Unavailable, "The mail store has trouble, try again later"),
         Refusal::BadCharset => (Code::BadCharset(CHARSETS), "The charset is not known, use UTF-8"),

@@ -25,6 +25,7 @@ use super::enable::Enabled;
 use super::fetch::Fetching;
 use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
+use super::metadata::MetadataWanted;
 use super::quota::QuotaAsked;
 use super::reply::of_refusal;
 use super::search::{Found, Searching};
@@ -129,6 +130,8 @@ pub(super) enum Then {
     /// The new mailbox's name: as the client has written it, and as it is stored.
     Create((Vec<u8>, Vec<u8>)),
     Folder(FolderDone),
+    Metadata(MetadataWanted),
+    SetMetadata,
     Append(Box<append::Appending>),
     AppendCommit(append::Committing),
     Replaced,
@@ -159,6 +162,8 @@ impl Then {
             | Then::Quota(_)
             | Then::Create(_)
             | Then::Folder(_)
+            | Then::Metadata(_)
+            | Then::SetMetadata
             | Then::Append(_)
             | Then::AppendCommit(_)
             | Then::Replaced

@@ -420,6 +420,8 @@ impl Client for imap::server::Session {
             | Ask::Status { .. }
             | Ask::Quota { .. }
             | Ask::Create { .. }
+            | Ask::Metadata { .. }
+            | Ask::SetMetadata { .. }
             | Ask::Folder { .. }
             | Ask::Fetch { .. }
             | Ask::Store { .. }

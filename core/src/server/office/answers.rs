@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::changes::{Origin, message_flags};
-use super::folders::folder;
+use super::folders::{annotated, folder};
 use super::mailboxes::MailboxKey;
 use super::quota::Limit;
 use super::uploads::{AppendTarget, SpliceWanted};
@@ -66,7 +66,17 @@ impl Office {
                 Err(refused) => desk.imap(caller, Answer::Status(ticket.answer(Err(refused)))),
             },
             Ask::Quota { ticket } => self.report_quota(caller, &account, ticket, desk),
-            Ask::Create { ticket, mailbox } => self.create_folder(caller, ticket, key(&mailbox), desk),
+            Ask::Create { ticket, mailbox, special_use } => {
+                self.create_folder(caller, ticket, key(&mailbox), special_use, desk);
+            }
+            Ask::Metadata { ticket, mailbox } => self.metadata(caller, ticket, root, mailbox, desk),
+            Ask::SetMetadata { ticket, mailbox, changes, limits } => match annotated(mailbox) {
+                Ok(of) => {
+                    let work = Work::Annotate { caller, ticket, of: of.clone(), changes, limits };
+                    self.enqueue(MailboxKey { root, folder: of.folder() }, work, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
+            },
             Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
             Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
@@ -237,6 +247,13 @@ impl Office {
             Worked::Removed { caller, ticket, copied, result } => {
                 let answer = self.adopt(key, result, None, desk).map(|()| copied);
                 desk.imap(caller, Answer::Copy(ticket.answer(answer)));
+            }
+            Worked::Annotated { caller, ticket, result } => {
+                let answer = result.map_err(|error| {
+                    trouble(&place(key), &error, desk);
+                    refusal(&error)
+                });
+                desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
             Worked::Folder { caller, ticket, to, result } => {
                 let answer = result.map_err(|error| {
@@ -493,7 +510,9 @@ pub(super) fn refuse_work(
             }
         }
         Work::Store(work) => refuse_store(work.caller, work.then, refused.clone(), desk),
-        Work::Expunge { caller, ticket, .. } | Work::Folder { caller, ticket, .. } => {
+        Work::Expunge { caller, ticket, .. }
+        | Work::Folder { caller, ticket, .. }
+        | Work::Annotate { caller, ticket, .. } => {
             desk.imap(caller, Answer::Done(ticket.answer(Err(refused.clone()))));
         }
         Work::Copy(copy) => {
@@ -531,7 +550,11 @@ pub(super) fn refusal(error: &StoreError) -> Refusal {
         StoreErrorKind::UidsExhausted => Refusal::Cannot("this mailbox has used up all its UIDs"),
         StoreErrorKind::TooBig => Refusal::TooBig,
         StoreErrorKind::BadUrl(place) => Refusal::BadUrl(place),
-        StoreErrorKind::Aborted | StoreErrorKind::Temporary(_) => Refusal::Unavailable,
+        StoreErrorKind::TooManyEntries => Refusal::TooManyEntries,
+        StoreErrorKind::SpecialUse => Refusal::SpecialUse,
+        StoreErrorKind::Damaged | StoreErrorKind::Aborted | StoreErrorKind::Temporary(_) => {
+            Refusal::Unavailable
+        }
     }
 }
 
@@ -555,12 +578,15 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         | StoreErrorKind::BadUrl(_)
         | StoreErrorKind::MailboxFull
         | StoreErrorKind::MailboxTooSmall
+        | StoreErrorKind::TooManyEntries
+        | StoreErrorKind::SpecialUse
         | StoreErrorKind::Aborted => return,
         StoreErrorKind::NoSpace => "make room, the sender tries again",
         StoreErrorKind::OverQuota => "raise it or make room, the sender tries again",
         StoreErrorKind::Busy => "see who in dovecot-uidlist.lock",
         StoreErrorKind::Access => "check owner and mode of the file and its directories",
         StoreErrorKind::ReadOnly => "see why it is mounted so",
+        StoreErrorKind::Damaged => "restore it from a backup if what is missing is worth it",
         StoreErrorKind::UidsExhausted => "move its mail to a new one",
         StoreErrorKind::Temporary(_) => "see the kernel's log for this file system",
     };

@@ -8,11 +8,13 @@ use super::work::{Done, Outcome, Work, folder_task};
 use super::{Caller, Desk, Office};
 use crate::auth::AuthVerdict;
 use crate::disk::Task;
+use crate::imap::metadata::Annotations;
 use crate::imap::server::{Answer, Folder, FolderChange, Refusal};
 use crate::maildir::account::create_account;
 use crate::maildir::context::{Root, StoreError};
-use crate::maildir::folder::{BadName, FolderName};
+use crate::maildir::folder::{BadName, FolderName, SpecialUse};
 use crate::maildir::folders;
+use crate::maildir::metadata::{Annotated, Metadata, metadata};
 use crate::server::FromOffice;
 use crate::site::Account;
 use crate::ticket::Ticket;
@@ -78,11 +80,41 @@ impl Office {
         self.run(task, desk);
     }
 
+    /// GETMETADATA.
+    pub(super) fn metadata(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<Annotations, Refusal>>,
+        root: Root,
+        mailbox: Option<Vec<u8>>,
+        desk: &mut Desk<'_>,
+    ) {
+        let of = match annotated(mailbox) {
+            Ok(of) => of,
+            Err(refused) => return desk.imap(caller, Answer::Metadata(ticket.answer(Err(refused)))),
+        };
+        let (ctx, mailbox) = (self.context.clone(), MailboxKey { root: root.clone(), folder: of.folder() });
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match metadata(disk, ctx, root, of).await {
+                Ok(Metadata { entries, damage }) => (Ok(entries), damage),
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            Done::new(Outcome::Answered {
+                caller,
+                mailbox,
+                answer: Answer::Metadata(ticket.answer(answer)),
+                trouble,
+            })
+        });
+        self.run(task, desk);
+    }
+
     pub(super) fn create_folder(
         &mut self,
         caller: Caller,
         ticket: Ticket<Result<[u8; 16], Refusal>>,
         mailbox: Result<MailboxKey, Refusal>,
+        special_use: Option<SpecialUse>,
         desk: &mut Desk<'_>,
     ) {
         let mailbox = match mailbox {
@@ -91,7 +123,7 @@ impl Office {
         };
         let (ctx, MailboxKey { root, folder }) = (self.context.clone(), mailbox.clone());
         let task = Task::new(move |disk| async move {
-            let (answer, trouble) = match folders::create(disk, ctx, root, folder).await {
+            let (answer, trouble) = match folders::create(disk, ctx, root, folder, special_use).await {
                 Ok(guid) => (Ok(guid), None),
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };
@@ -140,6 +172,11 @@ impl Office {
 /// A mailbox name as the session has it.
 pub(super) fn folder(name: &[u8]) -> Result<FolderName, Refusal> {
     FolderName::new(name).map_err(|bad| Refusal::Cannot(bad_name(bad)))
+}
+
+/// What annotations are about: a mailbox, or without one the server.
+pub(super) fn annotated(mailbox: Option<Vec<u8>>) -> Result<Annotated, Refusal> {
+    mailbox.map_or(Ok(Annotated::Server), |name| folder(&name).map(Annotated::Mailbox))
 }
 
 /// A sentence for the person at the client.

@@ -536,6 +536,9 @@ fn verdict(error: &StoreError) -> CommitVerdict {
         | StoreErrorKind::UidsExhausted
         | StoreErrorKind::TooBig
         | StoreErrorKind::BadUrl(_)
+        | StoreErrorKind::TooManyEntries
+        | StoreErrorKind::SpecialUse
+        | StoreErrorKind::Damaged
         | StoreErrorKind::Aborted
         | StoreErrorKind::Temporary(_) => CommitVerdict::Temporary,
     }

@@ -19,6 +19,7 @@ use crate::imap::server::{
     Answer, Appended, Changes, Copied, FetchPage, FetchRequest, Refusal, Selected, SelectionId, Status,
     StoreAction, Stored,
 };
+use crate::limits::MetadataLimits;
 use crate::maildir::append::{self, Staged, commit_append};
 use crate::maildir::context::{StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::copy::{CopySource, copy};
@@ -30,6 +31,7 @@ use crate::maildir::folders;
 use crate::maildir::index_file::{Saved, save_index};
 use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
+use crate::maildir::metadata::{Annotated, EntryChange, set_metadata};
 use crate::maildir::sync::{SyncMode, Synced, sync};
 use crate::site::Account;
 use crate::ticket::Ticket;
@@ -63,6 +65,14 @@ pub(super) enum Work {
         copied: Copied,
         /// Whose messages leave.
         uids: UidSet,
+    },
+    /// SETMETADATA.
+    Annotate {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        of: Annotated,
+        changes: Vec<EntryChange>,
+        limits: MetadataLimits,
     },
     /// DELETE and RENAME of the mailbox whose queue this is.
     Folder {
@@ -257,6 +267,11 @@ pub(super) enum Worked {
         copied: Copied,
         result: Next,
     },
+    Annotated {
+        caller: Caller,
+        ticket: Ticket<Result<(), Refusal>>,
+        result: Result<(), StoreError>,
+    },
     Folder {
         caller: Caller,
         ticket: Ticket<Result<(), Refusal>>,
@@ -278,7 +293,7 @@ impl Worked {
             // That does not wait.
             Worked::Stored { then: AfterStore::Fetch { .. }, .. } => None,
             Worked::Copied { result, .. } => result.as_ref().err(),
-            Worked::Folder { result, .. } => result.as_ref().err(),
+            Worked::Folder { result, .. } | Worked::Annotated { result, .. } => result.as_ref().err(),
         };
         error.is_some_and(|error| error.kind == StoreErrorKind::Busy)
     }
@@ -288,7 +303,7 @@ impl Work {
     /// It works on an opened mailbox.
     pub(super) fn needs_state(&self) -> bool {
         match self {
-            Work::Sync { .. } | Work::Upkeep { .. } | Work::Folder { .. } => false,
+            Work::Sync { .. } | Work::Upkeep { .. } | Work::Folder { .. } | Work::Annotate { .. } => false,
             Work::Append(_) | Work::Store(_) | Work::Expunge { .. } | Work::Copy(_) | Work::Remove { .. } => {
                 true
             }
@@ -371,6 +386,11 @@ impl Work {
                     let result = expunge(disk, ctx, root, folder, known, victims).await;
                     let result = result.map(|e| (e.state, e.changes, ()));
                     Worked::Removed { caller, ticket, copied, result }
+                }
+                Work::Annotate { caller, ticket, of, changes, limits } => {
+                    known.take();
+                    let result = set_metadata(disk, ctx, root, of, changes, limits).await;
+                    Worked::Annotated { caller, ticket, result }
                 }
                 Work::Folder { caller, ticket, to } => {
                     known.take();

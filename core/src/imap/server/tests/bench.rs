@@ -6,6 +6,7 @@
 use crate::auth::{Attempt, Proof};
 use crate::event::Event;
 use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::metadata::Entry;
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
@@ -226,7 +227,20 @@ fn show(ask: &Ask) -> String {
             format!("status {}{}", text(mailbox), if *size { " size" } else { "" })
         }
         Ask::Quota { .. } => "quota".into(),
-        Ask::Create { mailbox, .. } => format!("create {}", text(mailbox)),
+        Ask::Create { mailbox, special_use, .. } => {
+            let special_use = special_use.map(|special_use| format!(" {}", special_use.attribute()));
+            format!("create {}{}", text(mailbox), special_use.unwrap_or_default())
+        }
+        Ask::Metadata { mailbox, .. } => {
+            format!("metadata {}", mailbox.as_deref().map_or("of the server".into(), text))
+        }
+        Ask::SetMetadata { mailbox, changes, .. } => {
+            let change = |(entry, value): &(Entry, Option<Vec<u8>>)| {
+                format!(" {}={}", text(entry.as_bytes()), value.as_deref().map_or("gone".into(), text))
+            };
+            let changes: String = changes.iter().map(change).collect();
+            format!("annotate {}{changes}", mailbox.as_deref().map_or("the server".into(), text))
+        }
         Ask::Folder { change, .. } => match change {
             FolderChange::Delete { mailbox } => format!("delete {}", text(mailbox)),
             FolderChange::Rename { mailbox, to } => format!("rename {} {}", text(mailbox), text(to)),

@@ -6,6 +6,7 @@ use super::script::{self, account, refusal};
 use crate::auth::AuthVerdict;
 use crate::auth::scram::tests::pencil;
 use crate::imap::flag::FlagSet;
+use crate::imap::metadata::Entry;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
     Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
@@ -150,7 +151,12 @@ impl Draw {
                 Answer::Quota(ticket.answer(self.or_refused(Some((quota, Usage::default())))))
             }
             Ask::Create { ticket, .. } => Answer::Created(ticket.answer(self.or_refused([7; 16]))),
-            Ask::Folder { ticket, .. }
+            Ask::Metadata { ticket, .. } => {
+                let entry = Entry::new(b"/private/comment").expect("a name");
+                Answer::Metadata(ticket.answer(self.or_refused(Vec::from([(entry, b"x".to_vec())]))))
+            }
+            Ask::SetMetadata { ticket, .. }
+            | Ask::Folder { ticket, .. }
             | Ask::Append { ticket, .. }
             | Ask::AppendNext { ticket, .. }
             | Ask::AppendUrl { ticket, .. }

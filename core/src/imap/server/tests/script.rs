@@ -12,6 +12,7 @@ use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
 use crate::auth::sasl::Offered;
 use crate::auth::scram::tests::pencil;
+use crate::imap::metadata::Entry;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
@@ -209,6 +210,8 @@ pub(super) fn refusal(text: &str) -> Option<Refusal> {
         "toobig" => Refusal::TooBig,
         "nopermission" => Refusal::NoPermission,
         "unavailable" => Refusal::Unavailable,
+        "too many entries" => Refusal::TooManyEntries,
+        "use" => Refusal::SpecialUse,
         "badcharset" => Refusal::BadCharset,
         "badurl 1" => Refusal::BadUrl(1),
         _ => Refusal::Cannot("It cannot be done"),
@@ -237,7 +240,11 @@ fn answer(ask: Ask, text: &str) -> Answer {
         Ask::Status { ticket, .. } => Answer::Status(ticket.answer(or_refused(text, || status(&words)))),
         Ask::Quota { ticket } => Answer::Quota(ticket.answer(or_refused(text, || quota(&words)))),
         Ask::Create { ticket, .. } => Answer::Created(ticket.answer(or_refused(text, || [0x12; 16]))),
-        Ask::Folder { ticket, .. }
+        Ask::Metadata { ticket, .. } => {
+            Answer::Metadata(ticket.answer(or_refused(text, || annotations(text))))
+        }
+        Ask::SetMetadata { ticket, .. }
+        | Ask::Folder { ticket, .. }
         | Ask::Append { ticket, .. }
         | Ask::AppendNext { ticket, .. }
         | Ask::AppendUrl { ticket, .. }
@@ -321,6 +328,12 @@ fn changes(words: &Words<'_>) -> Changes {
         keywords: words.has("keywords").then(|| words.list("keywords")),
         reset: words.has("reset"),
     }
+}
+
+/// `entries | /private/comment some text | /shared/x \0`
+fn annotations(text: &str) -> Vec<(Entry, Vec<u8>)> {
+    let parts = text.split(" | ").skip(1).map(|part| part.split_once(' ').unwrap());
+    parts.map(|(name, value)| (Entry::new(name.as_bytes()).unwrap(), unescape(value))).collect()
 }
 
 /// `Name:subscribed,sent,absent`

@@ -95,6 +95,7 @@ transcripts! {
     list
     login_times_out
     long_lines
+    metadata
     loopback
     lost_answers
     qresync
