@@ -7,41 +7,41 @@
 //!
 //! | fault | found in 600 worlds | first at seed | has to be found within |
 //! |---|---:|---:|---:|
-//! | skip-directory-sync | 268 | 1 | 100 |
-//! | skip-sync-of-new | 158 | 12 | 100 |
-//! | skip-sync-of-cur | 155 | 1 | 100 |
-//! | skip-sync-of-maildir | 260 | 1 | 100 |
-//! | acknowledge-before-sync | 40 | 12 | 200 |
-//! | skip-file-sync | 319 | 1 | 100 |
-//! | skip-uidlist-sync | 273 | 1 | 100 |
-//! | ignore-sync-error | 2 | 243 | 3000 |
-//! | lose-uidlist-records | 110 | 18 | 100 |
-//! | lose-keyword-table | 127 | 15 | 100 |
-//! | forget-lock | 5 | 91 | 2000 |
-//! | skip-flag-rename | 150 | 1 | 100 |
-//! | skip-unlink | 157 | 0 | 100 |
-//! | deliver-twice | 402 | 0 | 100 |
-//! | short-write | 391 | 0 | 100 |
-//! | list-misses | 162 | 1 | 100 |
-//! | new-uidvalidity | 516 | 0 | 100 |
-//! | lose-by-rename | 453 | 0 | 100 |
+//! | skip-directory-sync | 272 | 1 | 100 |
+//! | skip-sync-of-new | 172 | 6 | 100 |
+//! | skip-sync-of-cur | 148 | 1 | 100 |
+//! | skip-sync-of-maildir | 267 | 1 | 100 |
+//! | acknowledge-before-sync | 41 | 13 | 200 |
+//! | skip-file-sync | 321 | 1 | 100 |
+//! | skip-uidlist-sync | 251 | 1 | 100 |
+//! | ignore-sync-error | 3 | 115 | 3000 |
+//! | lose-uidlist-records | 103 | 6 | 100 |
+//! | lose-keyword-table | 129 | 6 | 100 |
+//! | forget-lock | 6 | 91 | 2000 |
+//! | skip-flag-rename | 147 | 1 | 100 |
+//! | skip-unlink | 162 | 0 | 100 |
+//! | deliver-twice | 431 | 0 | 100 |
+//! | short-write | 425 | 0 | 100 |
+//! | list-misses | 152 | 1 | 100 |
+//! | new-uidvalidity | 517 | 0 | 100 |
+//! | lose-by-rename | 472 | 0 | 100 |
 //! | leak-descriptors | 33 | 6 | 200 |
-//! | leak-tmp | 10 | 8 | 600 |
+//! | leak-tmp | 110 | 3 | 600 |
 //! | drop-answer | 600 | 0 | 100 |
 //! | drop-notice | 35 | 0 | 200 |
-//! | expunge-during-fetch | 198 | 0 | 100 |
-//! | lose-copyuid | 228 | 0 | 100 |
-//! | wrong-copyuid | 227 | 0 | 100 |
-//! | uidnext-too-high | 510 | 0 | 100 |
-//! | uidnext-falls | 155 | 0 | 100 |
-//! | modseq-falls | 196 | 10 | 100 |
-//! | hide-message | 221 | 0 | 100 |
-//! | lose-exists | 191 | 0 | 100 |
-//! | hide-flag | 8 | 1 | 2000 |
-//! | wrong-literal | 467 | 0 | 100 |
-//! | keep-plaintext | 20 | 32 | 300 |
-//! | never-time-out | 20 | 5 | 300 |
-//! | ok-instead-of-no | 104 | 3 | 100 |
+//! | expunge-during-fetch | 202 | 0 | 100 |
+//! | lose-copyuid | 234 | 0 | 100 |
+//! | wrong-copyuid | 231 | 0 | 100 |
+//! | uidnext-too-high | 508 | 0 | 100 |
+//! | uidnext-falls | 168 | 0 | 100 |
+//! | modseq-falls | 198 | 10 | 100 |
+//! | hide-message | 230 | 0 | 100 |
+//! | lose-exists | 190 | 0 | 100 |
+//! | hide-flag | 9 | 1 | 2000 |
+//! | wrong-literal | 473 | 0 | 100 |
+//! | keep-plaintext | 22 | 32 | 300 |
+//! | never-time-out | 29 | 5 | 300 |
+//! | ok-instead-of-no | 108 | 3 | 100 |
 //! | forget-outcome | 95 | 15 | 400 |
 //! | forget-recovery | 117 | 3 | 400 |
 //! | never-retry | 114 | 3 | 400 |
@@ -50,7 +50,7 @@
 //! | notice-twice | 68 | 15 | 400 |
 //! | lose-notice | 110 | 3 | 400 |
 //! | believe-forgeries | 39 | 15 | 400 |
-//! | expunge-off-by-one | 223 | 0 | 100 |
+//! | expunge-off-by-one | 227 | 0 | 100 |
 //!
 //! A budget is at least ten times the worlds that a fault takes on average, and five times its first seed.
 

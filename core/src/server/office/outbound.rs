@@ -92,6 +92,8 @@ pub(super) struct Outbound {
     lookups: BTreeMap<LookupId, LinkId>,
     last_lookup: u64,
     last_notice: u64,
+    /// Tells the notices of this process from those of another in the same second.
+    life: u32,
     /// Decides the order of equal hosts.
     seed: u64,
     /// When the queue has something to do.
@@ -125,7 +127,7 @@ impl Office {
     /// From now on it sends mail to other servers, and what is in the spool to begin with.
     pub fn send_mail(&mut self, now: Now, setup: Setup) {
         let Setup { site, spool, recovered, dns, seed } = setup;
-        let [a, b, c, d, e, f, g, h, ..] = seed;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = seed;
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let sending = site.sending.clone().unwrap_or_default();
         let queue = Queue::new(sending.queue, number);
@@ -142,6 +144,7 @@ impl Office {
             lookups: BTreeMap::new(),
             last_lookup: 0,
             last_notice: 0,
+            life: u32::from_le_bytes([i, j, k, l]),
             seed: number,
             // What was found is looked at with the first input.
             wake: Some(now.instant),

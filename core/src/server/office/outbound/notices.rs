@@ -71,7 +71,7 @@ impl Outbound {
             return self.todo.push_back(Todo::Queue(QueueInput::Told { id, durable: true }));
         }
         self.last_notice += 1;
-        let notice_id = format!("{id}n{now:x}x{}", self.last_notice);
+        let notice_id = format!("{id}n{now:x}x{:x}x{}", self.life, self.last_notice);
         let whole = envelope.return_full == Some(true)
             && action == Action::Failed
             && envelope.size <= RETURNED_BYTES_MAX as u64;

@@ -94,6 +94,7 @@ struct World {
     tickets: TicketSource,
     submitted: u64,
     last_conn: u64,
+    lives: u8,
     /// The power is gone.
     dark: bool,
 }
@@ -110,14 +111,14 @@ fn site() -> Arc<Site> {
     Arc::new(Site::build(parts).unwrap().0)
 }
 
-fn office(disk: &mut MemDisk, site: &Arc<Site>) -> Office {
+fn office(disk: &mut MemDisk, site: &Arc<Site>, life: u8) -> Office {
     let found = disk.run(Vec::new(), |disk| recover(disk, Root::new(SPOOL)));
     let recovered: Recovered = found.unwrap().unwrap();
     let mut office = Office::new(Arc::new(context()));
     let dns =
         resolver::Config { servers: [([127, 0, 0, 1], 53).into()].into(), ..resolver::Config::default() };
     let (site, spool) = (site.clone(), Root::new(SPOOL));
-    office.send_mail(disk.now(), Setup { site, spool, recovered, dns, seed: [7; 32] });
+    office.send_mail(disk.now(), Setup { site, spool, recovered, dns, seed: [life; 32] });
     office
 }
 
@@ -130,7 +131,8 @@ impl World {
         disk.settle();
         let site = site();
         World {
-            office: office(&mut disk, &site),
+            office: office(&mut disk, &site, 7),
+            lives: 7,
             front: Front::new(FrontIndex(0), site.clone(), 1),
             disk,
             site,
@@ -179,7 +181,8 @@ impl World {
         self.peers.clear();
         self.inputs.clear();
         self.front = Front::new(FrontIndex(0), self.site.clone(), 1);
-        self.office = office(&mut self.disk, &self.site);
+        self.lives += 1;
+        self.office = office(&mut self.disk, &self.site, self.lives);
     }
 
     fn submit(&mut self, from: &str, to: &[&str], notify: Option<crate::smtp::parameter::Notify>) {
@@ -554,6 +557,26 @@ fn the_next_host_is_tried_and_the_sender_is_told_when_none_is_left() {
     }
     assert!(!all.contains(".dotted"), "the header only");
     assert!(world.spooled().is_empty());
+}
+
+/// A notice's name is that of its file in the queue, too: one that is there would be lost.
+#[test]
+fn notices_of_two_processes_in_one_second_have_two_names() {
+    let mut world = World::new();
+    world.domain("b.test", &[(1, Manner::Greylisting)]);
+    world.domain("c.test", &[(2, Manner::NobodyHere)]);
+    world.submit("ann@us.test", &["bob@b.test", "joe@c.test"], None);
+    world.servers.values_mut().for_each(|server| server.manner = Manner::NobodyHere);
+    world.restart();
+    world.hand_in(OfficeInput::Queue(QueueCommand::Flush(None)));
+    let notices = world.maildir();
+    // The clock of this disk goes on at a restart; what stands behind the time must differ without it.
+    let field = |notice: &String| {
+        let line = notice.lines().find(|line| line.starts_with("Message-ID:"))?;
+        line.split_once('@')?.0.split_once('x').map(|(_, behind)| behind.to_string())
+    };
+    let names: BTreeSet<_> = notices.iter().map(field).collect();
+    assert_eq!((notices.len(), names.len()), (2, 2), "{names:?}");
 }
 
 #[test]
