@@ -21,6 +21,7 @@ mod account;
 mod aliases;
 mod build;
 mod layout;
+mod network;
 mod quota;
 mod sending;
 
@@ -38,6 +39,7 @@ pub use account::{Account, AccountId, BadName, ScramVerifier, Secret, check_user
 pub use aliases::{Aliases, AliasesError, AliasesErrorKind};
 pub use build::{SiteError, SiteNote, SiteParts};
 pub use layout::{MaildirTemplate, TemplateError};
+pub use network::{Network, NetworkError};
 pub use quota::{Quota, Room, Usage};
 pub use sending::{Relay, Sending, TlsPolicy, Way};
 

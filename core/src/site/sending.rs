@@ -3,7 +3,10 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
+use super::Network;
 use crate::auth::Credentials;
 use crate::queue::machine;
 
@@ -18,6 +21,8 @@ pub struct Sending {
     pub tls: TlsPolicy,
     /// Do not send over IPv6.
     pub ipv4_only: bool,
+    /// Who may send without logging in; nobody unless somebody is named.
+    pub from: Vec<Network>,
     /// Patience and bounds.
     pub queue: machine::Config,
 }
@@ -76,6 +81,11 @@ impl Relay {
 }
 
 impl Sending {
+    /// Whether mail for other servers is taken from this address on port 25.
+    pub fn is_taken_from(&self, peer: IpAddr) -> bool {
+        self.from.iter().any(|network| network.contains(peer))
+    }
+
     /// The line of connections that mail for this domain, in lower case, takes: its own, or that of the server that takes
     /// the mail of this domain and others.
     pub fn line(&self, domain: &str) -> String {

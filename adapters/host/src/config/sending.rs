@@ -9,7 +9,7 @@ use std::time::Duration;
 use postier_core::auth::Credentials;
 use postier_core::dns::name::DomainName;
 use postier_core::queue::machine;
-use postier_core::site::{Relay, Sending, TlsPolicy, Way};
+use postier_core::site::{Network, NetworkError, Relay, Sending, TlsPolicy, Way};
 
 use super::settings::KEYS;
 use super::table::{Located, Pair, Source, Table};
@@ -54,11 +54,12 @@ pub(super) fn read(source: &Source<'_>, sections: &Sections<'_, '_>) -> SendSett
     let wanted = queue.boolean("send").unwrap_or(true);
     let ipv4_only = queue.boolean("ipv4_only").unwrap_or(false);
     let config = patience(queue);
+    let from = read_from(source, relay);
     let (relay, login) = read_relay(source, relay);
     let tls = queue.choice("tls", &POLICIES).unwrap_or_default();
     let routes = read_routes(source, routes, tls);
     let (servers, trusted) = (dns.listeners("servers", DNS).unwrap_or_default(), dns.boolean("trusted"));
-    let sending = Sending { relay, routes, tls, ipv4_only, queue: config };
+    let sending = Sending { relay, routes, tls, ipv4_only, from, queue: config };
     SendSettings {
         sending: wanted.then(|| Arc::new(sending)),
         login: login.filter(|_| wanted),
@@ -117,7 +118,9 @@ fn read_relay(source: &Source<'_>, section: &Table<'_, '_>) -> (Option<Relay>, O
         }
     };
     let Some(host) = host else {
-        if section.is_there() {
+        // Who may send without logging in is one thing, where it goes another.
+        let wanted = section.has("from").then_some(tls.is_some() || port.is_some() || login.is_some());
+        if wanted.unwrap_or(section.is_there()) {
             section.missing("host", "host = \"smtp.example.net\"");
         }
         return (None, None);
@@ -135,6 +138,33 @@ fn read_relay(source: &Source<'_>, section: &Table<'_, '_>) -> (Option<Relay>, O
         (_, None) => MAIL,
     });
     (Some(Relay { host: host.value, port, tls, credentials: None }), login)
+}
+
+/// `[relay] from`: the networks from which port 25 takes mail for others without a login.
+fn read_from(source: &Source<'_>, section: &Table<'_, '_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for Located { value, span } in section.strings("from").unwrap_or_default() {
+        let (title, advice) = match Network::parse(&value) {
+            Ok(network) => {
+                networks.push(network);
+                continue;
+            }
+            Err(NetworkError::Nonsense) => (
+                format!("\"{value}\" is no network"),
+                "write an address, a network such as \"192.0.2.0/24\", or \"loopback\"".to_owned(),
+            ),
+            Err(NetworkError::HostBits(first, bits)) => (
+                format!("\"{value}\" names one address and a network at the same time"),
+                format!("write \"{first}/{bits}\" for the network, or the address alone"),
+            ),
+            Err(NetworkError::Everybody) => (
+                format!("\"{value}\" is everybody: whoever sends spam would use this server"),
+                "name the networks of your own machines".to_owned(),
+            ),
+        };
+        source.report(source.error(title, span, "").advise(advice));
+    }
+    networks
 }
 
 /// `"example.net" = "mx.example.net:2525"`, an address, or `"mx"` for what DNS says; or

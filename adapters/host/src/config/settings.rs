@@ -61,6 +61,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("queue", "delay_notice_seconds"),
     ("queue", "connections"),
     ("queue", "connections_per_destination"),
+    ("relay", "from"),
     ("relay", "host"),
     ("relay", "port"),
     ("relay", "tls"),

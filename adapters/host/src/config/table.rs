@@ -91,6 +91,11 @@ impl<'t, 's> Table<'t, 's> {
         self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// Whether the file has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.into_iter().flatten().any(|(name, _)| name.get_ref() == key)
+    }
+
     /// Where the value of a key is.
     pub(super) fn span_of(&self, key: &str) -> Range<usize> {
         let found = self.table.into_iter().flatten().find(|(name, _)| name.get_ref() == key);

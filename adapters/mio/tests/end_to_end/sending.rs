@@ -174,6 +174,33 @@ fn what_is_greylisted_is_tried_again_even_by_the_next_process() {
 }
 
 #[test]
+fn addresses_that_are_named_may_send_without_logging_in_and_others_may_not() {
+    let sink = Sink::start(Manner::Good);
+    let try_with = |from: &str| {
+        let site = Site::with(&format!("{}[relay]\nfrom = [{from}]\n", route("there.test", sink.port)));
+        let server = Server::start(&site);
+        let mut smtp = server.exchange();
+        smtp.expect("EHLO printer", 250);
+        smtp.expect("MAIL FROM:<cron@printer.test>", 250);
+        let reply = smtp.say("RCPT TO:<bob@there.test>");
+        smtp.expect("RSET", 250);
+        if reply.code == 250 {
+            smtp.deliver("cron@printer.test", &["bob@there.test"], "Subject: Paper\n\nis out.\n");
+            smtp.expect("MAIL FROM:<cron@printer.test>", 250);
+            // Nobody may hide where it goes.
+            smtp.expect("RCPT TO:<bob%there.test@example.test>", 550);
+            wait_for_empty_queue(&site);
+        }
+        server.stop();
+        reply.code
+    };
+    assert_eq!(try_with("\"192.0.2.0/24\", \"::1\""), 550);
+    assert!(sink.mails().is_empty());
+    assert_eq!(try_with("\"192.0.2.0/24\", \"127.0.0.1\""), 250);
+    assert!(sink.mails()[0].ends_with("Subject: Paper\n\nis out.\n"), "{:?}", sink.mails());
+}
+
+#[test]
 fn a_sender_is_told_what_could_not_be_delivered() {
     let sink = Sink::start(Manner::NobodyHere);
     let site = Site::with(&route("there.test", sink.port));

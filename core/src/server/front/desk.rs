@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::machine::{Action, CloseReason, Machine};
 use crate::mime::unbinary::Unbinary;
 use crate::queue::machine::LinkId;
-use crate::site::{Account, AccountId, Resolution, Site};
+use crate::site::{Account, AccountId, Resolution, Sending, Site};
 use crate::ticket::{Answered, Ticket, TicketId};
 use crate::wire::eol::ToLf;
 use crate::{imap, smtp};
@@ -346,13 +346,14 @@ impl Client for smtp::server::Session {
                     ids.into_iter().filter_map(|id| site.account(id).cloned()).collect()
                 };
                 let elsewhere = domain.as_ref().is_some_and(|domain| !site.is_local_domain(domain));
+                let may_send = |sending: &Arc<Sending>| account.is_some() || sending.is_taken_from(desk.peer);
                 let verdict = match site.resolve_recipient(&local, domain.as_deref()) {
                     Resolution::Local(ids) => RecipientVerdict::Local(accounts(ids)),
                     Resolution::Forwarded { accounts: ids, remote } => {
                         RecipientVerdict::Forward { accounts: accounts(ids), remote }
                     }
                     Resolution::NoSuchUser => RecipientVerdict::NoSuchUser,
-                    Resolution::NotLocal if elsewhere && account.is_some() && site.sending.is_some() => {
+                    Resolution::NotLocal if elsewhere && site.sending.as_ref().is_some_and(may_send) => {
                         RecipientVerdict::Send
                     }
                     Resolution::NotLocal => RecipientVerdict::NotLocal,
