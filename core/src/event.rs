@@ -83,6 +83,22 @@ pub enum Event {
         /// Its Message-ID as written, brackets and all; empty if there is none.
         message_id: Vec<u8>,
     },
+    /// A message that leaves has been signed.
+    Signed {
+        /// Its name.
+        id: Arc<str>,
+        /// `d=`
+        domain: String,
+        /// `s=` of each signature.
+        selectors: Vec<String>,
+    },
+    /// A message that leaves could not be signed, although there is a key for somebody.
+    NotSigned {
+        /// Its name.
+        id: Arc<str>,
+        /// Why, for a person.
+        why: &'static str,
+    },
     /// Another server has decided about a recipient.
     Sent {
         /// The message's name.

@@ -1,7 +1,9 @@
 //! Private keys for DKIM: made, kept as PEM, and put to use for [`postier_core::dkim`].
 //!
 //! A key is RSA with 2048 bits (RFC 8301 §3.2) or Ed25519 (RFC 8463), as PKCS #8. Which of them it is the file itself says.
-//! It is read once; what signs is in memory. `Debug` shows nothing of it.
+//! [`keyring`] has the files. It is read once; what signs is in memory. `Debug` shows nothing of it.
+
+pub mod keyring;
 
 use std::fmt;
 

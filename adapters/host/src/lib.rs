@@ -6,6 +6,7 @@ pub mod disk;
 pub mod dkim;
 pub mod files;
 pub mod identity;
+pub mod lookup;
 pub mod memory;
 pub mod password;
 pub mod privileged;

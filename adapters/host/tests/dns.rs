@@ -3,10 +3,9 @@
 //!
 //! Needs Debian's `unbound`, `nsd` and `ldnsutils`: ignored unless asked for (`cargo test -- --ignored`).
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::Read;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,7 +15,7 @@ use postier_core::dns::name::DomainName;
 use postier_core::dns::resolver::*;
 use postier_core::dns::route::{NoRoute, Options, Route, RouteStep};
 use postier_core::dns::{Failure, Kind, Outcome, Question, Records};
-use postier_core::machine::{self, Now};
+use postier_host::lookup::look_up;
 
 const ZONE: &str = "\
 $ORIGIN example.test.
@@ -138,11 +137,6 @@ impl Internet {
     }
 }
 
-enum Socket {
-    Udp(UdpSocket),
-    Tcp(TcpStream),
-}
-
 fn ask(config: Config, name: &str, kind: Kind) -> Outcome {
     let question = Question { name: DomainName::parse(name).unwrap(), kind };
     look_up(&mut Resolver::new(config, rand_seed()), question)
@@ -152,75 +146,6 @@ fn rand_seed() -> [u8; 32] {
     let mut seed = [0; 32];
     fs::File::open("/dev/urandom").unwrap().read_exact(&mut seed).unwrap();
     seed
-}
-
-/// Drives the machine with blocking sockets until it has an answer.
-fn look_up(resolver: &mut Resolver, question: Question) -> Outcome {
-    let start = Instant::now();
-    let now = || {
-        let micros = u64::try_from(start.elapsed().as_micros()).unwrap();
-        Now { instant: machine::Instant::from_micros(micros), ..Now::default() }
-    };
-    let mut sockets = BTreeMap::new();
-    let mut out = vec![];
-    resolver.handle(now(), ResolverInput::Ask { lookup: LookupId(1), question }, &mut out);
-    loop {
-        let mut failed = vec![];
-        for action in out.drain(..) {
-            match action {
-                ResolverAction::Open { exchange, server, transport, octets } => {
-                    match open(server, transport, &octets) {
-                        Ok(socket) => drop(sockets.insert(exchange, socket)),
-                        Err(_) => failed.push(exchange),
-                    }
-                }
-                ResolverAction::Close { exchange } => drop(sockets.remove(&exchange)),
-                ResolverAction::Answer { outcome, .. } => return outcome,
-            }
-        }
-        let mut received = vec![];
-        for (exchange, socket) in &mut sockets {
-            let mut buffer = [0; 4096];
-            let read = match socket {
-                Socket::Udp(socket) => socket.recv(&mut buffer),
-                Socket::Tcp(socket) => socket.read(&mut buffer),
-            };
-            match read {
-                Ok(0) => failed.push(*exchange),
-                Ok(len) => received.push((*exchange, buffer[..len].to_vec())),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(_) => failed.push(*exchange),
-            }
-        }
-        for (exchange, octets) in received {
-            resolver.handle(now(), ResolverInput::Received { exchange, octets: &octets }, &mut out);
-        }
-        for exchange in failed {
-            resolver.handle(now(), ResolverInput::Failed { exchange }, &mut out);
-        }
-        if resolver.poll_timeout().is_some_and(|instant| instant <= now().instant) {
-            resolver.handle(now(), ResolverInput::Timeout, &mut out);
-        }
-    }
-}
-
-fn open(server: SocketAddr, transport: Transport, octets: &[u8]) -> std::io::Result<Socket> {
-    let patience = Some(Duration::from_millis(20));
-    Ok(match transport {
-        Transport::Udp => {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            socket.connect(server)?;
-            socket.set_read_timeout(patience)?;
-            socket.send(octets)?;
-            Socket::Udp(socket)
-        }
-        Transport::Tcp => {
-            let mut socket = TcpStream::connect(server)?;
-            socket.set_read_timeout(patience)?;
-            socket.write_all(octets)?;
-            Socket::Tcp(socket)
-        }
-    })
 }
 
 #[test]

@@ -76,6 +76,18 @@ pub enum Unsigned {
     BrokenKey,
 }
 
+impl Unsigned {
+    /// For a person.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Unsigned::NoKey => "there is no key for the domain of its author",
+            Unsigned::NoAuthor => "it has not exactly one From field with an address",
+            Unsigned::OddHeader => "its header is too long, or has lines that are no fields",
+            Unsigned::BrokenKey => "the key does not work; `postier dkim new` makes another",
+        }
+    }
+}
+
 /// What has been signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {

@@ -97,7 +97,7 @@ async fn stage(
     root: &Root,
     folder: &FolderName,
     internal_date: Option<i64>,
-    body: Body,
+    mut body: Body,
 ) -> Result<Staged, StoreError> {
     let mut place = Place::open(scope, context, root, folder).await?;
     let tmp = place.tmp_dir(scope).await?;

@@ -9,6 +9,7 @@ use super::fetch::splice::{Splice, Splicing};
 use super::name::push_sizes;
 use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle, TaskInput};
+use crate::dkim::signer::Signer;
 use crate::wire::eol::CrlfLen;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -45,6 +46,8 @@ pub(crate) struct Body {
     /// What follows the buffered octets.
     splice: Option<Box<Splice>>,
     committed: bool,
+    /// Watches the octets pass, where the message is to be signed.
+    signer: Option<Box<Signer>>,
 }
 
 impl Body {
@@ -79,6 +82,18 @@ impl Body {
         field
     }
 
+    /// From now on its octets are watched, those that have come included. Nothing of the message may be stored yet.
+    pub(crate) fn watch(&mut self) {
+        let mut signer = Box::new(Signer::new());
+        signer.feed(&self.buffered);
+        self.signer = Some(signer);
+    }
+
+    /// Who has watched the octets that are stored.
+    pub(crate) fn take_signer(&mut self) -> Option<Box<Signer>> {
+        self.signer.take()
+    }
+
     async fn gather_more(&mut self, disk: &Disk) -> Result<(), StoreError> {
         while !self.committed && self.splice.is_none() && self.buffered.len() < GATHER_BYTES {
             match disk.input().await {
@@ -95,6 +110,9 @@ impl Body {
         self.size = self.size.saturating_add(bytes.len() as u64);
         self.wire.feed(&bytes);
         self.eight_bit |= !bytes.is_ascii();
+        if let Some(signer) = &mut self.signer {
+            signer.feed(&bytes);
+        }
         if self.buffered.is_empty() {
             self.buffered = bytes;
         } else {
@@ -107,7 +125,7 @@ impl Body {
     ///
     /// `internal_date` becomes the file's modification time, in seconds since 1970; without one it is now.
     pub(crate) async fn store(
-        mut self,
+        &mut self,
         scope: &mut Scope,
         context: &StoreContext,
         tmp: Handle,

@@ -115,7 +115,7 @@ pub(crate) async fn deliver_to(
     let (first, others) = targets.split_first().ok_or(StoreError::new(StoreErrorKind::Cannot, b""))?;
     let place = open_place(scope, context, first).await?;
     let staged = match message {
-        Message::Body(body) => body.store(scope, context, place.tmp, None).await?,
+        Message::Body(mut body) => body.store(scope, context, place.tmp, None).await?,
         Message::File(source) => stage_from(scope, context, &source, place.tmp).await?,
     };
     if let Err(full) = check_room(scope, context, place, first, others, &staged).await {

@@ -9,6 +9,7 @@
 //! needs 8bitmime smtputf8
 //! ret hdrs
 //! envid 42
+//! signature DKIM-Signature:+20v+3D1;+20…
 //! to bob@example.net waiting 1764000300 2 450+204.2.0+20Greylisted notify=failure orcpt=rfc822;bob@example.com told
 //! to eve@example.net delivered 1764000001 250+20Ok
 //! to joe@example.net failed 1764000001 550+205.1.1+20No+20such+20user
@@ -62,6 +63,8 @@ pub struct Envelope {
     pub return_full: Option<bool>,
     /// `ENVID=`, decoded.
     pub envelope_id: Option<Vec<u8>>,
+    /// DKIM-Signature fields to stand in front of the message, with LF line ends; empty where it is not signed.
+    pub signature: Vec<u8>,
     /// In the order of their RCPT.
     pub recipients: Vec<Recipient>,
 }
@@ -170,6 +173,9 @@ impl Envelope {
         if let Some(id) = &self.envelope_id {
             line(format_args!("envid {}", encode(id)));
         }
+        if !self.signature.is_empty() {
+            line(format_args!("signature {}", encode(&self.signature)));
+        }
         for recipient in &self.recipients {
             line(format_args!("to {}", recipient_words(recipient)));
         }
@@ -207,6 +213,7 @@ impl Envelope {
                 "held" => envelope.held = true,
                 "ret" => envelope.return_full = Some(words.next()? == "full"),
                 "envid" => envelope.envelope_id = Some(decode(words.next()?)?),
+                "signature" => envelope.signature = decode(words.next()?)?,
                 "to" => envelope.recipients.push(recipient_of(words)?),
                 _ => return None,
             }
@@ -343,12 +350,14 @@ mod tests {
             reverse_path in "\\PC{0,20}",
             return_full in any::<Option<bool>>(),
             envelope_id in any::<Option<Vec<u8>>>(),
+            signature in any::<Vec<u8>>(),
             recipients in proptest::collection::vec(recipient(), 0..4),
         ) -> Envelope {
             let (arrived, size, wire_size) = numbers;
             let [eight_bit, smtputf8, held] = flags;
             Envelope {
-                arrived, reverse_path, size, wire_size, eight_bit, smtputf8, held, return_full, envelope_id, recipients,
+                arrived, reverse_path, size, wire_size, eight_bit, smtputf8, held, return_full, envelope_id, signature,
+                recipients,
             }
         }
     }

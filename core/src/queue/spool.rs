@@ -22,7 +22,7 @@
 //! # let context = Arc::new(StoreContext::new(facts));
 //! let envelope = Envelope { recipients: vec![Recipient::new("bob@example.net")], ..Envelope::default() };
 //! let root = Root::new(b"/var/lib/postier/queue");
-//! let mut task = Task::new(|disk| spool(disk, context, root, "4f3a".into(), envelope, vec![]));
+//! let mut task = Task::new(|disk| spool(disk, context, root, "4f3a".into(), envelope, None, vec![]));
 //! task.push_input(TaskInput::Chunk(b"Subject: hello\n\nhow are you?\n".to_vec()));
 //! task.push_input(TaskInput::Commit);
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(Op::OpenRoot { create: true, .. })));
@@ -37,6 +37,8 @@ use alloc::vec::Vec;
 
 use super::envelope::Envelope;
 use crate::disk::{Disk, Errno, Handle};
+use crate::dkim::Keys;
+use crate::dkim::signer::{Signed, Unsigned};
 use crate::maildir::body::{Body, Source};
 use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
@@ -65,9 +67,27 @@ struct Place {
     mail: Handle,
 }
 
+/// Signs a message that leaves.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    /// With the author's domain's.
+    pub keys: Arc<Keys>,
+    /// In seconds since 1970 (UTC).
+    pub now: i64,
+}
+
+/// What has been queued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spooled {
+    /// With its sizes, and the signature.
+    pub envelope: Envelope,
+    /// What came of signing it, where that was wanted.
+    pub signed: Option<Result<Signed, Unsigned>>,
+}
+
 /// Queues the message that comes as input (LF line ends), and delivers it to mailboxes of ours, if any, as
 /// [`deliver`](crate::maildir::deliver::deliver) does: both, or neither. Success means that both are durable; the envelope
-/// comes back with its sizes. A Return-Path field in front is for the mailboxes only.
+/// comes back with its sizes. A Return-Path field in front is for the mailboxes only, a signature for what leaves.
 ///
 /// # Errors
 /// [`StoreError`]; nothing is left of either, as far as removing it works.
@@ -77,21 +97,23 @@ pub async fn spool(
     root: Root,
     id: QueueId,
     envelope: Envelope,
+    signing: Option<Signing>,
     targets: Vec<DeliveryTarget>,
-) -> Result<Envelope, StoreError> {
+) -> Result<Spooled, StoreError> {
     let mut body = Body::gather(&disk).await?;
     let field = body.take_return_path();
     let mut scope = Scope::new(disk);
-    let result = spool_body(&mut scope, &context, &root, &id, envelope, body).await;
+    let result = spool_body(&mut scope, &context, &root, &id, envelope, signing, body).await;
     let result = match result {
-        Ok(envelope) if targets.is_empty() => Ok(envelope),
-        Ok(envelope) => {
-            let copied = deliver_copies(&mut scope, &context, &root, &id, &envelope, &field, targets).await;
+        Ok(spooled) if targets.is_empty() => Ok(spooled),
+        Ok(spooled) => {
+            let envelope = &spooled.envelope;
+            let copied = deliver_copies(&mut scope, &context, &root, &id, envelope, &field, targets).await;
             if copied.is_err() {
                 // Nobody knows of it yet; what stays behind is sent at the next start.
                 let _ = remove_in(&mut scope, &root, &id).await;
             }
-            copied.map(|()| envelope)
+            copied.map(|()| spooled)
         }
         Err(error) => Err(error),
     };
@@ -124,9 +146,10 @@ pub(crate) async fn spool_whole(
     root: &Root,
     id: &str,
     envelope: Envelope,
+    signing: Option<Signing>,
     message: Vec<u8>,
-) -> Result<Envelope, StoreError> {
-    spool_body(scope, context, root, id, envelope, Body::whole(message)).await
+) -> Result<Spooled, StoreError> {
+    spool_body(scope, context, root, id, envelope, signing, Body::whole(message)).await
 }
 
 async fn spool_body(
@@ -135,12 +158,21 @@ async fn spool_body(
     root: &Root,
     id: &str,
     mut envelope: Envelope,
-    body: Body,
-) -> Result<Envelope, StoreError> {
+    signing: Option<Signing>,
+    mut body: Body,
+) -> Result<Spooled, StoreError> {
     let place = open_place(scope, root).await?;
+    if signing.is_some() {
+        body.watch();
+    }
     let staged = body.store(scope, context, place.tmp, None).await?;
     (envelope.size, envelope.wire_size) = (staged.size, staged.wire_size);
     envelope.eight_bit |= staged.eight_bit;
+    let signed =
+        signing.zip(body.take_signer()).map(|(signing, signer)| signer.finish(&signing.keys, signing.now));
+    if let Some(Ok(signed)) = &signed {
+        envelope.signature.clone_from(&signed.fields);
+    }
     let result = show(scope, place, &staged.temporary, id, &envelope).await;
     if result.is_err() {
         let disk = &scope.disk;
@@ -149,7 +181,7 @@ async fn spool_body(
         let _ = disk.unlink(place.mail, &message_name(id)).await;
         let _ = disk.unlink(place.tmp, &staged.temporary).await;
     }
-    result.map(|()| envelope)
+    result.map(|()| Spooled { envelope, signed })
 }
 
 async fn show(
@@ -392,7 +424,9 @@ mod tests {
     fn put(disk: &mut MemDisk, id: &str) -> Option<Result<Envelope, StoreError>> {
         let inputs = Vec::from([TaskInput::Chunk(TEXT.to_vec()), TaskInput::Commit]);
         let id: QueueId = id.into();
-        disk.run(inputs, |disk| spool(disk, Arc::new(context()), root(), id, envelope(), Vec::new()))
+        let put = disk
+            .run(inputs, |disk| spool(disk, Arc::new(context()), root(), id, envelope(), None, Vec::new()));
+        put.map(|result| result.map(|spooled| spooled.envelope))
     }
 
     fn look(disk: &mut MemDisk) -> Recovered {

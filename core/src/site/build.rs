@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::auth::scram::ScramKey;
+use crate::dkim;
 use crate::imap::server::Mask;
 use crate::limits::Limits;
 
@@ -41,6 +42,8 @@ pub struct SiteParts {
     pub sending: Option<Arc<Sending>>,
     /// What verifiers of nobody are made from: random octets that outlive the process.
     pub scram_key: ScramKey,
+    /// What mail that leaves is signed with.
+    pub dkim_keys: Arc<dkim::Keys>,
 }
 
 impl SiteParts {
@@ -57,6 +60,7 @@ impl SiteParts {
             imap_masks: Arc::default(),
             sending: None,
             scram_key: ScramKey::new([0; 32]),
+            dkim_keys: Arc::default(),
         }
     }
 }
@@ -165,6 +169,7 @@ impl Site {
             sending: parts.sending,
             remotes: Vec::new(),
             scram_key: parts.scram_key,
+            dkim_keys: parts.dkim_keys,
         };
         if site.domains.is_empty() {
             errors.push(SiteError::NoDomain);

@@ -31,6 +31,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::auth::scram::ScramKey;
+use crate::dkim;
 use crate::dns::name::DomainName;
 use crate::imap::server::Mask;
 use crate::limits::Limits;
@@ -121,6 +122,8 @@ pub struct Site {
     pub sending: Option<Arc<Sending>>,
     /// What verifiers of nobody are made from.
     pub scram_key: ScramKey,
+    /// What mail that leaves is signed with.
+    pub dkim_keys: Arc<dkim::Keys>,
 }
 
 /// Where an alias leads, its name already looked up.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use postier_core::site::{Sending, Site};
 use postier_host::config::{Config, Warning};
+use postier_host::dkim::keyring::{KeyFile, Keyring, State};
 use serde_json::{Map, Value, json};
 
 use super::output::{Failure, complain_of, problems_json, say, say_json};
@@ -59,6 +60,7 @@ fn as_text(config: &Config) -> String {
         ("state", settings.state.display().to_string()),
         ("user", config.identity.name.clone()),
         ("sending", sending(config.site.sending.as_deref())),
+        ("signing", signing(&settings.state)),
     ];
     for (service, addresses) in settings.listen.iter() {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -98,6 +100,20 @@ fn sending(sending: Option<&Sending>) -> String {
     }
 }
 
+/// Whose mail is signed when it leaves.
+fn signing(state: &Path) -> String {
+    let Ok(contents) = Keyring::new(state).read() else {
+        return "the keys are for root and the server's user to see".to_owned();
+    };
+    let active = contents.keys.iter().filter(|key| key.state == State::Active);
+    let names: Vec<String> = active.map(KeyFile::record_name).collect();
+    match (names.is_empty(), contents.keys.iter().any(|key| key.state == State::Pending)) {
+        (false, _) => names.join(", "),
+        (true, true) => "not yet; `postier dkim check` looks whether the records are in the DNS".to_owned(),
+        (true, false) => "nothing; `postier dkim new` makes keys".to_owned(),
+    }
+}
+
 fn as_json(config: &Config, warnings: &[Warning]) -> Value {
     let settings = &config.settings;
     let listen: Map<String, Value> = settings
@@ -112,6 +128,7 @@ fn as_json(config: &Config, warnings: &[Warning]) -> Value {
         "problems": problems_json(warnings),
         "hostname": settings.hostname.value,
         "sending": sending(config.site.sending.as_deref()),
+        "signing": signing(&settings.state),
         "domains": settings.domains.iter().map(|domain| &domain.value).collect::<Vec<_>>(),
         "certificate": {
             "file": settings.certificate.value,

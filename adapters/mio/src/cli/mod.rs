@@ -6,6 +6,7 @@
 mod account;
 mod check;
 mod control;
+mod dkim;
 mod leave;
 mod output;
 mod prompt;
@@ -112,6 +113,16 @@ Message-ID, with or without brackets.")]
         #[arg(long)]
         json: bool,
     },
+    /// Make, check and retire the keys that sign mail that leaves (DKIM)
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  postier dkim new                        keys for the first domain, and their records to paste
+  postier dkim check                      are the records in the DNS? Then use the keys
+  postier dkim list"
+    )]
+    Dkim(DkimCommand),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -206,6 +217,72 @@ struct ListArgs {
 struct QueueArgs {
     /// The message's name, as `postier queue list` and the log have it
     id: String,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Subcommand)]
+enum DkimCommand {
+    /// Make an RSA and an Ed25519 key for a domain, and print the records for the DNS
+    #[command(after_help = "\
+Examples:
+  postier dkim new
+  postier dkim new example.org
+  postier dkim new example.org --selector winter
+  postier dkim new --json | jq -r '.[].text'
+
+Mail is signed with them once `postier dkim check` has seen the records. A further call makes
+the next keys; when they are in use, the ones before are retired.")]
+    New(DkimNewArgs),
+    /// Ask the DNS for the keys' records, and use the keys whose records are there
+    #[command(after_help = "\
+Examples:
+  postier dkim check
+  postier dkim check --json | jq '.[] | select(.record_seen | not).name'
+
+Exit codes: 0 all records are there, 1 some are not.")]
+    Check(ListArgs),
+    /// List the keys
+    #[command(after_help = "\
+Examples:
+  postier dkim list
+  postier dkim list --records
+  postier dkim list --json | jq -r '.[] | .name, .text'")]
+    List {
+        #[command(flatten)]
+        list: ListArgs,
+        /// Print their records for the DNS, too
+        #[arg(long)]
+        records: bool,
+    },
+    /// Sign no more with a key
+    #[command(after_help = "\
+Examples:
+  postier dkim retire 202611r
+  postier dkim retire winterr example.org")]
+    Retire(DkimKeyArgs),
+}
+
+#[derive(Args)]
+struct DkimNewArgs {
+    /// The domain; the first of the configuration if none is named
+    domain: Option<String>,
+    /// What the keys' names begin with [default: the month, as 202611]
+    #[arg(long, value_name = "NAME")]
+    selector: Option<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Args)]
+struct DkimKeyArgs {
+    /// The key's selector, as `postier dkim list` has it before `._domainkey`
+    selector: String,
+    /// The domain; the first of the configuration if none is named
+    domain: Option<String>,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -366,6 +443,12 @@ pub(crate) fn main() -> ExitCode {
             QueueCommand::Hold(message) => queue::change(&message, queue::Change::Hold),
             QueueCommand::Release(message) => queue::change(&message, queue::Change::Release),
             QueueCommand::Remove(message) => queue::change(&message, queue::Change::Remove),
+        },
+        Command::Dkim(command) => match command {
+            DkimCommand::New(args) => dkim::new(&args),
+            DkimCommand::Check(args) => dkim::check(&args),
+            DkimCommand::List { list, records } => dkim::list(&list, records),
+            DkimCommand::Retire(args) => dkim::retire(&args),
         },
         Command::Trace { message, json } => trace::trace(&message, json),
         Command::Completions { shell } => {

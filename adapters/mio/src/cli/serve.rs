@@ -60,7 +60,7 @@ pub(super) fn start(
 }
 
 /// Whom to ask for addresses: who the configuration names, or who everybody on this machine asks.
-fn resolvers(settings: &Settings) -> resolver::Config {
+pub(super) fn resolvers(settings: &Settings) -> resolver::Config {
     let mut config = resolv_conf::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     if !settings.send.dns.is_empty() {
         config.servers.clone_from(&settings.send.dns);

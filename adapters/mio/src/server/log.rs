@@ -105,6 +105,10 @@ impl EventLog {
                     Fate::Failed => warn!(%id, to, host, tls, reply, "failed"),
                 }
             }
+            Event::Signed { id, domain, selectors } => {
+                info!(%id, domain, selectors = selectors.join(" "), "signed");
+            }
+            Event::NotSigned { id, why } => warn!(%id, why, "not signed"),
             Event::Unreachable { destination, why } => {
                 let destination = printable(destination.as_bytes());
                 warn!(destination, why = printable(why.as_bytes()), "cannot send");

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use postier_core::auth::scram::ScramKey;
 use postier_core::disk::Task;
 use postier_core::dns::resolver;
 use postier_core::limits::Limits;
@@ -47,6 +48,7 @@ use postier_core::server::{Call, FrontIndex, Service, Trust};
 use postier_core::site::Site;
 use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
+use postier_host::dkim::keyring::Keyring;
 use postier_host::identity::Identity;
 use postier_host::password::{PasswordChecker, load_scram_key};
 use postier_host::tls::{ServerTls, client_config};
@@ -207,10 +209,11 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     }
     journal::start(&state).map_err(|error| RunError::State(state.clone(), error))?;
     let key = load_scram_key(&state).map_err(|error| RunError::State(state.clone(), error))?;
-    Arc::make_mut(&mut site).scram_key = key.clone();
+    let keyring = Keyring::new(&state);
+    add_secrets(&mut site, &key, &keyring);
     let reload: Reload = Box::new(move || {
         let mut reloaded = reload()?;
-        Arc::make_mut(&mut reloaded.site).scram_key = key.clone();
+        add_secrets(&mut reloaded.site, &key, &keyring);
         Ok(reloaded)
     });
     let signals = Signals::catch().map_err(|error| RunError::System("cannot catch signals", error))?;
@@ -284,6 +287,23 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
     ended.map_err(|error| RunError::System("the main thread's poll failed", error))
 }
 
+/// What a site is given out of the state directory: it is not the configuration's to say.
+fn add_secrets(site: &mut Arc<Site>, key: &ScramKey, keyring: &Keyring) {
+    let site = Arc::make_mut(site);
+    site.scram_key = key.clone();
+    match keyring.read() {
+        Ok(contents) => {
+            for (path, why) in &contents.damaged {
+                tracing::error!(path = %path.display(), why, "a DKIM key cannot be used");
+            }
+            site.dkim_keys = Arc::new(contents.signing());
+        }
+        Err(error) => {
+            tracing::error!(%error, "the DKIM keys cannot be read; nothing is signed");
+        }
+    }
+}
+
 /// The queue's directory in the state directory.
 const QUEUE: &str = "queue";
 
@@ -319,7 +339,7 @@ fn send_mail(
 }
 
 /// Randomness that nobody can guess.
-fn secret_seed() -> io::Result<[u8; 32]> {
+pub(crate) fn secret_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut seed)?;
     Ok(seed)
@@ -406,7 +426,7 @@ fn bind_unless_foreign(
 }
 
 /// Makes the state directory, for nobody but the server's user.
-fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Result<()> {
+pub(crate) fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Result<()> {
     if state.is_dir() {
         return Ok(());
     }

@@ -28,6 +28,7 @@ mod races;
 mod readers;
 mod scram;
 mod sending;
+mod signing;
 mod sorting;
 mod storm;
 mod submission;

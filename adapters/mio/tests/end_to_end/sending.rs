@@ -16,13 +16,13 @@ fn site_of(domain: &str, sections: &str) -> Site {
     site
 }
 
-fn route(domain: &str, port: u16) -> String {
+pub(crate) fn route(domain: &str, port: u16) -> String {
     format!("[routes]\n\"{domain}\" = \"127.0.0.1:{port}\"\n")
 }
 
 /// A mail server in a few lines.
 pub(crate) struct Sink {
-    port: u16,
+    pub(crate) port: u16,
     mails: Arc<Mutex<Vec<String>>>,
 }
 
@@ -30,13 +30,15 @@ pub(crate) struct Sink {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Good,
+    /// Takes octets over 127.
+    EightBit,
     /// Says "later" to each recipient the first time.
     Greylisting,
     NobodyHere,
 }
 
 impl Sink {
-    fn start(manner: Manner) -> Self {
+    pub(crate) fn start(manner: Manner) -> Self {
         Self::at("127.0.0.1:0", manner)
     }
 
@@ -73,6 +75,7 @@ fn serve(
     let mut recipients = 0;
     while let Some(Ok(line)) = lines.next() {
         match line.get(..4).unwrap_or_default() {
+            "EHLO" if manner == Manner::EightBit => say("250-sink\r\n250 8BITMIME")?,
             "EHLO" => say("250 sink")?,
             "RCPT" if manner == Manner::NobodyHere => say("550 5.1.1 Nobody of that name")?,
             "RCPT" if manner == Manner::Greylisting && seen.lock().unwrap().insert(line.clone()) => {

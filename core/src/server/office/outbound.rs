@@ -35,6 +35,7 @@ use super::mailboxes::MailboxKey;
 use super::work::Outcome;
 use super::{Desk, Office, OfficeAction, StoreTask};
 use crate::disk::{Disk, Task};
+use crate::dkim::signer::{Signed, Unsigned};
 use crate::dns::resolver::{self, ExchangeId, LookupId, Resolver, ResolverAction, ResolverInput};
 use crate::event::Event;
 use crate::machine::{Instant, Now};
@@ -43,8 +44,8 @@ use crate::maildir::folder::FolderName;
 use crate::queue::envelope::{Envelope, Recipient};
 use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput};
 use crate::queue::notice;
-use crate::queue::spool::{self, QueueId, Recovered};
-use crate::server::{Caller, LinkNews};
+use crate::queue::spool::{self, QueueId, Recovered, Signing, Spooled};
+use crate::server::{Caller, ConnId, LinkNews};
 use crate::site::{Sending, Site};
 use crate::smtp::client::ReadVerdict;
 use crate::smtp::server::Transaction;
@@ -235,6 +236,12 @@ impl Office {
         Some((outbound.spool.clone(), envelope))
     }
 
+    /// How a message is signed when it leaves: what our users send is. Others' mail that an alias sends on stays as it came.
+    pub(super) fn signing(&self, transaction: &Transaction, now: Now) -> Option<Signing> {
+        transaction.submitter.as_ref()?;
+        self.outbound.as_ref()?.signing(now.wall.secs)
+    }
+
     /// It has recipients elsewhere, and the queue is full, or there is none: the configuration has changed, and this process
     /// not yet.
     pub(super) fn has_no_room(&self, transaction: &Transaction) -> bool {
@@ -250,7 +257,30 @@ impl Office {
     }
 }
 
+/// Tells the log what has come of signing a message.
+pub(super) fn tell_signed(
+    conn: Option<ConnId>,
+    id: &QueueId,
+    signed: Option<Result<Signed, Unsigned>>,
+    desk: &mut Desk<'_>,
+) {
+    let id = id.clone();
+    match signed {
+        Some(Ok(Signed { domain, selectors, .. })) => {
+            desk.event(conn, Event::Signed { id, domain, selectors });
+        }
+        None | Some(Err(Unsigned::NoKey)) => {}
+        Some(Err(why)) => desk.event(conn, Event::NotSigned { id, why: why.text() }),
+    }
+}
+
 impl Outbound {
+    /// With the keys of the configuration, if there are any.
+    fn signing(&self, now: i64) -> Option<Signing> {
+        let keys = &self.site.dkim_keys;
+        (!keys.is_empty()).then(|| Signing { keys: keys.clone(), now })
+    }
+
     /// When there is something to do.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.wake.into_iter().chain(self.resolver.poll_timeout()).min()
@@ -366,10 +396,11 @@ impl Outbound {
                 if let Some(Delivery { about, to, what, queued, roots: delivered }) = delivery {
                     desk.event(None, Event::Told { id: about, to: to.clone(), what });
                     roots = delivered;
-                    if let Some((id, size)) = queued {
-                        let (from, to) = (String::new(), [to].into());
+                    if let Some((id, Spooled { envelope, signed })) = queued {
+                        let (from, to, size) = (String::new(), [to].into(), envelope.size);
                         let message_id = notice::message_id(&id, self.site.hostname()).into();
                         desk.event(None, Event::Queued { id: id.clone(), from, to, size, message_id });
+                        tell_signed(None, &id, signed, desk);
                         self.todo.push_back(Todo::Queue(QueueInput::Queued { id, next: Some(0) }));
                     }
                 }

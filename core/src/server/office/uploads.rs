@@ -12,8 +12,9 @@ use alloc::vec::Vec;
 
 use super::answers::{place, refusal, trouble};
 use super::mailboxes::MailboxKey;
+use super::outbound::tell_signed;
 use super::quota::Limit;
-use super::work::{Append, Done, Outcome};
+use super::work::{Append, Done, Outcome, Taken};
 use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask};
 use crate::disk::{Disk, Task, TaskInput};
 use crate::event::Event;
@@ -22,11 +23,11 @@ use crate::imap::server::{Answer, Appended, MessageHead, Refusal};
 use crate::imap::url::MessageUrl;
 use crate::maildir::append::{self, Staged, stage_append};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
-use crate::maildir::deliver::{DeliveryTarget, deliver};
+use crate::maildir::deliver::{Delivered, DeliveryTarget, deliver};
 use crate::maildir::fetch::Splice;
 use crate::maildir::folder::FolderName;
 use crate::mime::header;
-use crate::queue::spool::spool;
+use crate::queue::spool::{Spooled, spool};
 use crate::server::{ConnId, FromOffice};
 use crate::site::Account;
 use crate::smtp::server::{CommitVerdict, Transaction};
@@ -131,6 +132,7 @@ impl Office {
         targets.dedup_by(|a, b| a.root == b.root);
         let (ctx, elsewhere) = (self.context.clone(), self.envelope_of(&transaction, desk.now));
         let full = self.has_no_room(&transaction);
+        let signing = self.signing(&transaction, desk.now);
         let mut task = match elsewhere {
             _ if full => Task::new(|disk: Disk| async move {
                 // Its octets are taken, and go nowhere.
@@ -140,13 +142,16 @@ impl Office {
             Some((root, envelope)) => {
                 let id = transaction.id.clone();
                 Task::new(move |disk| async move {
-                    let result = spool(disk, ctx, root, id, envelope, targets).await;
-                    Done::new(Outcome::Delivered(result.map(|envelope| envelope.size)))
+                    let result = spool(disk, ctx, root, id, envelope, signing, targets).await;
+                    let taken =
+                        |spooled: Spooled| Taken { size: spooled.envelope.size, signed: spooled.signed };
+                    Done::new(Outcome::Delivered(result.map(taken)))
                 })
             }
             None => Task::new(move |disk| async move {
                 let result = deliver(disk, ctx, targets).await;
-                Done::new(Outcome::Delivered(result.map(|delivered| delivered.size)))
+                let taken = |delivered: Delivered| Taken { size: delivered.size, signed: None };
+                Done::new(Outcome::Delivered(result.map(taken)))
             }),
         };
         let committed = commit.is_some();
@@ -307,7 +312,7 @@ impl Office {
     pub(super) fn finish_delivery(
         &mut self,
         job: JobId,
-        result: Result<u64, StoreError>,
+        result: Result<Taken, StoreError>,
         desk: &mut Desk<'_>,
     ) {
         let Some(mut upload) = self.uploads.remove(&job) else { return };
@@ -321,8 +326,9 @@ impl Office {
         };
         self.release_upload(caller, job);
         let verdict = match result {
-            Ok(size) => {
+            Ok(Taken { size, signed }) => {
                 self.tell_queued(caller.conn, transaction, shown, size, desk);
+                tell_signed(Some(caller.conn), &transaction.id, signed, desk);
                 self.tell_delivered(caller.conn, transaction, core::mem::take(shown), size, desk);
                 CommitVerdict::Done
             }
@@ -483,7 +489,7 @@ impl Office {
 }
 
 /// Takes a message for which there is no room, and says so.
-async fn refuse_all(disk: Disk) -> Result<u64, StoreError> {
+async fn refuse_all(disk: Disk) -> Result<Taken, StoreError> {
     loop {
         match disk.input().await {
             TaskInput::Chunk(_) | TaskInput::Splice(_) => {}

@@ -13,6 +13,7 @@ use super::uploads::SpliceWanted;
 use super::{Caller, StoreTask};
 use crate::auth::AuthVerdict;
 use crate::disk::{Disk, Task};
+use crate::dkim::signer::{Signed, Unsigned};
 use crate::imap::flag::FlagList;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
@@ -179,6 +180,15 @@ impl Done {
     }
 }
 
+/// A message that is durable, in mailboxes, in the queue or in both.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Octets as stored.
+    pub(super) size: u64,
+    /// What came of signing it, where that was wanted.
+    pub(super) signed: Option<Result<Signed, Unsigned>>,
+}
+
 #[derive(Debug)]
 pub(super) enum Outcome {
     Measured(Measured),
@@ -188,8 +198,7 @@ pub(super) enum Outcome {
         account: Arc<Account>,
         result: Result<(), StoreError>,
     },
-    /// So many octets are stored.
-    Delivered(Result<u64, StoreError>),
+    Delivered(Result<Taken, StoreError>),
     Staged(Result<Staged, StoreError>),
     Worked(MailboxKey, Box<Worked>),
     Fetched {

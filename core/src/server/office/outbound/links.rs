@@ -29,6 +29,7 @@ use crate::smtp::client::{
     Answer, Ask, End, Lack, Mail, NextVerdict, Outcome, ReadVerdict, Recipient, Setup, Tls,
 };
 use crate::ticket::Ticket;
+use crate::wire::eol::crlf_len;
 
 /// The port of mail.
 const PORT: u16 = 25;
@@ -374,9 +375,15 @@ impl Outbound {
 
     fn read(&mut self, id: LinkId, ticket: Ticket<ReadVerdict>, offset: u64, desk: &mut Desk<'_>) {
         let job = self.links.get(&id).and_then(|link| link.job.as_ref());
-        let Some(job) = job.filter(|job| offset < job.envelope.size) else {
-            return self.answer_read(id, ticket, Some(Vec::new()), desk);
-        };
+        let Some(job) = job else { return self.answer_read(id, ticket, Some(Vec::new()), desk) };
+        // The signature stands in front.
+        let signature = &job.envelope.signature;
+        let front =
+            usize::try_from(offset).ok().and_then(|offset| signature.get(offset..)).unwrap_or_default();
+        let offset = offset.saturating_sub(signature.len() as u64);
+        if !front.is_empty() || offset >= job.envelope.size {
+            return self.answer_read(id, ticket, Some(front.to_vec()), desk);
+        }
         let message = job.id.clone();
         self.task(move |disk, root| async move {
             Done::Read(id, ticket, spool::read(disk, root, message, offset, READ_BYTES).await)
@@ -409,7 +416,7 @@ fn mail(job: &Job) -> Mail {
                 dsn_original: recipient.original.clone(),
             })
             .collect(),
-        size: envelope.wire_size,
+        size: envelope.wire_size.saturating_add(crlf_len(&envelope.signature)),
         eight_bit: envelope.eight_bit,
         smtputf8: envelope.smtputf8,
         dsn_return_full: envelope.return_full,

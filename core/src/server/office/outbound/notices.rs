@@ -17,7 +17,7 @@ use crate::maildir::scope::Scope;
 use crate::queue::envelope::{Envelope, Recipient, State};
 use crate::queue::machine::QueueInput;
 use crate::queue::notice::{About, Action, Notice, Returned};
-use crate::queue::spool::{self, QueueId};
+use crate::queue::spool::{self, QueueId, Signing, Spooled};
 use crate::site::{AccountId, Resolution, Site};
 use crate::smtp::address::Mailbox;
 
@@ -30,8 +30,8 @@ pub(in crate::server::office) struct Delivery {
     pub(super) about: QueueId,
     pub(super) to: String,
     pub(super) what: &'static str,
-    /// The notice lies in the spool, so many octets.
-    pub(super) queued: Option<(QueueId, u64)>,
+    /// The notice lies in the spool.
+    pub(super) queued: Option<(QueueId, Spooled)>,
     /// It lies in these Maildirs.
     pub(super) roots: Vec<Root>,
 }
@@ -54,6 +54,7 @@ struct Parcel {
     whole: bool,
     goal: Goal,
     now: i64,
+    signing: Option<Signing>,
 }
 
 impl Outbound {
@@ -102,7 +103,9 @@ impl Outbound {
             Action::Relayed => "relayed",
         };
         let to = envelope.reverse_path.clone();
-        let parcel = Parcel { about: id.clone(), id: notice_id, to, what, head, tail, whole, goal, now };
+        let signing = self.signing(now);
+        let parcel =
+            Parcel { about: id.clone(), id: notice_id, to, what, head, tail, whole, goal, now, signing };
         let context = self.context.clone();
         self.task(move |disk, root| async move {
             Done::Told(id, deliver_notice(disk, context, root, parcel).await)
@@ -163,15 +166,16 @@ async fn deliver_in(
     root: &Root,
     parcel: Parcel,
 ) -> Result<Delivery, StoreError> {
-    let Parcel { about, id, to, what, head, tail, whole, goal, now } = parcel;
+    let Parcel { about, id, to, what, head, tail, whole, goal, now, signing } = parcel;
     let original = spool::read_beginning(scope, root, &about, whole, RETURNED_BYTES_MAX).await?;
     let message = [head, original, tail].concat();
     let roots = goal.targets.iter().map(|target| target.root.clone()).collect();
     let mut queued = None;
     if !goal.remote.is_empty() {
         let envelope = Envelope { arrived: now, recipients: goal.remote, ..Envelope::default() };
-        let envelope = spool::spool_whole(scope, context, root, &id, envelope, message.clone()).await?;
-        queued = Some((id.into(), envelope.size));
+        let spooled =
+            spool::spool_whole(scope, context, root, &id, envelope, signing, message.clone()).await?;
+        queued = Some((id.into(), spooled));
     }
     if !goal.targets.is_empty() {
         // RFC 5321 §4.4: the first line of what is delivered.

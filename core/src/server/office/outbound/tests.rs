@@ -14,6 +14,7 @@ use hickory_proto::rr::rdata::{A, MX, TLSA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::{QueueCommand, Setup};
+use crate::dkim;
 use crate::dns::resolver;
 use crate::event::{Event, Fate};
 use crate::machine::TlsInfo;
@@ -93,6 +94,8 @@ struct World {
     events: Vec<Event>,
     tickets: TicketSource,
     submitted: u64,
+    /// Who submits has logged in.
+    submitter: bool,
     last_conn: u64,
     lives: u8,
     /// The power is gone.
@@ -147,6 +150,7 @@ impl World {
             events: Vec::new(),
             tickets: TicketSource::default(),
             submitted: 0,
+            submitter: true,
             last_conn: 0,
             dark: false,
         }
@@ -203,7 +207,7 @@ impl World {
             id: format!("id{number}").into(),
             reverse_path: from.as_bytes().to_vec(),
             recipients: recipients.collect(),
-            submitter: Some(ann.clone()),
+            submitter: self.submitter.then(|| ann.clone()),
             size: None,
             eight_bit: false,
             smtputf8: false,
@@ -211,7 +215,8 @@ impl World {
             dsn_envelope_id: None,
         };
         let caller = Caller { front: FrontIndex(0), conn: ConnId(1_000_000 + number) };
-        let body = format!("Return-Path: <{from}>\nSubject: {number}\n\n.dotted\n").into_bytes();
+        let author = if self.site.dkim_keys.is_empty() { "" } else { "From: ann@us.test\n" };
+        let body = format!("Return-Path: <{from}>\n{author}Subject: {number}\n\n.dotted\n").into_bytes();
         let commit = Some(self.tickets.issue());
         let transaction = Box::new(transaction);
         self.hand_in(OfficeInput::Front(ToOffice::Deliver { caller, transaction, body, commit }));
@@ -494,6 +499,60 @@ fn a_mail_goes_out_and_leaves_nothing_behind() {
     let sent = |event: &&Event| matches!(event, Event::Sent { fate: Fate::Sent, .. });
     assert_eq!(world.events.iter().filter(sent).count(), 2);
     assert_eq!(world.disk.open_handles(), 0);
+}
+
+/// Signs without a key.
+#[derive(Debug)]
+struct Stamp;
+
+impl dkim::Sign for Stamp {
+    fn sign(&self, _: &[u8]) -> Option<Vec<u8>> {
+        Some([7; 96].into())
+    }
+}
+
+/// A world that has a key for `us.test`.
+fn signing_world() -> World {
+    let mut world = World::new();
+    let mut keys = dkim::Keys::default();
+    let algorithm = dkim::Algorithm::Ed25519Sha256;
+    keys.insert("us.test", dkim::Key { selector: "s1".into(), algorithm, signer: Arc::new(Stamp) });
+    Arc::make_mut(&mut world.site).dkim_keys = Arc::new(keys);
+    world.restart();
+    world
+}
+
+#[test]
+fn what_our_users_send_elsewhere_is_signed_and_what_stays_here_is_not() {
+    let mut world = signing_world();
+    world.domain("b.test", &[(1, Manner::Good)]);
+    world.submit("ann@us.test", &["bob@b.test", "ann@us.test"], None);
+    let [mail] = world.received.as_slice() else { panic!("{:?}", world.received) };
+    let (signature, message) = mail.body.split_once("\r\nFrom:").unwrap();
+    let start = "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=us.test; s=s1; t=";
+    assert!(signature.starts_with(start), "{signature}");
+    assert_eq!(message, " ann@us.test\r\nSubject: 1\r\n\r\n..dotted\r\n");
+    let [stored] = &world.maildir()[..] else { panic!("{:?}", world.maildir()) };
+    assert!(!stored.contains("DKIM-Signature"), "{stored}");
+    let signed = |event: &Event| {
+        let Event::Signed { domain, selectors, .. } = event else { return false };
+        domain == "us.test" && selectors == &["s1"]
+    };
+    assert_eq!(world.events.iter().filter(|event| signed(event)).count(), 1);
+}
+
+#[test]
+fn our_notices_are_signed_and_mail_of_others_is_not() {
+    let mut world = signing_world();
+    world.domain("b.test", &[(1, Manner::NobodyHere)]);
+    world.domain("c.test", &[(2, Manner::Good)]);
+    world.submit("joe@c.test", &["bob@b.test"], None);
+    let [notice] = world.received.as_slice() else { panic!("{:?}", world.received) };
+    assert!(notice.from.is_empty() && notice.body.starts_with("DKIM-Signature: "), "{}", notice.body);
+    assert!(notice.body.contains("d=us.test;"), "the host is below the domain");
+    world.submitter = false;
+    world.submit("joe@c.test", &["eve@c.test"], None);
+    assert!(world.received[1].body.starts_with("From: "), "{}", world.received[1].body);
 }
 
 #[test]

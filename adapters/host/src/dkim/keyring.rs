@@ -1,0 +1,266 @@
+//! The keys of our domains, as files below the state directory: `dkim/DOMAIN/SELECTOR.STATE.pem`.
+//!
+//! ```text
+//! nothing ─write, sync, rename─▶ .pending.pem ─its record is in the DNS─▶ .active.pem ─another one is active─▶ .retired.pem
+//! ```
+//!
+//! Only an active key signs: a signature that nobody can check is worse than none. A retired one is kept, so that its selector
+//! is not used again while mail with its signatures is on its way. A state is a name, and changes by a rename.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use postier_core::dkim::{Algorithm, Key, Keys, record};
+
+use super::PrivateKey;
+
+/// The directory in the state directory.
+const DIRECTORY: &str = "dkim";
+
+/// Whether a key is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its record has not been seen in the DNS.
+    Pending,
+    /// It signs.
+    Active,
+    /// It does not sign any more.
+    Retired,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [State; 3] = [State::Pending, State::Active, State::Retired];
+
+    /// Its name, in that of a file too.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Active => "active",
+            State::Retired => "retired",
+        }
+    }
+}
+
+/// One key.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    /// In A-labels, lower case.
+    pub domain: String,
+    /// The name of its record below `_domainkey`.
+    pub selector: String,
+    /// Whether it is used.
+    pub state: State,
+    /// The key.
+    pub key: Arc<PrivateKey>,
+}
+
+impl KeyFile {
+    /// The name of its record.
+    pub fn record_name(&self) -> String {
+        record::name(&self.selector, &self.domain)
+    }
+
+    /// The text of its record.
+    pub fn record_text(&self) -> String {
+        record::text(self.key.algorithm(), &self.key.public_key())
+    }
+
+    /// Whether this TXT record is its record.
+    pub fn is_held_by(&self, text: &[u8]) -> bool {
+        record::holds(text, self.key.algorithm(), &self.key.public_key())
+    }
+}
+
+/// The files of one state directory.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    directory: PathBuf,
+}
+
+/// What is in a keyring.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The keys by domain and selector.
+    pub keys: Vec<KeyFile>,
+    /// Files that hold no key, and why.
+    pub damaged: Vec<(PathBuf, String)>,
+}
+
+impl Contents {
+    /// Those that sign.
+    pub fn signing(&self) -> Keys {
+        let mut keys = Keys::default();
+        for file in self.keys.iter().filter(|file| file.state == State::Active) {
+            let (selector, algorithm) = (file.selector.clone(), file.key.algorithm());
+            keys.insert(&file.domain, Key { selector, algorithm, signer: file.key.clone() });
+        }
+        keys
+    }
+}
+
+impl Keyring {
+    /// The keyring of a state directory; nothing is touched yet.
+    pub fn new(state: &Path) -> Self {
+        Keyring { directory: state.join(DIRECTORY) }
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads all keys; none where there is no directory.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn read(&self) -> io::Result<Contents> {
+        let mut contents = Contents::default();
+        for domain in names(&self.directory)? {
+            let directory = self.directory.join(&domain);
+            if !directory.is_dir() {
+                continue;
+            }
+            for name in names(&directory)? {
+                // What was being written when the power went.
+                let Some((selector, state)) = parse(&name) else { continue };
+                let path = directory.join(&name);
+                match fs::read(&path).map(|pem| PrivateKey::from_pem(&pem)) {
+                    Ok(Some(key)) => {
+                        let (domain, selector) = (domain.clone(), selector.to_owned());
+                        contents.keys.push(KeyFile { domain, selector, state, key: Arc::new(key) });
+                    }
+                    Ok(None) => contents.damaged.push((path, "it holds no key that signs mail".into())),
+                    Err(error) => contents.damaged.push((path, error.to_string())),
+                }
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Makes a key, which is pending.
+    ///
+    /// # Errors
+    /// Those of the file system; `AlreadyExists` for a selector that has been used.
+    pub fn make(&self, domain: &str, selector: &str, algorithm: Algorithm) -> io::Result<KeyFile> {
+        let directory = self.directory.join(domain);
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        if names(&directory)?.iter().any(|name| parse(name).is_some_and(|(used, _)| used == selector)) {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a key of this selector"));
+        }
+        let (key, pem) = PrivateKey::generate(algorithm)
+            .map_err(|_| io::Error::other("the system gives no randomness for a key"))?;
+        let temporary = directory.join(format!(".{selector}.{}", std::process::id()));
+        let write = |file: File| -> io::Result<()> {
+            (&file).write_all(pem.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, directory.join(file_name(selector, State::Pending)))?;
+            sync(&directory)?;
+            sync(&self.directory)
+        };
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        if let Err(error) = write(file) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        let (domain, selector) = (domain.to_owned(), selector.to_owned());
+        Ok(KeyFile { domain, selector, state: State::Pending, key: Arc::new(key) })
+    }
+
+    /// Gives a key another state.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn change(&self, file: &mut KeyFile, state: State) -> io::Result<()> {
+        let directory = self.directory.join(&file.domain);
+        let name = |state| directory.join(file_name(&file.selector, state));
+        fs::rename(name(file.state), name(state))?;
+        sync(&directory)?;
+        file.state = state;
+        Ok(())
+    }
+}
+
+/// Whether it can be a selector: one label of letters, digits and hyphens, in lower case.
+pub fn is_selector(text: &str) -> bool {
+    let letters = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    (1..=60).contains(&text.len())
+        && text.bytes().all(letters)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn file_name(selector: &str, state: State) -> String {
+    format!("{selector}.{}.pem", state.name())
+}
+
+fn parse(name: &str) -> Option<(&str, State)> {
+    let (selector, state) = name.strip_suffix(".pem")?.split_once('.')?;
+    let state = State::ALL.into_iter().find(|known| known.name() == state)?;
+    is_selector(selector).then_some((selector, state))
+}
+
+/// The names in a directory, in order; none where there is no directory.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_is_made_used_and_retired() {
+        let state = tempfile::tempdir().unwrap();
+        let ring = Keyring::new(state.path());
+        assert!(ring.read().unwrap().keys.is_empty());
+        let mut key = ring.make("a.test", "1e", Algorithm::Ed25519Sha256).unwrap();
+        let again = ring.make("a.test", "1e", Algorithm::Ed25519Sha256).unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+        let path = state.path().join("dkim/a.test/1e.pending.pem");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(ring.read().unwrap().signing().is_empty(), "its record has not been seen");
+        ring.change(&mut key, State::Active).unwrap();
+        let contents = ring.read().unwrap();
+        assert!(contents.signing().of(b"a.test").is_some());
+        assert_eq!(contents.keys[0].record_text(), key.record_text());
+        assert!(key.is_held_by(contents.keys[0].record_text().as_bytes()));
+        ring.change(&mut key, State::Retired).unwrap();
+        assert!(ring.read().unwrap().signing().is_empty());
+        assert!(ring.make("a.test", "1e", Algorithm::Ed25519Sha256).is_err(), "a selector is used once");
+    }
+
+    #[test]
+    fn what_holds_no_key_is_told() {
+        let state = tempfile::tempdir().unwrap();
+        let ring = Keyring::new(state.path());
+        ring.make("a.test", "1e", Algorithm::Ed25519Sha256).unwrap();
+        let directory = ring.directory().join("a.test");
+        fs::write(directory.join("2e.active.pem"), "nonsense").unwrap();
+        fs::write(directory.join(".3e.77"), "half").unwrap();
+        fs::write(directory.join("readme"), "").unwrap();
+        fs::write(ring.directory().join("readme"), "").unwrap();
+        let contents = ring.read().unwrap();
+        assert_eq!((contents.keys.len(), contents.damaged.len()), (1, 1));
+        assert!(is_selector("202611e") && !is_selector("a.b") && !is_selector("../x") && !is_selector(""));
+    }
+}
