@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use postier_host::identity::Identity;
+
 use crate::harness::{Dovecot, Imap, Server, Site, eventually, postier};
 
 /// Flags of each UID, sorted, without \Recent.
@@ -210,6 +212,16 @@ fn dovecot_keeps_the_mod_sequences_that_we_have_reserved() {
     assert!(reserved(&site).0 > limit);
 }
 
+/// Runs a script of `doveadm` calls for ann, with the configuration of this test and her name in it.
+fn doveadm(site: &Site, user: &Identity, script: &str) {
+    let doveadm = format!("doveadm -c {} ", site.path("dovecot.conf").display());
+    let script = script.replace("doveadm ", &doveadm).replace("-u 'ann@example.test' ", "");
+    let mut shell = std::process::Command::new("sh");
+    let done =
+        shell.args(["-c", &script]).env("USER", &user.name).env("HOME", site.path("")).output().unwrap();
+    assert!(done.status.success(), "{}{script}", String::from_utf8_lossy(&done.stderr));
+}
+
 #[test]
 #[ignore = "needs dovecot-imapd"]
 fn the_way_back_to_dovecot_lowers_no_mod_sequence() {
@@ -234,16 +246,32 @@ fn the_way_back_to_dovecot_lowers_no_mod_sequence() {
     let script = String::from_utf8(script.unwrap().stdout).unwrap();
     server.stop();
     Dovecot::command(&site, &user);
-    // Dovecot's configuration for this test, and her name in it.
-    let doveadm = format!("doveadm -c {} ", site.path("dovecot.conf").display());
-    let script = script.replace("doveadm ", &doveadm).replace("-u 'ann@example.test' ", "");
-    let mut shell = std::process::Command::new("sh");
-    let done =
-        shell.args(["-c", &script]).env("USER", &user.name).env("HOME", site.path("")).output().unwrap();
-    assert!(done.status.success(), "{}{script}", String::from_utf8_lossy(&done.stderr));
+    doveadm(&site, &user, &script);
     let mut dovecot = Dovecot::start(&site, &user);
     for (name, told) in told {
         let now = highest(&mut dovecot.imap, name);
         assert!(now > told, "{name}: {now} after {told}");
     }
+}
+
+/// It stands in a key of the uidlist that Dovecot does not know.
+#[test]
+#[ignore = "needs dovecot-imapd"]
+fn dovecot_keeps_when_a_copy_was_saved() {
+    let (site, user) = Dovecot::site();
+    let server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    ours.append("INBOX", "", "Subject: one\r\n\r\nx\r\n");
+    ours.ok("CREATE there");
+    select(&mut ours, "INBOX");
+    ours.ok("COPY 1 there");
+    server.stop();
+    let list = || std::fs::read_to_string(site.maildir("ann").join(".there/dovecot-uidlist")).unwrap();
+    let before = list();
+    let record = before.lines().find(|line| line.starts_with("1 T")).unwrap();
+    Dovecot::command(&site, &user);
+    doveadm(&site, &user, "doveadm mailbox update -u 'ann@example.test' --min-next-uid 1000 there");
+    let after = list();
+    assert!(after.lines().next().unwrap().contains(" N1000 "), "it is not written anew: {after}");
+    assert!(after.lines().any(|line| line == record), "{record} is not in {after}");
 }
