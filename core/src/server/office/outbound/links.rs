@@ -2,7 +2,8 @@
 //! its session's questions.
 //!
 //! A host that cannot be reached, that refuses the session or breaks off before it has had a mail is left for the next
-//! (RFC 5321 §5.1). Where nothing is said about the TLS of a domain, its own word is looked for: DANE (RFC 7672). One whose TLS fails is tried once more without, where the policy allows that (RFC 7435 §3).
+//! (RFC 5321 §5.1). One whose TLS fails is tried once more without, where the policy allows that (RFC 7435 §3). Where
+//! nobody has told us a policy for the domain, its own word counts: DANE (RFC 7672).
 
 use alloc::boxed::Box;
 use alloc::format;
