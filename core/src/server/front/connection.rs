@@ -26,6 +26,7 @@ pub(super) enum Session {
     Imap(Box<imap::server::Session>),
     Client(Box<smtp::client::Session>),
 }
+
 /// Gives back the files of an answer that comes too late.
 pub(super) fn close_files(message: FromOffice, out: &mut Vec<FrontAction>) {
     if let FromOffice::Imap { answer, .. } = message
@@ -35,7 +36,7 @@ pub(super) fn close_files(message: FromOffice, out: &mut Vec<FrontAction>) {
     }
 }
 
-/// Inputs that are the same for both protocols.
+/// Inputs that are the same for all sessions.
 pub(super) enum Plain {
     TlsStarted(TlsInfo),
     Timeout,
@@ -44,25 +45,30 @@ pub(super) enum Plain {
     AccountGone,
 }
 
+impl Plain {
+    /// This input of a session that calls a shutdown so, and the end of its account so; `None`: it is not told of that.
+    fn of<A, N>(self, shutdown: N, account_gone: Option<N>) -> Option<Input<'static, A, N>> {
+        match self {
+            Plain::TlsStarted(tls) => Some(Input::TlsStarted(tls)),
+            Plain::Timeout => Some(Input::Timeout),
+            Plain::Eof => Some(Input::Eof),
+            Plain::Shutdown => Some(Input::Notice(shutdown)),
+            Plain::AccountGone => account_gone.map(Input::Notice),
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn pump(&mut self, site: &Site, now: Now, rx: &[u8], out: &mut Vec<FrontAction>) -> usize {
         if self.closing {
             return rx.len();
         }
         let Connection { session, tx, desk, closing, .. } = self;
+        let mut clerk = Clerk { desk, site, out };
         match session {
-            Session::Smtp(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
-            Session::Imap(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
-            Session::Client(session) => {
-                let mut clerk = Clerk { desk, site, out };
-                pump(&mut **session, now, rx, tx, &mut clerk, closing)
-            }
+            Session::Smtp(session) => pump(&mut **session, now, rx, tx, &mut clerk, closing),
+            Session::Imap(session) => pump(&mut **session, now, rx, tx, &mut clerk, closing),
+            Session::Client(session) => pump(&mut **session, now, rx, tx, &mut clerk, closing),
         }
     }
 
@@ -71,38 +77,27 @@ impl Connection {
             return;
         }
         let Connection { session, tx, desk, closing, .. } = self;
+        let mut clerk = Clerk { desk, site, out };
         match session {
             Session::Smtp(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(smtp::server::Notice::Shutdown),
-                    // The next MAIL of theirs is refused: the sender is nobody's address.
-                    Plain::AccountGone => return,
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
+                use smtp::server::Notice;
+                // Without an account the next MAIL is refused: the sender is nobody's address.
+                if let Some(input) = input.of(Notice::Shutdown, None) {
+                    feed(&mut **session, now, input, tx, &mut clerk, closing);
+                }
             }
             Session::Imap(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(imap::server::Notice::Shutdown),
-                    Plain::AccountGone => Input::Notice(imap::server::Notice::AccountGone),
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
+                use imap::server::Notice;
+                if let Some(input) = input.of(Notice::Shutdown, Some(Notice::AccountGone)) {
+                    feed(&mut **session, now, input, tx, &mut clerk, closing);
+                }
             }
             Session::Client(session) => {
-                let input = match input {
-                    Plain::TlsStarted(tls) => Input::TlsStarted(tls),
-                    Plain::Timeout => Input::Timeout,
-                    Plain::Eof => Input::Eof,
-                    Plain::Shutdown => Input::Notice(smtp::client::Notice::Shutdown),
-                    // It is nobody's.
-                    Plain::AccountGone => return,
-                };
-                feed(&mut **session, now, input, tx, &mut Clerk { desk, site, out }, closing);
+                use smtp::client::Notice;
+                // It is nobody's.
+                if let Some(input) = input.of(Notice::Shutdown, None) {
+                    feed(&mut **session, now, input, tx, &mut clerk, closing);
+                }
             }
         }
     }
