@@ -37,6 +37,19 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
+/// Looks again until nothing is there.
+pub(crate) fn none_left<T: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Vec<T>) {
+    let begun = Instant::now();
+    loop {
+        let left = look();
+        if left.is_empty() {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: after {PATIENCE:?} still {left:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// How long a test of endurance lasts: `POSTIER_SECONDS`, or what is usual.
 pub(crate) fn seconds(usually: u64) -> Duration {
     let seconds = std::env::var("POSTIER_SECONDS").map_or(usually, |seconds| seconds.parse().unwrap());
