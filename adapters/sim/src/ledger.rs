@@ -10,6 +10,7 @@
 //!
 //! Two changes that overlap in time may have happened in either order: the outcome of neither is certain then.
 
+mod expunge;
 mod flags;
 mod folder;
 mod post;
@@ -103,6 +104,7 @@ impl Ledger {
     /// The process died: what was under way ends.
     pub fn process_died(&mut self) {
         for folder in self.folders.values_mut() {
+            folder.expunging.clear();
             for entry in folder.entries.values_mut() {
                 entry.flags.process_died();
             }
@@ -121,6 +123,7 @@ impl Ledger {
             entry.flags.forget();
         }
         entry.possible += 1;
+        self.flags_may_have_changed(place, token);
     }
 
     /// A copy must be in the mailbox from now on.
@@ -135,6 +138,7 @@ impl Ledger {
         self.may_arrive(to, token, FlagBits::default());
         if !known && let Some(entry) = self.folder(to).entries.get_mut(&token) {
             entry.flags = flags.without_pending();
+            self.flags_may_have_changed(to, token);
         }
         if moving {
             let safe = self.folder(from).entries.get(&token).is_some_and(|entry| entry.must() == 1);
@@ -152,6 +156,7 @@ impl Ledger {
         self.has_arrived(to, token);
         if let Some(entry) = self.folder(to).entries.get_mut(&token) {
             entry.flags.also(&flags);
+            self.flags_may_have_changed(to, token);
         }
     }
 
@@ -159,49 +164,7 @@ impl Ledger {
     pub fn copy_uncertain(&mut self, token: Token, to: &Place) {
         if let Some(entry) = self.folder(to).entries.get_mut(&token) {
             entry.flags.forget();
-        }
-    }
-
-    /// Somebody may remove this message from now on.
-    pub fn doom(&mut self, place: &Place, uid: u32, token: Token) {
-        self.void_journeys(place, token);
-        self.folder(place).entries.entry(token).or_default().doomed.insert(uid);
-    }
-
-    /// Another program may remove all copies of this message from now on, without anybody hearing of it.
-    pub fn free(&mut self, place: &Place, token: Token) {
-        self.void_journeys(place, token);
-        self.folder(place).entries.entry(token).or_default().free = true;
-    }
-
-    fn void_journeys(&mut self, place: &Place, token: Token) {
-        for journey in &mut self.journeys {
-            journey.void |= journey.token == token && (journey.from == *place || journey.to == *place);
-        }
-    }
-
-    /// An EXPUNGE of all that is `\Deleted` may happen from now on.
-    pub fn may_expunge(&mut self, place: &Place) {
-        let folder = self.folder(place);
-        let deleted = |entry: &Entry| entry.flags.may_be(flag_index("\\Deleted").unwrap_or(0), true);
-        let doomed: Vec<Token> =
-            folder.entries.iter().filter(|(_, entry)| deleted(entry)).map(|(token, _)| *token).collect();
-        for token in doomed {
-            self.free(place, token);
-        }
-    }
-
-    /// A client was told that a UID is gone.
-    pub fn was_expunged(&mut self, place: &Place, uid: u32, now: u64) {
-        let folder = self.folder(place);
-        let first = !folder.gone.contains_key(&uid);
-        folder.gone.entry(uid).or_insert(now);
-        if first && let Some(token) = folder.uids.get(&uid).copied() {
-            let entry = folder.entries.entry(token).or_default();
-            let asked = entry.free || entry.doomed.contains(&uid);
-            if !asked {
-                self.violation(format!("{place}: UID {uid} was expunged, and nobody had asked for it"));
-            }
+            self.flags_may_have_changed(to, token);
         }
     }
 

@@ -149,9 +149,7 @@ fn flag(place: &Place, dir: &str, token: Token, name: &str, path: &str, rng: &mu
     }
     let new: String = new.into_iter().collect();
     cx.note(|| format!("mutt: renames {path} to {dir}/cur/{base}:2,{new}"));
-    if let Some(entry) = cx.env.ledger.folder(place).entries.get_mut(&token) {
-        entry.flags.changed_unheard(index, on, cx.env.now);
-    }
+    cx.env.ledger.changed_unheard(place, token, index, on, cx.env.now);
     let _ = cx.env.disk.move_file(path, &format!("{dir}/cur/{base}:2,{new}"));
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Seen;
 use super::flags::{FLAGS, FlagStates, flag_name};
+use super::{ChangeId, Seen};
 use crate::message::Token;
 
 /// Whether something is there.
@@ -39,6 +39,8 @@ pub struct Folder {
     pub presence: Presence,
     /// A DELETE or RENAME without an answer: nothing in it is judged.
     pub given_up: bool,
+    /// EXPUNGEs of all that is `\Deleted` that may be under way.
+    pub(super) expunging: BTreeSet<ChangeId>,
 }
 
 /// The copies of one message in one mailbox.

@@ -110,3 +110,31 @@ fn a_uid_is_one_message_for_ever_and_a_gone_one_stays_gone() {
     ledger.saw_uid(&place("INBOX"), 8, Token(3), 0);
     assert_eq!(ledger.violations.len(), 5, "below a UIDNEXT that was shown");
 }
+
+#[test]
+fn what_becomes_deleted_while_an_expunge_is_under_way_may_go_with_it_and_not_what_does_so_later() {
+    const DELETED: usize = 3;
+    let (inbox, moved) = (place("INBOX"), place("moved"));
+    let mut ledger = Ledger::default();
+    let must = |ledger: &mut Ledger, place: &Place, token| ledger.folder(place).entries[&token].must();
+    for token in [T, Token(2), Token(3), Token(4)] {
+        ledger.may_arrive(&inbox, token, FlagBits::default());
+        ledger.has_arrived(&inbox, token);
+    }
+    let expunge = ledger.start_expunge(&inbox);
+    assert_eq!(must(&mut ledger, &inbox, T), 1, "not deleted, and nobody deletes it");
+    ledger.changed_unheard(&inbox, T, DELETED, true, 0);
+    let _ = ledger.start_change(&inbox, Token(2), DELETED, true, 0);
+    assert_eq!((must(&mut ledger, &inbox, T), must(&mut ledger, &inbox, Token(2))), (0, 0));
+    // One whose answer is there takes nothing more, whatever the mailbox is called meanwhile.
+    ledger.has_renamed(&inbox, &moved);
+    ledger.end_expunge(expunge);
+    let _ = ledger.start_change(&moved, Token(3), DELETED, true, 0);
+    assert_eq!(must(&mut ledger, &moved, Token(3)), 1);
+    // Neither does one whose process has died.
+    let _ = ledger.start_expunge(&moved);
+    assert_eq!((must(&mut ledger, &moved, Token(3)), must(&mut ledger, &moved, Token(4))), (0, 1));
+    ledger.process_died();
+    let _ = ledger.start_change(&moved, Token(4), DELETED, true, 0);
+    assert_eq!(must(&mut ledger, &moved, Token(4)), 1);
+}

@@ -260,9 +260,7 @@ impl ImapClient {
         let mut changes = Vec::new();
         for (uid, token) in uids {
             for &(index, on) in flags {
-                let change = cx.env.ledger.change();
-                let entry = cx.env.ledger.folder(&selected.place).entries.entry(*token).or_default();
-                entry.flags.start(change, index, on, cx.env.now);
+                let change = cx.env.ledger.start_change(&selected.place, *token, index, on, cx.env.now);
                 changes.push(Changing { change, uid: *uid, token: *token, index, on });
             }
         }
@@ -309,8 +307,8 @@ impl ImapClient {
 
     fn expunge(&mut self, cx: &mut Cx<'_>) {
         let Some(selected) = self.selected.as_ref().filter(|selected| !selected.read_only) else { return };
-        cx.env.ledger.may_expunge(&selected.place);
-        self.say("EXPUNGE", Doing::Expunge, cx);
+        let under_way = cx.env.ledger.start_expunge(&selected.place);
+        self.say("EXPUNGE", Doing::Expunge(Some(under_way)), cx);
     }
 
     /// Marks some messages and expunges exactly these.
@@ -326,7 +324,7 @@ impl ImapClient {
         }
         let changes = self.start_changes(&uids, &[(3, true)], cx);
         self.say(&format!("UID STORE {} +FLAGS (\\Deleted)", set(&uids)), Doing::Change(changes), cx);
-        self.say(&format!("UID EXPUNGE {}", set(&uids)), Doing::Expunge, cx);
+        self.say(&format!("UID EXPUNGE {}", set(&uids)), Doing::Expunge(None), cx);
     }
 
     fn append(&mut self, rng: &mut Rng, cx: &mut Cx<'_>) {
@@ -434,12 +432,10 @@ impl ImapClient {
     fn close(&mut self, rng: &mut Rng, cx: &mut Cx<'_>) {
         let Some(selected) = self.selected.take() else { return };
         if rng.chance(50) {
-            if !selected.read_only {
-                cx.env.ledger.may_expunge(&selected.place);
-            }
-            self.say("CLOSE", Doing::Leave, cx);
+            let under_way = (!selected.read_only).then(|| cx.env.ledger.start_expunge(&selected.place));
+            self.say("CLOSE", Doing::Expunge(under_way), cx);
         } else {
-            self.say("UNSELECT", Doing::Leave, cx);
+            self.say("UNSELECT", Doing::Plain, cx);
         }
     }
 }

@@ -49,8 +49,8 @@ enum Doing {
         to: Place,
         moving: bool,
     },
-    /// The messages that are asked for by UID.
-    Expunge,
+    /// EXPUNGE or CLOSE: of all that is `\Deleted`, or of none but what the ledger has doomed by UID.
+    Expunge(Option<ChangeId>),
     Append {
         token: Token,
         to: Place,
@@ -65,8 +65,6 @@ enum Doing {
     Rename(Place, Place),
     Delete(Place),
     Subscribe(Place, bool),
-    /// CLOSE and UNSELECT.
-    Leave,
     Idle,
     /// All of the mailbox is fetched and compared with the model.
     Compare {

@@ -212,6 +212,7 @@ impl ImapClient {
             Doing::Append { token, to } => {
                 self.appended(token, &to, good.then_some(command.sent_at), code, cx)
             }
+            Doing::Expunge(under_way) => under_way.into_iter().for_each(|id| cx.env.ledger.end_expunge(id)),
             Doing::Search(found) if good => self.searched(&found.unwrap_or_default(), cx),
             Doing::Create(place) => {
                 if good {
@@ -245,10 +246,8 @@ impl ImapClient {
             | Doing::Plain
             | Doing::MayFail
             | Doing::Learn
-            | Doing::Expunge
             | Doing::Status { .. }
             | Doing::Search(_)
-            | Doing::Leave
             | Doing::Compare { .. }
             | Doing::Logout => {}
         }
