@@ -186,7 +186,6 @@ impl World {
                     recent: UidSet::new(),
                     first_unseen: self.there.first().copied(),
                     keywords: Arc::default(),
-                    new_keywords: true,
                     read_only,
                 };
                 Answer::Select(ticket.answer(self.or_refused(selected)))
@@ -232,7 +231,8 @@ impl World {
             }
             Ask::AppendCommit { ticket } => {
                 outcome.open = false;
-                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]) };
+                let lacks_keywords = self.draw(4) == 0;
+                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]), lacks_keywords };
                 Answer::Append(ticket.answer(self.or_refused(appended)))
             }
             Ask::AppendNext { ticket, .. } => {
@@ -273,7 +273,8 @@ impl World {
             }
             Ask::Copy { ticket, uids, .. } => {
                 let pairs = self.some(&uids).iter().map(|uid| (uid, uid + 7)).collect();
-                Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs })))
+                let lacks_keywords = self.draw(4) == 0;
+                Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs, lacks_keywords })))
             }
             Ask::Sort { ticket, within, .. } => {
                 let mut sorted: Vec<u32> = within.iter().filter(|_| self.draw(2) == 0).collect();

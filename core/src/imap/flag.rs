@@ -22,6 +22,11 @@ use alloc::vec::Vec;
 /// How many keywords one mailbox can have: Maildir names them by the letters `a` to `z`.
 pub const KEYWORDS_MAX: usize = 26;
 
+/// Whether a mailbox with this table (empty: no name) can have one more keyword: `\*` of PERMANENTFLAGS, RFC 9051 §7.1.
+pub fn has_room(table: &[String]) -> bool {
+    table.len() < KEYWORDS_MAX || table.iter().any(String::is_empty)
+}
+
 /// A flag with a meaning given by the protocol, RFC 9051 §2.3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -277,6 +282,16 @@ mod tests {
         let flags = FlagSet::EMPTY.with(SystemFlag::Seen).with(SystemFlag::Answered).with_keyword(1);
         assert_eq!(written(flags, &table, true), br"(\Answered \Seen \Recent work)");
         assert_eq!(written(FlagSet::EMPTY.with_keyword(7), &table, false), b"()");
+    }
+
+    #[test]
+    fn a_table_has_room_until_every_letter_has_a_name() {
+        let mut table = vec![String::from("work"); KEYWORDS_MAX - 1];
+        assert!(has_room(&table));
+        table.push("more".into());
+        assert!(!has_room(&table));
+        table[3].clear();
+        assert!(has_room(&table));
     }
 
     #[test]

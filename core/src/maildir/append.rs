@@ -33,7 +33,7 @@ use super::body::Body;
 pub use super::body::Staged;
 use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
-use super::keyword_file;
+use super::keyword_file::{self, Lacking};
 use super::known::Known;
 use super::list_file;
 use super::listing::OwnChange;
@@ -47,6 +47,7 @@ use super::settle::{begin_write, take_uid};
 use super::sync::FILES_PER_REFRESH;
 use crate::disk::{Disk, Handle};
 use crate::imap::flag::{FlagList, FlagSet};
+use crate::imap::sequence::UidSet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,7 +57,7 @@ use alloc::vec::Vec;
 pub struct Append {
     /// From [`stage_append`].
     pub staged: Staged,
-    /// Flags and keywords. Keywords for which no letter is left are dropped.
+    /// Flags and keywords. Keywords for which no letter is left are left out, which [`Appended::lacking`] tells.
     pub flags: FlagList<'static>,
 }
 
@@ -69,6 +70,8 @@ pub struct Appended {
     pub changes: Vec<Change>,
     /// The UIDs of the messages, in the order given.
     pub uids: Vec<u32>,
+    /// Those of them that lack keywords, because there is no letter left.
+    pub lacking: UidSet,
 }
 
 /// Takes a message as input (LF line ends) and makes it durable in `tmp/` of the mailbox.
@@ -167,10 +170,16 @@ async fn commit(
     let (mut state, mut changes) = (settled.state, settled.changes);
     let mut arrivals = Vec::with_capacity(messages.len());
     let tmp = place.tmp_dir(scope).await?;
+    let mut lacking = UidSet::new();
     for Append { staged, flags } in messages {
-        let keywords =
-            keyword_file::assign(scope, place.mailbox, &mut state, &mut changes, &flags.keywords).await?;
+        let (mailbox, wanted) = (place.mailbox, &flags.keywords);
+        // RFC 9051 §6.3.12 would have them set; but a message without them is better than none.
+        let lacks = Lacking::LeftOut;
+        let keywords = keyword_file::assign(scope, mailbox, &mut state, &mut changes, wanted, lacks).await?;
         let uid = take_uid(&mut state)?;
+        if keywords.keywords().count() < wanted.len() {
+            lacking.push(uid);
+        }
         let source = Source { dir: tmp, file: staged.temporary.clone() };
         let mut message = arrival(uid, &staged.base, flags.system.union(keywords), &state);
         message.internal_date = Some(staged.internal_date);
@@ -188,7 +197,7 @@ async fn commit(
     own.end(&scope.disk.clone(), place.mailbox, &mut state).await;
     Delta::came(messages.iter().map(|message| Some(message.staged.size))).note(&scope.disk, place.root).await;
     receive(&mut state, &mut changes, arrivals.into_iter().map(|arrival| arrival.message));
-    Ok(Appended { state, changes, uids })
+    Ok(Appended { state, changes, uids, lacking })
 }
 
 /// Where the file of a message to come is now.

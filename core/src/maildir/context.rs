@@ -190,6 +190,8 @@ pub enum StoreErrorKind {
     TooBig,
     /// There are no such octets of another message (CATENATE); the how manieth of its command, from 0.
     BadUrl(usize),
+    /// The mailbox has as many keywords as there are letters for, or the keyword's name is too long.
+    KeywordsFull,
     /// The mailbox, or the account, would have more annotations than it may.
     TooManyEntries,
     /// The mailbox cannot be given this special use.
@@ -236,6 +238,7 @@ impl fmt::Display for StoreErrorKind {
             StoreErrorKind::Access => "permission denied",
             StoreErrorKind::ReadOnly => "the file system is read-only",
             StoreErrorKind::UidsExhausted => "all UIDs of this mailbox are used up",
+            StoreErrorKind::KeywordsFull => "there is no letter left for the keyword",
             StoreErrorKind::TooManyEntries => "there would be too many annotations",
             StoreErrorKind::SpecialUse => "the mailbox cannot have this special use",
             StoreErrorKind::Damaged => "lines with a wrong checksum are passed over",

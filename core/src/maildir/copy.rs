@@ -8,8 +8,9 @@
 //!
 //! A copy keeps its base name, as Dovecot does it, unless the target has a message of that name already. So when it was
 //! saved (RFC 8514) stands in its record of the uidlist.
-//! Keywords are copied by name, for the letters of two mailboxes mean different things. All messages are
-//! copied or none; a message whose file is gone from the source is left out, and said so.
+//! Keywords are copied by name, for the letters of two mailboxes mean different things; those for which the target has
+//! no letter left are left out, and said so. All messages are copied or none; a message whose file is gone from the
+//! source is left out, and said so.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -36,7 +37,7 @@ use super::body::link_or_copy;
 use super::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
 use super::flags::LOOKS_MAX;
 use super::folder::FolderName;
-use super::keyword_file;
+use super::keyword_file::{self, Lacking};
 use super::known::Known;
 use super::list_file;
 use super::listing::{Listing, OwnChange};
@@ -80,6 +81,8 @@ pub struct Copied {
     pub pairs: Vec<(u32, u32)>,
     /// Source UIDs of messages that are gone.
     pub gone: UidSet,
+    /// Copies lack keywords of their sources, because the target has no letter left.
+    pub lacks_keywords: bool,
 }
 
 /// Copies messages into another mailbox (or the same) of the same user, durably. `previous` is the state of
@@ -167,8 +170,12 @@ async fn copy_into(
     let (mut asked, mut copied) = (UidSet::new(), UidSet::new());
     source.messages.iter().for_each(|message| asked.push(message.uid));
     pairs.iter().for_each(|(uid, _)| copied.push(*uid));
+    let nowhere = letters.iter().filter(|(_, letter)| letter.is_empty());
+    let lost = nowhere.fold(FlagSet::EMPTY, |lost, (index, _)| lost.with_keyword(*index));
+    let mut sources = there.iter().filter_map(|index| source.messages.get(*index));
+    let lacks_keywords = sources.any(|message| !message.flags.intersect(lost).is_empty());
     receive(&mut state, &mut changes, there.iter().filter_map(|index| copies.get(*index)).cloned());
-    Ok(Copied { state, changes, pairs, gone: asked.difference(&copied) })
+    Ok(Copied { state, changes, pairs, gone: asked.difference(&copied), lacks_keywords })
 }
 
 /// The target's flag for each keyword letter of the source that the messages use.
@@ -186,7 +193,7 @@ async fn translate(
         .filter(|(_, name)| !name.is_empty())
         .collect();
     let names: Vec<Cow<'_, str>> = named.iter().map(|(_, name)| name.clone()).collect();
-    keyword_file::assign(scope, place.mailbox, state, changes, &names).await?;
+    keyword_file::assign(scope, place.mailbox, state, changes, &names, Lacking::LeftOut).await?;
     let letter = |(index, name): (usize, Cow<'_, str>)| (index, keyword_file::known(state, &[name]));
     Ok(named.into_iter().map(letter).collect())
 }

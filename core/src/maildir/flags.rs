@@ -36,7 +36,7 @@
 
 use super::context::{At, Root, StoreContext, StoreError};
 use super::folder::FolderName;
-use super::keyword_file;
+use super::keyword_file::{self, Lacking};
 use super::known::Known;
 use super::listing::OwnChange;
 use super::mailbox::{Change, MailboxState, Message};
@@ -69,11 +69,10 @@ pub struct Flagged {
     pub modified: UidSet,
 }
 
-/// Changes the flags of messages. Keywords for which no letter is left are passed over; flags that mean
-/// nothing to us stay.
+/// Changes the flags of messages. Flags that mean nothing to us stay.
 ///
 /// # Errors
-/// Busy if somebody else keeps the lock; ReadOnly and so on. The flags are as before then, as far as renaming back
+/// KeywordsFull if no letter is left for a keyword that is to be added, and nothing is changed; Busy if somebody else keeps the lock; ReadOnly and so on. The flags are as before then, as far as renaming back
 /// works.
 pub async fn store_flags(
     disk: Disk,
@@ -124,8 +123,8 @@ async fn store(
     let (mut state, mut changes) = (settled.state, settled.changes);
     let keywords = match request.action {
         StoreAction::Replace | StoreAction::Add => {
-            keyword_file::assign(scope, place.mailbox, &mut state, &mut changes, &request.flags.keywords)
-                .await?
+            let (mailbox, wanted) = (place.mailbox, &request.flags.keywords);
+            keyword_file::assign(scope, mailbox, &mut state, &mut changes, wanted, Lacking::Refused).await?
         }
         StoreAction::Remove => keyword_file::known(&state, &request.flags.keywords),
     };

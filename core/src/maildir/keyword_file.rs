@@ -1,6 +1,6 @@
 //! Giving letters to keywords, and writing `dovecot-keywords`. The lock of the uidlist is held.
 
-use super::context::{At, StoreError};
+use super::context::{At, StoreError, StoreErrorKind};
 use super::keywords::Keywords;
 use super::mailbox::{Change, MailboxState, Stamp};
 use super::merge::shown_keywords;
@@ -24,13 +24,26 @@ pub(super) fn known(state: &MailboxState, keywords: &[Cow<'_, str>]) -> FlagSet 
     keywords.iter().filter_map(index).fold(FlagSet::EMPTY, FlagSet::with_keyword)
 }
 
-/// The flags of these keywords; those that have no letter yet get one, durably, as long as there are any.
+/// What becomes of keywords when there are no letters for all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lacking {
+    /// None gets one, and the operation fails.
+    Refused,
+    /// Those that come first get one, and the caller tells that the others are left out.
+    LeftOut,
+}
+
+/// The flags of these keywords; those that have no letter yet get one, durably.
+///
+/// # Errors
+/// KeywordsFull with [`Lacking::Refused`]; what the disk says.
 pub(super) async fn assign(
     scope: &mut Scope,
     mailbox: Handle,
     state: &mut MailboxState,
     changes: &mut Vec<Change>,
     keywords: &[Cow<'_, str>],
+    lacking: Lacking,
 ) -> Result<FlagSet, StoreError> {
     let letters = known(state, keywords);
     if letters.keywords().count() >= keywords.len() {
@@ -40,9 +53,10 @@ pub(super) async fn assign(
     let before = table.clone();
     let used = letters_in_use(state);
     for keyword in keywords {
-        // One that gets no letter is not kept: the session has said so beforehand, by PERMANENTFLAGS without
-        // `\*`.
-        let _ = table.assign_beside(keyword.as_bytes(), used);
+        let assigned = table.assign_beside(keyword.as_bytes(), used);
+        if assigned.is_err() && lacking == Lacking::Refused {
+            return Err(StoreError::new(StoreErrorKind::KeywordsFull, KEYWORDS_NAME));
+        }
     }
     if table != before {
         write(scope, mailbox, &table, stamp, state).await?;

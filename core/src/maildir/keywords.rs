@@ -9,6 +9,10 @@
 //! case-insensitive (RFC 9051 §2.3.2). A letter once given away keeps its meaning: messages of the mailbox
 //! carry it.
 //!
+//! More than 26 keywords a mailbox cannot have. PERMANENTFLAGS has no `\*` then, a STORE of another one is refused (NO
+//! with LIMIT, RFC 5530), and of messages that come by APPEND or COPY with another one the client is told that they
+//! lack it.
+//!
 //! The file is written only under the lock of the uidlist, as a new file renamed over the old one, and its
 //! modification time must grow each time, because readers look at nothing else.
 
@@ -16,7 +20,6 @@ use super::{decimal_prefix, push_decimal};
 use crate::imap::flag::{FlagSet, KEYWORDS_MAX};
 use alloc::borrow::Cow;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The longest keyword that gets a letter, in bytes.
@@ -145,11 +148,6 @@ pub fn is_keyword(name: &[u8]) -> bool {
     let special = |byte: u8| matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
     (1..=KEYWORD_BYTES_MAX).contains(&name.len())
         && name.iter().all(|&byte| byte.is_ascii_graphic() && !special(byte))
-}
-
-/// Whether a letter is free for one more keyword in a mailbox with these names by letter (empty: none).
-pub fn has_free_letter(names: &[String]) -> bool {
-    names.len() < KEYWORDS_MAX || names.iter().any(String::is_empty)
 }
 
 #[cfg(test)]

@@ -346,6 +346,7 @@ fn without_lock(merge: Merge, listing: &Listing, error: StoreError) -> Result<Se
         | StoreErrorKind::UidsExhausted
         | StoreErrorKind::TooBig
         | StoreErrorKind::BadUrl(_)
+        | StoreErrorKind::KeywordsFull
         | StoreErrorKind::TooManyEntries
         | StoreErrorKind::SpecialUse
         | StoreErrorKind::Damaged

@@ -305,15 +305,70 @@ fn a_message_that_is_renamed_all_the_time_ends_no_command() {
     }
 }
 
+/// So many keywords.
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("k{index}")).collect()
+}
+
 #[test]
-fn a_twenty_seventh_keyword_is_passed_over() {
+fn store_refuses_a_keyword_that_no_letter_is_left_for_and_changes_nothing() {
     let (mut disk, state) = disk_with_four();
-    let words: Vec<String> = (0..30).map(|index| format!("k{index}")).collect();
+    let add = |disk: &mut MemDisk, state: &MailboxState, words: &[&str]| {
+        let wanted = flags(FlagSet::EMPTY.with(SystemFlag::Flagged), words);
+        store(disk, state, "1", StoreAction::Add, wanted).unwrap()
+    };
+    // `a` means work, and `x` is in use: there are 24.
+    let words = many(25);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let flagged =
-        store(&mut disk, &state, "1", StoreAction::Add, flags(FlagSet::EMPTY, &words)).unwrap().unwrap();
-    // `a` means work, and `x` is in use.
+    let before = disk.read("/m/dovecot-keywords").unwrap();
+    let kind = |result: Result<Flagged, StoreError>| result.unwrap_err().kind;
+    assert_eq!(kind(add(&mut disk, &state, &words)), StoreErrorKind::KeywordsFull);
+    assert_eq!(kind(add(&mut disk, &state, &[&"x".repeat(251)])), StoreErrorKind::KeywordsFull);
+    assert_eq!(disk.read("/m/dovecot-keywords").unwrap(), before);
+    assert_eq!(shown(&state_of(&mut disk, folder())), shown(&state));
+    let flagged = add(&mut disk, &state, &words[..24]).unwrap();
     assert_eq!(flagged.state.messages.find(1).unwrap().flags.keywords().count(), 24);
+    let state = flagged.state;
+    assert_eq!(kind(add(&mut disk, &state, &["K0", "one-more"])), StoreErrorKind::KeywordsFull);
+    // Those that there are can be set, and one that there is not can be taken away.
+    assert!(add(&mut disk, &state, &["K0"]).is_ok());
+    let absent = flags(FlagSet::EMPTY, &["one-more", "k1"]);
+    let taken = store(&mut disk, &state, "1", StoreAction::Remove, absent).unwrap().unwrap();
+    assert_eq!(taken.state.messages.find(1).unwrap().flags.keywords().count(), 23);
+}
+
+#[test]
+fn appends_tell_which_messages_lack_keywords() {
+    let (mut disk, state) = disk_with_four();
+    let words = many(24);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut messages = Vec::new();
+    for words in [&words[..], &["k0", "one-more"], &["work"]] {
+        let staged = stage(&mut disk, b"new\n", None).unwrap().unwrap();
+        messages.push((staged, flags(seen(), words)));
+    }
+    let appended = commit(&mut disk, &state, messages).unwrap().unwrap();
+    assert_eq!((appended.uids.len(), appended.lacking.to_string()), (3, "6".into()));
+    let count = |uid| appended.state.messages.find(uid).unwrap().flags.keywords().count();
+    assert_eq!([count(5), count(6), count(7)], [24, 1, 1]);
+}
+
+#[test]
+fn copies_tell_that_they_lack_keywords() {
+    let (mut disk, state, mut target) = disk_with_archive();
+    let junk = |disk: &mut MemDisk, state: &MailboxState, set| {
+        let added = flags(FlagSet::EMPTY, &["$Junk"]);
+        store(disk, state, set, StoreAction::Add, added).unwrap().unwrap().state
+    };
+    let state = junk(&mut disk, &state, "2");
+    let mut file = String::new();
+    (0..26).for_each(|index| file.push_str(&format!("{index} k{index}\n")));
+    disk.put_file("/m/.Archive/dovecot-keywords", file.as_bytes());
+    for (set, lacks) in [("1", false), ("2", true), ("1:2", true), ("3", true), ("4", false)] {
+        let copied = copy_to(&mut disk, &state, set, archive(), &target).unwrap().unwrap();
+        assert_eq!((copied.pairs.is_empty(), copied.lacks_keywords), (false, lacks), "{set}");
+        target = copied.state;
+    }
 }
 
 #[test]

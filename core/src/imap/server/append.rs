@@ -7,7 +7,7 @@
 //! the command [`Ask::AppendCommit`] makes all messages visible, or none. A literal that is refused while the client
 //! sends it is swallowed by the scanner, with the rest of its command.
 
-use super::reply::of_refusal;
+use super::reply::{of_refusal, warn_of_lacking_keywords};
 use super::session::{Session, State, Then};
 use super::{Appended, Ask, Refusal, SelectionId};
 use crate::imap::command::{self, AppendPiece, LiteralHead, parse_append_rest};
@@ -350,7 +350,10 @@ impl Session {
         tx: &mut SendQueue,
     ) {
         match answer {
-            Ok(Appended { uid_validity, uids }) => {
+            Ok(Appended { uid_validity, uids, lacks_keywords }) => {
+                if lacks_keywords {
+                    warn_of_lacking_keywords(tx);
+                }
                 let code = Code::AppendUid(uid_validity, &uids);
                 let Some((uid, selection)) =
                     committing.replaces.zip(self.mailbox.as_ref().map(|mailbox| mailbox.id))

@@ -1,6 +1,6 @@
 //! COPY, MOVE and their UID forms (RFC 9051 §6.4.7, §6.4.8), with UIDPLUS (RFC 4315).
 
-use super::reply::NOT_WRITABLE;
+use super::reply::{NOT_WRITABLE, warn_of_lacking_keywords};
 use super::session::{Session, Then};
 use super::{Ask, Copied, Refusal};
 use crate::imap::command::MailboxName;
@@ -59,6 +59,9 @@ impl Session {
         if copied.pairs.is_empty() && !copying.uid {
             // RFC 2180 §4.4.1: their EXPUNGE is told with this.
             return self.end(Status::No, Some(&Code::ExpungeIssued), "The messages are gone", tx);
+        }
+        if copied.lacks_keywords {
+            warn_of_lacking_keywords(tx);
         }
         let from: UidSet = copied.pairs.iter().map(|(from, _)| *from).collect();
         let to: UidSet = copied.pairs.iter().map(|(_, to)| *to).collect();

@@ -404,8 +404,6 @@ pub struct Selected {
     pub first_unseen: Option<u32>,
     /// Keyword names by letter; empty strings are unused.
     pub keywords: Arc<Vec<String>>,
-    /// There is room for new keywords (`\*`).
-    pub new_keywords: bool,
     /// Nothing can be changed here.
     pub read_only: bool,
 }
@@ -509,6 +507,8 @@ pub struct Appended {
     pub uid_validity: u32,
     /// The messages' UIDs, ascending in the order given.
     pub uids: UidSet,
+    /// Some lack keywords: the mailbox has as many as it can have.
+    pub lacks_keywords: bool,
 }
 
 /// What FETCH wants of each message.
@@ -594,6 +594,8 @@ pub struct Copied {
     pub uid_validity: u32,
     /// Source UIDs with their UIDs in the target, in ascending source order.
     pub pairs: Vec<(u32, u32)>,
+    /// Some copies lack keywords: the target has as many as it can have.
+    pub lacks_keywords: bool,
 }
 
 /// What SEARCH looks for.
@@ -626,6 +628,8 @@ pub enum Refusal {
     NoSpace,
     /// The message is larger than a message may be: LIMIT.
     TooBig,
+    /// The mailbox has as many keywords as it can have, or the name is too long: LIMIT.
+    KeywordsFull,
     /// There would be too many annotations: METADATA TOOMANY.
     TooManyEntries,
     /// The mailbox cannot be given this special use: USEATTR.

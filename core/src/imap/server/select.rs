@@ -6,7 +6,7 @@ use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, Selected, SelectionId};
 use crate::imap::command::{Resync, Select};
-use crate::imap::flag::SystemFlag;
+use crate::imap::flag::{SystemFlag, has_room};
 use crate::imap::response::{Code, Status, write_message_data, write_untagged};
 use crate::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use crate::imap::view::UidMap;
@@ -31,7 +31,6 @@ pub(super) struct Mailbox {
     /// HIGHESTMODSEQ as of what the client has been told; `None`: there are no mod-sequences.
     pub(super) modseq: Option<u64>,
     pub(super) keywords: Arc<Vec<String>>,
-    new_keywords: bool,
     pub(super) read_only: bool,
     /// There is something to ask for.
     pub(super) changed: bool,
@@ -104,7 +103,6 @@ impl Session {
             enabled: self.enabled,
             modseq: selected.modseq,
             keywords: selected.keywords,
-            new_keywords: selected.new_keywords,
             read_only,
             changed: false,
             untold: UidSet::new(),
@@ -269,7 +267,7 @@ impl Mailbox {
                 false => Code::PermanentFlags {
                     system: &SystemFlag::ALL,
                     keywords: &keywords,
-                    more: self.new_keywords,
+                    more: has_room(&self.keywords),
                 },
             };
             let text = if self.read_only { "No flag can be changed" } else { "Flags that are kept" };
@@ -357,7 +355,6 @@ mod tests {
             enabled: Enabled::default(),
             modseq: None,
             keywords: Arc::default(),
-            new_keywords: true,
             read_only: false,
             changed: false,
             untold: UidSet::new(),

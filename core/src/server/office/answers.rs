@@ -209,15 +209,19 @@ impl Office {
                 self.look_after_cache(key, desk);
             }
             Worked::Appended { answers, result } => {
-                let uids = self.adopt(key, result, None, desk).map_err(try_create);
-                self.note_recent(key, uids.iter().flatten().copied());
+                let done = self.adopt(key, result, None, desk).map_err(try_create);
+                self.note_recent(key, done.iter().flat_map(|(uids, _)| uids).copied());
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
                 let mut first = 0;
                 for (caller, ticket, count) in answers {
-                    let answer = match &uids {
-                        Ok(uids) => uids
+                    let answer = match &done {
+                        Ok((uids, lacking)) => uids
                             .get(first..first + count)
-                            .map(|uids| Appended { uid_validity, uids: uids.iter().copied().collect() })
+                            .map(|uids| Appended {
+                                uid_validity,
+                                uids: uids.iter().copied().collect(),
+                                lacks_keywords: uids.iter().any(|uid| lacking.contains(*uid)),
+                            })
                             .ok_or(Refusal::Unavailable),
                         Err(refused) => Err(refused.clone()),
                     };
@@ -233,10 +237,10 @@ impl Office {
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
             Worked::Copied { caller, ticket, source, remove, result } => {
-                let pairs = self.adopt(key, result, None, desk).map_err(try_create);
-                self.note_recent(key, pairs.iter().flatten().map(|(_, to)| *to));
+                let done = self.adopt(key, result, None, desk).map_err(try_create);
+                self.note_recent(key, done.iter().flat_map(|(pairs, _)| pairs).map(|(_, to)| *to));
                 let uid_validity = self.state(key).map_or(0, |state| state.uid_validity);
-                match pairs.map(|pairs| Copied { uid_validity, pairs }) {
+                match done.map(|(pairs, lacks_keywords)| Copied { uid_validity, pairs, lacks_keywords }) {
                     Ok(copied) if remove => {
                         let uids = copied.pairs.iter().map(|(from, _)| *from).collect();
                         self.enqueue(source, Work::Remove { caller, ticket, copied, uids }, desk);
@@ -550,6 +554,7 @@ pub(super) fn refusal(error: &StoreError) -> Refusal {
         StoreErrorKind::UidsExhausted => Refusal::Cannot("this mailbox has used up all its UIDs"),
         StoreErrorKind::TooBig => Refusal::TooBig,
         StoreErrorKind::BadUrl(place) => Refusal::BadUrl(place),
+        StoreErrorKind::KeywordsFull => Refusal::KeywordsFull,
         StoreErrorKind::TooManyEntries => Refusal::TooManyEntries,
         StoreErrorKind::SpecialUse => Refusal::SpecialUse,
         StoreErrorKind::Damaged | StoreErrorKind::Aborted | StoreErrorKind::Temporary(_) => {
@@ -578,6 +583,7 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         | StoreErrorKind::BadUrl(_)
         | StoreErrorKind::MailboxFull
         | StoreErrorKind::MailboxTooSmall
+        | StoreErrorKind::KeywordsFull
         | StoreErrorKind::TooManyEntries
         | StoreErrorKind::SpecialUse
         | StoreErrorKind::Aborted => return,

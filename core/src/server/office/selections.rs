@@ -51,7 +51,6 @@ impl Office {
                 .find(|message| !message.flags.contains(crate::imap::flag::SystemFlag::Seen))
                 .map(|message| message.uid),
             keywords: state.keywords.clone(),
-            new_keywords: !read_only && state.keywords.len() < crate::imap::flag::KEYWORDS_MAX,
             read_only,
         })
     }

@@ -542,6 +542,7 @@ fn verdict(error: &StoreError) -> CommitVerdict {
         | StoreErrorKind::UidsExhausted
         | StoreErrorKind::TooBig
         | StoreErrorKind::BadUrl(_)
+        | StoreErrorKind::KeywordsFull
         | StoreErrorKind::TooManyEntries
         | StoreErrorKind::SpecialUse
         | StoreErrorKind::Damaged

@@ -249,7 +249,8 @@ pub(super) enum Worked {
     },
     Appended {
         answers: Vec<AppendAnswer>,
-        result: Next<Vec<u32>>,
+        /// Their UIDs, and those that lack keywords.
+        result: Next<(Vec<u32>, UidSet)>,
     },
     Stored {
         caller: Caller,
@@ -268,7 +269,8 @@ pub(super) enum Worked {
         ticket: Ticket<Result<Copied, Refusal>>,
         source: MailboxKey,
         remove: bool,
-        result: Next<Vec<(u32, u32)>>,
+        /// The UIDs, and whether copies lack keywords.
+        result: Next<(Vec<(u32, u32)>, bool)>,
     },
     Removed {
         caller: Caller,
@@ -370,7 +372,8 @@ impl Work {
                         messages.extend(append.messages);
                     }
                     let result = commit_append(disk, ctx, root, folder, known, messages).await;
-                    Worked::Appended { answers, result: result.map(|a| (a.state, a.changes, a.uids)) }
+                    let result = result.map(|a| (a.state, a.changes, (a.uids, a.lacking)));
+                    Worked::Appended { answers, result }
                 }
                 Work::Store(StoreWork { caller, selection, uids, unchanged_since, action, flags, then }) => {
                     let patient = !matches!(then, AfterStore::Fetch { .. });
@@ -387,7 +390,7 @@ impl Work {
                 Work::Copy(CopyWork { caller, ticket, source, messages, keywords, remove }) => {
                     let from = CopySource { folder: source.folder.clone(), messages, keywords };
                     let result = copy(disk, ctx, root, from, folder, known).await;
-                    let result = result.map(|c| (c.state, c.changes, c.pairs));
+                    let result = result.map(|c| (c.state, c.changes, (c.pairs, c.lacks_keywords)));
                     Worked::Copied { caller, ticket, source, remove, result }
                 }
                 Work::Remove { caller, ticket, copied, uids } => {

@@ -83,7 +83,6 @@ fn selected() -> (Session, SendQueue) {
                 recent: Default::default(),
                 first_unseen: None,
                 keywords: Default::default(),
-                new_keywords: true,
                 read_only: false,
             }))),
             other => panic!("{other:?}"),

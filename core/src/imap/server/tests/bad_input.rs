@@ -34,7 +34,6 @@ fn say(bench: &mut Bench, octets: &[u8]) {
                 recent: Default::default(),
                 first_unseen: None,
                 keywords: Default::default(),
-                new_keywords: true,
                 read_only: false,
                 guid: None,
             }))),

@@ -58,7 +58,6 @@ impl Office {
             recent: UidSet::new(),
             first_unseen: None,
             keywords: Default::default(),
-            new_keywords: true,
             read_only: false,
         }
     }

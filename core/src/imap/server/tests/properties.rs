@@ -105,7 +105,6 @@ impl Draw {
                     recent: self.uids(),
                     first_unseen: Some(self.below(12)),
                     keywords: self.keywords(),
-                    new_keywords: self.below(2) == 0,
                     read_only: self.below(4) == 0,
                 };
                 Answer::Select(ticket.answer(self.or_refused(selected)))
@@ -163,7 +162,8 @@ impl Draw {
             | Ask::Remove { ticket, .. }
             | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(self.or_refused(()))),
             Ask::AppendCommit { ticket } => {
-                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]) };
+                let lacks_keywords = self.below(4) == 0;
+                let appended = Appended { uid_validity: 1, uids: UidSet::from_iter([3]), lacks_keywords };
                 Answer::Append(ticket.answer(self.or_refused(appended)))
             }
             Ask::Fetch { ticket, .. } => {
@@ -181,7 +181,12 @@ impl Draw {
             }
             Ask::Copy { ticket, .. } => {
                 let pairs = (0..self.below(4)).map(|_| (self.below(9), self.below(9))).collect();
-                Answer::Copy(ticket.answer(self.or_refused(Copied { uid_validity: 1, pairs })))
+                let lacks_keywords = self.below(4) == 0;
+                Answer::Copy(ticket.answer(self.or_refused(Copied {
+                    uid_validity: 1,
+                    pairs,
+                    lacks_keywords,
+                })))
             }
             Ask::Sort { ticket, .. } => {
                 let sorted = (0..self.below(4)).map(|_| self.below(12)).collect();

@@ -210,6 +210,7 @@ pub(super) fn refusal(text: &str) -> Option<Refusal> {
         "toobig" => Refusal::TooBig,
         "nopermission" => Refusal::NoPermission,
         "unavailable" => Refusal::Unavailable,
+        "keywords full" => Refusal::KeywordsFull,
         "too many entries" => Refusal::TooManyEntries,
         "use" => Refusal::SpecialUse,
         "badcharset" => Refusal::BadCharset,
@@ -251,7 +252,9 @@ fn answer(ask: Ask, text: &str) -> Answer {
         | Ask::Remove { ticket, .. }
         | Ask::Expunge { ticket, .. } => Answer::Done(ticket.answer(or_refused(text, || ()))),
         Ask::AppendCommit { ticket } => {
-            let done = || Appended { uid_validity: words.number("validity"), uids: words.uids("uid") };
+            let uid_validity = words.number("validity");
+            let (uids, lacks_keywords) = (words.uids("uid"), words.has("lacking"));
+            let done = || Appended { uid_validity, uids, lacks_keywords };
             Answer::Append(ticket.answer(or_refused(text, done)))
         }
         Ask::Fetch { ticket, .. } => Answer::Fetch(ticket.answer(or_refused(text, || page(text)))),
@@ -265,7 +268,8 @@ fn answer(ask: Ask, text: &str) -> Answer {
             let pairs = words.0.get("pairs").copied().unwrap_or_default();
             let pairs = pairs.split(',').filter_map(|pair| pair.split_once(':'));
             let pairs = pairs.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())).collect();
-            let copied = || Copied { uid_validity: words.number("validity"), pairs };
+            let (uid_validity, lacks_keywords) = (words.number("validity"), words.has("lacking"));
+            let copied = || Copied { uid_validity, pairs, lacks_keywords };
             Answer::Copy(ticket.answer(or_refused(text, copied)))
         }
         Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
@@ -313,7 +317,6 @@ fn selected(words: &Words<'_>) -> Selected {
         recent: words.uids("recent"),
         first_unseen: words.has("unseen").then(|| words.number("unseen")),
         keywords: words.list("keywords"),
-        new_keywords: !words.has("full"),
         read_only: words.has("read-only"),
     }
 }
