@@ -99,19 +99,19 @@ pub enum Event {
         /// Why, for a person.
         why: &'static str,
     },
-    /// Another server has decided about a recipient.
+    /// A recipient has been tried at another server, or it has come to no try.
     Sent {
         /// The message's name.
         id: Arc<str>,
         /// The recipient.
         to: String,
-        /// The server.
+        /// The server, or the destination if no server could be had.
         host: String,
         /// What has become of it.
         fate: Fate,
         /// The server's words, or ours.
         reply: String,
-        /// How it was protected on the way: `TLSv1.3 verified`, `TLSv1.2`, `none`.
+        /// How it was protected on the way: `TLSv1.3 verified`, `TLSv1.2`, `none`; empty if it did not come to that.
         tls: String,
     },
     /// No server of a destination could be had.

@@ -9,6 +9,11 @@
 //! asleep ─due─▶ loading ─▶ at work (jobs in line, jobs in connections) ─ all jobs done ─▶ asleep, or gone
 //! ```
 //!
+//! What an earlier process has left is only named at the start ([`QueueInput::Found`]); when it is due, its envelope says, and
+//! that is loaded like any other. The envelopes in memory are few ([`Config::active_max`]), so a destination that takes
+//! its mail slowly may fill only a part of the room: what comes for it beyond that sleeps, and takes the place of what has
+//! left its line. New mail, what was found, and what is due take turns, so none of them waits for all of another.
+//!
 //! A connection takes job after job for its destination. What became of a job's recipients is noted in the envelope,
 //! durably, before the connection goes on ([`QueueAction::Note`], then [`QueueInput::Noted`]). Senders are told of
 //! failures and long delays by [`QueueAction::Tell`]; the envelope says so only after the notice itself is durable, so a
@@ -40,7 +45,13 @@ use super::envelope::Envelope;
 use super::law::Law;
 use super::notice::Action as Told;
 use super::spool::QueueId;
+use crate::event::Fate;
 use crate::smtp::client::Outcome;
+
+/// Envelopes that are read at the same time.
+const LOADS_MAX: usize = 64;
+/// Destinations that are known before it is looked for some to forget.
+const SWEEP_LEAST: usize = 1024;
 
 /// Bounds and pace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,22 +98,28 @@ pub struct Unreachable {
     pub host: Option<String>,
 }
 
+/// Why there is no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is gone, or damaged for good: the message is forgotten.
+    Gone,
+    /// The disk cannot read it now.
+    Now,
+}
+
 /// What goes in.
 #[derive(Debug)]
 pub enum QueueInput {
-    /// A message is in the spool; of a former process, or just now.
-    Queued {
-        /// Which.
-        id: QueueId,
-        /// When it is to be tried; `None` if it is held.
-        next: Option<i64>,
-    },
-    /// To [`QueueAction::Load`]. `None`: it cannot be read now.
+    /// These are in the spool since before this process.
+    Found(Vec<QueueId>),
+    /// A message has come into the spool, to be tried at once.
+    Queued(QueueId),
+    /// To [`QueueAction::Load`].
     Loaded {
         /// Which.
         id: QueueId,
         /// What is known of it.
-        envelope: Option<Box<Envelope>>,
+        envelope: Result<Box<Envelope>, Unreadable>,
         /// The destination of each recipient; recipients of one travel together.
         destinations: Vec<Arc<str>>,
     },
@@ -183,6 +200,19 @@ pub enum QueueAction {
     },
     /// The outcome of its job is noted: the connection may go on.
     GoOn(LinkId),
+    /// For the log: what has become of a recipient without a reply to it that was handed in as an outcome.
+    Report {
+        /// Of this message.
+        id: QueueId,
+        /// The recipient.
+        to: String,
+        /// The host that was tried, or else the destination.
+        host: String,
+        /// It is put off, or given up.
+        fate: Fate,
+        /// Why, as the envelope has it.
+        why: String,
+    },
     /// Tell the sender.
     Tell {
         /// About this message.
@@ -216,10 +246,21 @@ pub struct Queue {
     messages: BTreeMap<QueueId, Message>,
     /// When messages that are asleep wake up.
     due: BTreeSet<(i64, QueueId)>,
-    /// Messages that have been woken and wait for room.
+    /// When something is done once more that the disk has refused for a message at work.
+    refused: BTreeSet<(i64, QueueId)>,
+    /// Woken one by one, the new ones among them; they wait for room.
     woken: VecDeque<QueueId>,
+    /// Woken all together: found at the start, or flushed.
+    roused: VecDeque<QueueId>,
+    /// Whose turn it is of those two and what is due.
+    turn: u8,
+    /// Envelopes in memory, or on their way there,
     active: usize,
+    /// and of these, on their way.
+    loading: usize,
     destinations: BTreeMap<Arc<str>, Destination>,
+    /// With so many, those that are of no more use are looked for.
+    sweep_at: usize,
     /// Destinations with jobs in line that could have another connection, in the order in which they came to be so.
     hungry: VecDeque<Arc<str>>,
     links: BTreeMap<LinkId, Link>,
@@ -252,6 +293,8 @@ enum Purpose {
 #[derive(Debug)]
 struct Active {
     envelope: Envelope,
+    /// Recipients that wait longer than the envelope says, and until when.
+    put_off: BTreeMap<usize, i64>,
     /// Jobs in line or in a connection.
     jobs: usize,
     /// What the sender is to be told; the first is being told.
@@ -268,6 +311,17 @@ struct Active {
     remove: bool,
 }
 
+impl Active {
+    /// When something is to be tried next; nothing while it is held.
+    fn next(&self) -> Option<i64> {
+        let recipients = self.envelope.recipients.iter().enumerate();
+        recipients
+            .filter_map(|(n, recipient)| recipient.next().map(|next| *self.put_off.get(&n).unwrap_or(&next)))
+            .min()
+            .filter(|_| !self.envelope.held)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Tell {
     action: Told,
@@ -278,6 +332,8 @@ struct Tell {
 #[derive(Debug, Default)]
 struct Destination {
     line: VecDeque<Planned>,
+    /// Messages that found the line too long. They sleep, but may come before their time.
+    parked: VecDeque<(QueueId, Purpose)>,
     links: usize,
     /// Of these, connections that have had a job: there is a server, and it talks to us.
     working: usize,
@@ -314,9 +370,14 @@ impl Queue {
             config,
             messages: BTreeMap::new(),
             due: BTreeSet::new(),
+            refused: BTreeSet::new(),
             woken: VecDeque::new(),
+            roused: VecDeque::new(),
+            turn: 0,
             active: 0,
+            loading: 0,
             destinations: BTreeMap::new(),
+            sweep_at: SWEEP_LEAST,
             hungry: VecDeque::new(),
             links: BTreeMap::new(),
             last_link: 0,
@@ -327,7 +388,8 @@ impl Queue {
     /// One input; what follows from it is appended to `out`. `now` in seconds since 1970.
     pub fn handle(&mut self, now: i64, input: QueueInput, out: &mut Vec<QueueAction>) {
         match input {
-            QueueInput::Queued { id, next } => self.sleep(id, next),
+            QueueInput::Found(ids) => self.found(ids),
+            QueueInput::Queued(id) => self.come(id),
             QueueInput::Loaded { id, envelope, destinations } => {
                 self.loaded(now, id, envelope, &destinations, out);
             }
@@ -337,12 +399,16 @@ impl Queue {
             QueueInput::Outcomes { link, host, outcomes } => self.outcomes(now, link, &host, outcomes, out),
             QueueInput::Ended { link, why } => self.ended(now, link, why, out),
             QueueInput::Timeout => {}
-            QueueInput::Flush(Some(id)) => self.rouse(id, Purpose::TryAll),
+            QueueInput::Flush(Some(id)) => self.rouse_one(id, Purpose::TryAll),
             QueueInput::Flush(None) => {
-                let asleep = |message: &Message| matches!(message, Message::Asleep(Some(_)));
+                let held = |message: &Message| matches!(message, Message::Asleep(None));
                 let ids: Vec<QueueId> =
-                    self.messages.iter().filter(|(_, m)| asleep(m)).map(|(id, _)| id.clone()).collect();
-                ids.into_iter().for_each(|id| self.rouse(id, Purpose::TryAll));
+                    self.messages.iter().filter(|(_, m)| !held(m)).map(|(id, _)| id.clone()).collect();
+                for id in ids {
+                    if self.rouse(&id, Purpose::TryAll) {
+                        self.roused.push_back(id);
+                    }
+                }
             }
             QueueInput::Hold { id, held } => self.hold(now, id, held, out),
             QueueInput::Remove(id) => self.remove(now, id, out),
@@ -353,7 +419,9 @@ impl Queue {
 
     /// When to hand in [`QueueInput::Timeout`], in seconds since 1970.
     pub fn poll_timeout(&self) -> Option<i64> {
-        self.due.first().map(|(next, _)| *next)
+        // Without room nothing wakes up; what makes room is an input.
+        let due = self.due.first().filter(|_| self.has_room());
+        due.into_iter().chain(self.refused.first()).map(|(next, _)| *next).min()
     }
 
     /// Messages in the queue.

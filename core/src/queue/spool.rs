@@ -10,7 +10,8 @@
 //!
 //! After a crash [`recover`] finds: files in `tmp/` and `.t` files, half written: removed; a message without an envelope,
 //! which is not queued yet or not any more: removed; both: queued. An envelope without its message, or one that cannot be
-//! read, is damage that no crash of ours makes: both are left where they are and reported.
+//! read, is damage that no crash of ours makes: both are left where they are and reported. Only names are looked at before
+//! the server serves; envelopes are read when their turn comes, by [`load`].
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -29,9 +30,7 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -54,8 +53,8 @@ pub type QueueId = Arc<str>;
 /// What [`recover`] found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// What is queued, and when it is to be tried next (seconds since 1970; `None`: held).
-    pub queued: Vec<(QueueId, Option<i64>)>,
+    /// What is queued, in the order of names; when it is to be tried its envelope says.
+    pub queued: Vec<QueueId>,
     /// Files that should not be there as they are, for a person to look at.
     pub damaged: Vec<Box<[u8]>>,
 }
@@ -338,37 +337,30 @@ async fn recover_in(scope: &mut Scope, root: &Root) -> Result<Recovered, StoreEr
     for debris in disk.list(place.tmp).await.at(b"tmp")? {
         let _ = disk.unlink(place.tmp, &debris.name).await;
     }
-    // Which of its two files each message has.
-    let mut found: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    let mut names = disk.list(place.mail).await.at(b"mail")?;
+    // The two files of a message come together, and the envelope first.
+    names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     let mut recovered = Recovered::default();
-    for entry in disk.list(place.mail).await.at(b"mail")? {
-        match core::str::from_utf8(&entry.name).ok().and_then(|name| name.rsplit_once('.')) {
-            Some((id, "m")) => found.entry(id.into()).or_default().0 = true,
-            Some((id, "e")) => found.entry(id.into()).or_default().1 = true,
+    let mut envelope: Option<QueueId> = None;
+    for entry in names {
+        let name = core::str::from_utf8(&entry.name).ok().and_then(|name| name.rsplit_once('.'));
+        match name {
+            Some((id, "m")) => match envelope.take_if(|of| **of == *id) {
+                Some(id) => recovered.queued.push(id),
+                None => {
+                    let _ = disk.unlink(place.mail, &entry.name).await;
+                }
+            },
+            Some((id, "e")) => {
+                recovered.damaged.extend(envelope.replace(id.into()).map(|id| envelope_name(&id).into()));
+            }
             Some((_, "t")) => {
                 let _ = disk.unlink(place.mail, &entry.name).await;
             }
             _ => recovered.damaged.push(entry.name),
         }
     }
-    for (id, (message, envelope)) in found {
-        let name = envelope_name(&id);
-        if !envelope {
-            let _ = disk.unlink(place.mail, &message_name(&id)).await;
-            continue;
-        }
-        match disk.read_file(place.mail, &name, ENVELOPE_BYTES_MAX).await {
-            Ok((file, _)) => match Envelope::from_file(&file) {
-                Some(envelope) if message => {
-                    // All of it is decided, and it was about to go: whoever wakes it up removes it.
-                    let next = if envelope.is_done() { Some(0) } else { envelope.next() };
-                    recovered.queued.push((id.into(), next));
-                }
-                Some(_) | None => recovered.damaged.push(name.into()),
-            },
-            Err(_) => recovered.damaged.push(name.into()),
-        }
-    }
+    recovered.damaged.extend(envelope.map(|id| envelope_name(&id).into()));
     Ok(recovered)
 }
 
@@ -396,6 +388,7 @@ mod tests {
     use crate::disk::TaskInput;
     use crate::maildir::memdisk::{MemDisk, context};
     use crate::queue::envelope::{Recipient, State};
+    use alloc::string::String;
 
     fn root() -> Root {
         Root::new(b"/q")
@@ -433,8 +426,15 @@ mod tests {
         disk.run(Vec::new(), |disk| recover(disk, root())).unwrap().unwrap()
     }
 
+    /// When the only message is to be tried next.
+    fn next(disk: &mut MemDisk, recovered: &Recovered) -> Option<i64> {
+        let [id] = recovered.queued.as_slice() else { panic!("{recovered:?}") };
+        let id = id.clone();
+        disk.run(Vec::new(), |disk| load(disk, root(), id)).unwrap().unwrap().next()
+    }
+
     fn ids(recovered: &Recovered) -> Vec<&str> {
-        recovered.queued.iter().map(|(id, _)| &**id).collect()
+        recovered.queued.iter().map(|id| &**id).collect()
     }
 
     #[test]
@@ -509,12 +509,12 @@ mod tests {
             disk.restart();
             let recovered = look(&mut disk);
             assert!(recovered.damaged.is_empty());
-            let [(_, next)] = recovered.queued.as_slice() else { panic!("step {step}: {recovered:?}") };
-            assert!(*next == Some(77) || (!done && *next == Some(0)), "step {step}: {next:?}");
+            let next = next(&mut disk, &recovered);
+            assert!(next == Some(77) || (!done && next == Some(0)), "step {step}: {next:?}");
             let mut decided = envelope();
             decided.recipients[0].state = State::Delivered { at: 1, reply: "250 ok".into() };
             disk.run(Vec::new(), |disk| note(disk, root(), "a1".into(), decided)).unwrap().unwrap();
-            assert_eq!(look(&mut disk).queued[0].1, Some(0), "it is to be woken, and to go");
+            assert_eq!(ids(&look(&mut disk)), ["a1"], "it is to be woken, and to go");
 
             disk.crash_at = Some(disk.ops + step);
             let done = disk.run(Vec::new(), |disk| remove(disk, root(), "a1".into())).is_some();
@@ -533,10 +533,12 @@ mod tests {
         disk.put_file("/q/mail/b.m", TEXT);
         disk.put_file("/q/mail/stray", b"");
         let recovered = look(&mut disk);
-        assert!(recovered.queued.is_empty());
+        assert_eq!(ids(&recovered), ["b"], "what an envelope says is read later");
+        let error = disk.run(Vec::new(), |disk| load(disk, root(), "b".into())).unwrap().unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::NotFound);
         let damaged: Vec<String> =
             recovered.damaged.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        assert_eq!(damaged, ["stray", "a.e", "b.e"]);
+        assert_eq!(damaged, ["a.e", "stray"]);
         assert_eq!(disk.names("/q/mail").len(), 4);
     }
 }

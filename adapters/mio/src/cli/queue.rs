@@ -242,9 +242,10 @@ fn summary(entry: &Entry) -> String {
 fn line(recipient: &Recipient) -> String {
     let to = &recipient.forward_path;
     match &recipient.state {
-        State::Waiting { attempts: 0, .. } => format!("{to}: not tried yet"),
+        State::Waiting { attempts: 0, last, .. } if last.is_empty() => format!("{to}: not tried yet"),
         State::Waiting { next, attempts, last } => {
             let next = if *next == 0 { "now".to_owned() } else { format_rfc5322(*next, 0) };
+            // None, where the server is known to be down from the tries of others.
             format!("{to}: tried {attempts} times, next {next}: {last}")
         }
         State::Delivered { reply, .. } => format!("{to}: sent: {reply}"),

@@ -99,6 +99,8 @@ impl EventLog {
             Event::Sent { id, to, host, fate, reply, tls } => {
                 let (to, host) = (printable(to.as_bytes()), printable(host.as_bytes()));
                 let reply = printable(reply.as_bytes());
+                // Where nothing was sent, nothing was protected.
+                let tls = (!tls.is_empty()).then_some(tls.as_str());
                 match fate {
                     Fate::Sent => info!(%id, to, host, tls, reply, "sent"),
                     Fate::Deferred => info!(%id, to, host, tls, reply, "deferred"),

@@ -258,6 +258,19 @@ fn a_server_that_is_down_is_no_reason_to_lose_mail_and_one_that_is_up_does_not_w
     eventually("all at the one that is up", || (sink.mails().len() == 20).then_some(()));
     server.wait_for_log("No connection to [127.0.0.1]: Connection refused");
     assert_eq!(queue(&site).iter().filter(|name| name.ends_with(".m")).count(), 20);
+    // Each has its own story of it, whether it was tried itself or waits because others were.
+    for entry in listed(&site) {
+        let id = entry["id"].as_str().unwrap();
+        let story = eventually("a word about the server that is down", || {
+            let mut command = postier();
+            let story = good(command.args(["trace", id, "--config"]).arg(site.config()), "");
+            story.contains("  deferred  ").then_some(story)
+        });
+        assert!(
+            story.contains("reply=\"451 4.4.1 No connection to [127.0.0.1]: Connection refused"),
+            "{story}"
+        );
+    }
     assert!(mail_in(&site.maildir("ann")).is_empty(), "nobody is told yet");
     server.stop();
 }

@@ -22,7 +22,12 @@ struct World {
     /// Recipients offered, in order.
     offered: Vec<String>,
     told: Vec<String>,
+    loads: Vec<QueueId>,
+    reports: Vec<String>,
     disk_fails: u32,
+    notes: usize,
+    /// Destinations that take a mail and say nothing more.
+    stuck: BTreeSet<&'static str>,
     /// One server takes everything.
     relay: Option<&'static str>,
     tries: BTreeMap<String, u32>,
@@ -72,7 +77,11 @@ impl World {
             connects: vec![],
             offered: vec![],
             told: vec![],
+            loads: vec![],
+            reports: vec![],
             disk_fails: 0,
+            notes: 0,
+            stuck: BTreeSet::new(),
             relay: None,
             tries: BTreeMap::new(),
             pending: VecDeque::new(),
@@ -85,7 +94,7 @@ impl World {
             Envelope { arrived: self.now, reverse_path: from.into(), recipients, ..Envelope::default() };
         let id: QueueId = id.into();
         self.spool.insert(id.clone(), envelope);
-        self.handle(QueueInput::Queued { id, next: Some(self.now) });
+        self.handle(QueueInput::Queued(id));
     }
 
     fn handle(&mut self, input: QueueInput) {
@@ -113,7 +122,11 @@ impl World {
     fn act(&mut self, action: QueueAction) {
         match action {
             QueueAction::Load(id) => {
-                let envelope = self.disk().then(|| self.spool.get(&id).cloned().map(Box::new)).flatten();
+                let envelope = match self.disk() {
+                    true => self.spool.get(&id).cloned().map(Box::new).ok_or(Unreadable::Gone),
+                    false => Err(Unreadable::Now),
+                };
+                self.loads.push(id.clone());
                 let recipients = envelope.iter().flat_map(|envelope| &envelope.recipients);
                 let line = |to: &Recipient| {
                     self.relay.map_or_else(|| to.domain().to_ascii_lowercase(), Into::into).into()
@@ -123,6 +136,7 @@ impl World {
             }
             QueueAction::Note(id, envelope) => {
                 let durable = self.disk();
+                self.notes += 1;
                 if durable {
                     self.spool.insert(id.clone(), *envelope);
                 }
@@ -147,6 +161,9 @@ impl World {
                 self.links.remove(&link);
                 self.handle(QueueInput::Ended { link, why: None });
             }
+            QueueAction::Report { id, to, host, fate, why } => {
+                self.reports.push(format!("{id} {to} {host} {fate:?} {why}"));
+            }
             QueueAction::GoOn(link) => self.handle(QueueInput::Ready { link, recipients_max: 2 }),
             QueueAction::Tell { id, action, recipients, .. } => {
                 let durable = self.disk();
@@ -164,6 +181,9 @@ impl World {
     }
 
     fn send(&mut self, link: LinkId, job: &Job) {
+        if self.stuck.contains(&*self.links[&link]) {
+            return;
+        }
         let host = self.hosts[&*self.links[&link]];
         let mut outcomes = vec![];
         for n in &job.recipients {
@@ -431,4 +451,187 @@ fn a_connection_that_breaks_costs_its_job_one_try() {
     assert_eq!((*attempts, last.as_str()), (1, "451 4.4.2 The connection was lost"));
     world.run_to_the_end();
     assert_eq!(world.offered, ["a a@yes.test"]);
+}
+
+#[test]
+fn slow_destinations_with_much_mail_leave_room_for_others() {
+    const SLOW: [&str; 20] = [
+        "a.slow", "b.slow", "c.slow", "d.slow", "e.slow", "f.slow", "g.slow", "h.slow", "i.slow", "j.slow",
+        "k.slow", "l.slow", "m.slow", "n.slow", "o.slow", "p.slow", "q.slow", "r.slow", "s.slow", "t.slow",
+    ];
+    for slow in [&SLOW[..1], &SLOW] {
+        let config = Config { active_max: 300, ..Config::default() };
+        let mut world = World::with(config);
+        world.hosts.insert("yes.test", yes);
+        world.stuck.extend(slow);
+        for n in 0..500 {
+            for name in slow {
+                world.put(&format!("{name}{n}"), "me@us.test", &[&format!("x@{name}")]);
+            }
+        }
+        world.run();
+        assert!(world.links.len() <= slow.len() * 5, "{}", world.links.len());
+        for n in 0..100 {
+            world.put(&format!("y{n}"), "me@us.test", &["a@yes.test"]);
+            world.run();
+            assert!(!world.spool.contains_key(&*format!("y{n}")), "{n} of {} slow ones", slow.len());
+        }
+        // When they come to, everything goes, each once.
+        world.stuck.clear();
+        slow.iter().for_each(|name| _ = world.hosts.insert(name, yes));
+        let lost: Vec<LinkId> = world.links.keys().copied().collect();
+        for link in lost {
+            world.links.remove(&link);
+            world.handle(QueueInput::Ended { link, why: None });
+        }
+        world.run_to_the_end();
+        assert_eq!(world.offered.len(), 100 + 500 * slow.len());
+    }
+}
+
+#[test]
+fn a_long_line_is_filled_up_as_it_gets_shorter() {
+    let mut world = World::with(Config { active_max: 40, ..Config::default() });
+    world.hosts.insert("yes.test", yes);
+    let start = world.now;
+    for n in 0..500 {
+        world.put(&format!("m{n}"), "me@us.test", &["a@yes.test"]);
+    }
+    world.run();
+    assert_eq!((world.offered.len(), world.now), (500, start), "nobody waits for a timer");
+    world.run_to_the_end();
+}
+
+#[test]
+fn of_much_mail_for_the_dead_each_is_noted_once_and_given_up_in_time() {
+    let mut world = World::with(Config { active_max: 20, ..Config::default() });
+    world.down.insert("dead.test", down(false));
+    for n in 0..300 {
+        world.put(&format!("m{n}"), "me@us.test", &["a@dead.test"]);
+    }
+    let start = world.now;
+    world.run();
+    while world.now < start + 3 * 3600 {
+        assert!(world.wait());
+    }
+    let noted = world.spool.values().filter(|envelope| {
+        matches!(&envelope.recipients[0].state, State::Waiting { last, .. } if last == "451 4.4.1 no answer")
+    });
+    assert_eq!(noted.count(), 300, "whoever asks is told why");
+    assert!(world.notes < 1000, "{} notes", world.notes);
+    world.run_to_the_end();
+    assert!(world.offered.is_empty());
+    let days = (world.now - start) as f64 / 86_400.0;
+    assert!((4.0..4.3).contains(&days), "{days}");
+    let count = |word: &str| world.told.iter().filter(|told| told.contains(word)).count();
+    assert_eq!((count("delayed"), count("failed")), (300, 300));
+}
+
+#[test]
+fn what_an_earlier_process_left_is_looked_at_a_few_at_a_time_and_new_mail_does_not_wait_for_it() {
+    let mut world = World::new();
+    world.hosts.extend([("yes.test", yes as Answer), ("busy.test", later)]);
+    let mut found: Vec<QueueId> = vec![];
+    for n in 0..1000 {
+        let id: QueueId = format!("old{n}").into();
+        let mut envelope = Envelope {
+            arrived: world.now,
+            reverse_path: "me@us.test".into(),
+            recipients: vec![Recipient::new("a@yes.test")],
+            held: n == 7,
+            ..Envelope::default()
+        };
+        let next = world.now + 60;
+        envelope.recipients[0].state = State::Waiting { next, attempts: 1, last: "450 later".into() };
+        if n != 8 {
+            world.spool.insert(id.clone(), envelope);
+        }
+        found.push(id);
+    }
+    world.handle(QueueInput::Found(found.clone()));
+    assert_eq!((world.queue.len(), world.pending.len()), (1000, LOADS_MAX));
+    // What is asked for meanwhile is done, and what comes goes before most.
+    world.handle(QueueInput::Remove("old999".into()));
+    world.handle(QueueInput::Hold { id: "old998".into(), held: true });
+    world.put("new", "me@us.test", &["a@yes.test"]);
+    while world.spool.contains_key("new") {
+        let action = world.pending.pop_front().expect("it is sent");
+        world.act(action);
+    }
+    assert!(world.loads.len() < 500, "{} looked at before", world.loads.len());
+    // Named a second time, nothing is done a second time.
+    world.handle(QueueInput::Found(found));
+    world.run();
+    assert_eq!(world.offered, ["new a@yes.test"]);
+    assert_eq!(world.queue.len(), 998, "one is removed, one was not there");
+    assert!(world.spool["old998"].held && !world.spool.contains_key("old999"));
+    for id in ["old7", "old998"] {
+        world.handle(QueueInput::Hold { id: id.into(), held: false });
+    }
+    world.run_to_the_end();
+    assert_eq!(world.offered.len(), 999);
+}
+
+#[test]
+fn an_order_for_what_cannot_be_read_now_is_carried_out_later() {
+    let mut world = World::new();
+    world.hosts.insert("busy.test", later);
+    world.put("a", "me@us.test", &["a@busy.test"]);
+    world.run();
+    world.disk_fails = 1;
+    world.handle(QueueInput::Remove("a".into()));
+    world.run();
+    assert!(world.spool.contains_key("a"));
+    assert!(world.wait());
+    assert!(world.spool.is_empty() && world.queue.is_empty());
+}
+
+#[test]
+fn the_log_hears_of_each_recipient_that_came_to_no_server() {
+    let mut world = World::new();
+    world.hosts.insert("yes.test", yes);
+    world.down.extend([("dead.test", down(false)), ("typo.test", down(true))]);
+    world.put("a", "me@us.test", &["a@dead.test", "b@typo.test", "c@yes.test"]);
+    world.run();
+    let expected = [
+        "a a@dead.test dead.test Deferred 451 4.4.1 no answer",
+        "a b@typo.test typo.test Failed 451 4.4.1 no answer",
+    ];
+    assert_eq!(world.reports, expected);
+    world.put("b", "me@us.test", &["a@dead.test"]);
+    world.run();
+    assert_eq!(
+        world.reports[2], "b a@dead.test dead.test Deferred 451 4.4.1 no answer",
+        "without a try of its own"
+    );
+    world.run_to_the_end();
+    let last = world.reports.last().unwrap();
+    assert!(last.ends_with("Failed 451 4.4.1 no answer (given up after 4 days)"), "{last}");
+}
+
+#[test]
+fn mail_for_a_domain_that_does_not_exist_never_waits() {
+    let mut world = World::new();
+    world.down.insert("typo.test", down(true));
+    for id in ["a", "b"] {
+        world.put(id, "me@us.test", &["a@typo.test"]);
+        world.run();
+    }
+    assert_eq!(world.told, ["a failed [0]", "b failed [0]"]);
+    assert!(world.queue.is_empty() && world.queue.destinations.is_empty());
+}
+
+#[test]
+fn destinations_of_old_troubles_are_forgotten() {
+    let mut world = World::new();
+    for n in 0..5000 {
+        let name: &'static str = format!("d{n}.test").leak();
+        world.down.insert(name, down(false));
+        world.put("a", "me@us.test", &[&format!("x@{name}")]);
+        world.run();
+        world.handle(QueueInput::Remove("a".into()));
+        world.run();
+        world.now += 600;
+    }
+    assert!(world.queue.destinations.len() <= 2 * SWEEP_LEAST, "{}", world.queue.destinations.len());
 }

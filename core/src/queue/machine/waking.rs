@@ -1,11 +1,11 @@
 //! Messages that sleep until they are due, wake, are noted, and go.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Active, Message, Purpose, Queue, QueueAction, Tell};
+use super::{Active, LOADS_MAX, Message, Purpose, Queue, QueueAction, Tell, Unreadable};
 use crate::queue::envelope::Envelope;
 use crate::queue::notice::Action as Told;
 use crate::queue::spool::QueueId;
@@ -22,65 +22,129 @@ impl Queue {
         self.messages.insert(id, Message::Asleep(next));
     }
 
-    /// Wakes one message out of turn.
-    pub(super) fn rouse(&mut self, id: QueueId, purpose: Purpose) {
-        match self.messages.get_mut(&id) {
+    /// Each is looked at when there is room; then its envelope says how long it sleeps.
+    pub(super) fn found(&mut self, ids: Vec<QueueId>) {
+        for id in ids {
+            if !self.messages.contains_key(&id) {
+                self.messages.insert(id.clone(), Message::Woken(Purpose::Try));
+                self.roused.push_back(id);
+            }
+        }
+    }
+
+    /// A new message.
+    pub(super) fn come(&mut self, id: QueueId) {
+        self.messages.insert(id.clone(), Message::Woken(Purpose::Try));
+        self.woken.push_back(id);
+    }
+
+    /// Wakes one message, which waits behind no crowd.
+    pub(super) fn rouse_one(&mut self, id: QueueId, purpose: Purpose) {
+        let waits = matches!(self.messages.get(&id), Some(Message::Woken(_)));
+        if self.rouse(&id, purpose) || waits {
+            self.woken.push_back(id);
+        }
+    }
+
+    /// A message that was asleep is so no more, and is to be listed with those that wait for room.
+    pub(super) fn rouse(&mut self, id: &QueueId, purpose: Purpose) -> bool {
+        match self.messages.get_mut(id) {
             Some(message @ Message::Asleep(_)) => {
                 if let Message::Asleep(Some(next)) = message {
                     self.due.remove(&(*next, id.clone()));
                 }
                 *message = Message::Woken(purpose);
-                self.woken.push_back(id);
+                return true;
             }
             Some(Message::Woken(old) | Message::Loading(old)) if *old == Purpose::Try => *old = purpose,
             Some(Message::Woken(_) | Message::Loading(_) | Message::Active(_)) | None => {}
         }
+        false
+    }
+
+    /// Another envelope may be loaded.
+    pub(super) fn has_room(&self) -> bool {
+        self.active < self.config.active_max && self.loading < LOADS_MAX
     }
 
     /// Wakes what is due, as far as there is room.
     pub(super) fn wake(&mut self, now: i64, out: &mut Vec<QueueAction>) {
-        while let Some((next, id)) = self.due.first().cloned()
+        while let Some((next, id)) = self.refused.first().cloned()
             && next <= now
         {
-            self.due.remove(&(next, id.clone()));
-            match self.messages.get_mut(&id) {
-                Some(message @ Message::Asleep(_)) => {
-                    *message = Message::Woken(Purpose::Try);
-                    self.woken.push_back(id);
+            self.refused.remove(&(next, id.clone()));
+            match self.messages.get(&id) {
+                Some(Message::Woken(_)) => self.woken.push_back(id),
+                Some(Message::Asleep(_) | Message::Loading(_) | Message::Active(_)) | None => {
+                    self.advance(now, &id, out);
                 }
-                // The disk has refused something for it a while ago.
-                Some(Message::Active(_)) => self.advance(now, &id, out),
-                Some(Message::Woken(_) | Message::Loading(_)) | None => {}
             }
         }
-        while self.active < self.config.active_max
-            && let Some(id) = self.woken.pop_front()
+        while self.has_room()
+            && let Some(id) = self.next_to_load(now)
         {
-            if let Some(message @ Message::Woken(_)) = self.messages.get_mut(&id) {
-                let Message::Woken(purpose) = *message else { continue };
-                *message = Message::Loading(purpose);
-                self.active += 1;
-                out.push(QueueAction::Load(id));
+            let Some(message) = self.messages.get_mut(&id) else { continue };
+            let purpose = match message {
+                Message::Asleep(_) => Purpose::Try,
+                Message::Woken(purpose) => *purpose,
+                Message::Loading(_) | Message::Active(_) => continue,
+            };
+            *message = Message::Loading(purpose);
+            self.active += 1;
+            self.loading += 1;
+            out.push(QueueAction::Load(id));
+        }
+    }
+
+    /// Those that wait for room take turns.
+    fn next_to_load(&mut self, now: i64) -> Option<QueueId> {
+        for _ in 0..3 {
+            self.turn = (self.turn + 1) % 3;
+            let next = match self.turn {
+                0 => self.woken.pop_front(),
+                1 => self.roused.pop_front(),
+                _ if self.due.first().is_some_and(|(next, _)| *next <= now) => {
+                    self.due.pop_first().map(|(_, id)| id)
+                }
+                _ => None,
+            };
+            if next.is_some() {
+                return next;
             }
         }
+        None
     }
 
     pub(super) fn loaded(
         &mut self,
         now: i64,
         id: QueueId,
-        envelope: Option<Box<Envelope>>,
+        envelope: Result<Box<Envelope>, Unreadable>,
         destinations: &[Arc<str>],
         out: &mut Vec<QueueAction>,
     ) {
         let Some(Message::Loading(purpose)) = self.messages.get(&id) else { return };
         let purpose = *purpose;
-        let Some(envelope) = envelope else {
-            self.active -= 1;
-            return self.sleep(id, Some(now + DISK_PAUSE_SECS));
+        self.loading -= 1;
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(why) => {
+                self.active -= 1;
+                match why {
+                    Unreadable::Gone => self.messages.remove(&id),
+                    // An order that was given meanwhile is not forgotten.
+                    Unreadable::Now if purpose != Purpose::Try => {
+                        self.refused.insert((now + DISK_PAUSE_SECS, id.clone()));
+                        self.messages.insert(id, Message::Woken(purpose))
+                    }
+                    Unreadable::Now => return self.sleep(id, Some(now + DISK_PAUSE_SECS)),
+                };
+                return;
+            }
         };
         let active = Active {
             envelope: *envelope,
+            put_off: BTreeMap::new(),
             jobs: 0,
             tells: VecDeque::new(),
             telling: false,
@@ -92,8 +156,8 @@ impl Queue {
         };
         self.messages.insert(id.clone(), Message::Active(Box::new(active)));
         match purpose {
-            Purpose::Try => self.plan(now, &id, destinations, false),
-            Purpose::TryAll => self.plan(now, &id, destinations, true),
+            Purpose::Try => self.plan(now, &id, destinations, false, out),
+            Purpose::TryAll => self.plan(now, &id, destinations, true, out),
             Purpose::Hold(held) => self.set_held(&id, held),
             Purpose::Remove => {}
         }
@@ -101,7 +165,7 @@ impl Queue {
     }
 
     pub(super) fn hold(&mut self, now: i64, id: QueueId, held: bool, out: &mut Vec<QueueAction>) {
-        self.rouse(id.clone(), Purpose::Hold(held));
+        self.rouse_one(id.clone(), Purpose::Hold(held));
         self.set_held(&id, held);
         self.advance(now, &id, out);
     }
@@ -116,7 +180,7 @@ impl Queue {
     }
 
     pub(super) fn remove(&mut self, now: i64, id: QueueId, out: &mut Vec<QueueAction>) {
-        self.rouse(id.clone(), Purpose::Remove);
+        self.rouse_one(id.clone(), Purpose::Remove);
         if let Some(active) = self.active(&id) {
             active.remove = true;
             // Jobs in line go; those in a connection are finished.
@@ -162,7 +226,7 @@ impl Queue {
         if active.jobs > 0 {
             return;
         }
-        let (done, next) = (active.remove || active.envelope.is_done(), active.envelope.next());
+        let (done, next) = (active.remove || active.envelope.is_done(), active.next());
         self.active -= 1;
         if done {
             self.messages.remove(id);
@@ -185,7 +249,7 @@ impl Queue {
             let mut waiting = core::mem::take(&mut active.noted_for);
             waiting.append(&mut active.waiting);
             active.waiting = waiting;
-            self.due.insert((now + DISK_PAUSE_SECS, id.clone()));
+            self.refused.insert((now + DISK_PAUSE_SECS, id.clone()));
         }
     }
 
@@ -193,7 +257,7 @@ impl Queue {
         let Some(active) = self.active(id) else { return };
         active.telling = false;
         if !durable {
-            self.due.insert((now + DISK_PAUSE_SECS, id.clone()));
+            self.refused.insert((now + DISK_PAUSE_SECS, id.clone()));
             return;
         }
         if let Some(Tell { action: Told::Delayed { .. }, recipients, .. }) = active.tells.pop_front() {

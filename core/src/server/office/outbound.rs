@@ -42,7 +42,7 @@ use crate::machine::{Instant, Now};
 use crate::maildir::context::{Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::folder::FolderName;
 use crate::queue::envelope::{Envelope, Recipient};
-use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput};
+use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput, Unreadable};
 use crate::queue::notice;
 use crate::queue::spool::{self, QueueId, Recovered, Signing, Spooled};
 use crate::server::{Caller, ConnId, LinkNews};
@@ -132,8 +132,7 @@ impl Office {
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let sending = site.sending.clone().unwrap_or_default();
         let queue = Queue::new(sending.queue, number);
-        let found = recovered.queued.into_iter();
-        let todo = found.map(|(id, next)| Todo::Queue(QueueInput::Queued { id, next })).collect();
+        let todo = [Todo::Queue(QueueInput::Found(recovered.queued))].into();
         self.outbound = Some(Box::new(Outbound {
             context: self.context.clone(),
             site,
@@ -252,8 +251,7 @@ impl Office {
 
     /// A message lies in the spool.
     pub(super) fn queued(&mut self, id: QueueId, desk: &mut Desk<'_>) {
-        let input = QueueInput::Queued { id, next: Some(0) };
-        self.outbound(desk, |outbound, _| outbound.todo.push_back(Todo::Queue(input)));
+        self.outbound(desk, |outbound, _| outbound.todo.push_back(Todo::Queue(QueueInput::Queued(id))));
     }
 }
 
@@ -343,6 +341,9 @@ impl Outbound {
             QueueAction::Connect { link, destination } => self.connect(link, destination),
             QueueAction::Job { link, job } => self.give_job(link, job, desk),
             QueueAction::GoOn(link) => self.go_on(link, desk),
+            QueueAction::Report { id, to, host, fate, why } => {
+                desk.event(None, Event::Sent { id, to, host, fate, reply: why, tls: String::new() });
+            }
             QueueAction::Tell { id, envelope, action, recipients, host } => {
                 self.tell(desk.now.wall.secs, id, &envelope, action, &recipients, host.as_deref());
             }
@@ -367,7 +368,11 @@ impl Outbound {
         let mut roots = Vec::new();
         let input = match done {
             Done::Loaded(id, result) => {
-                let envelope = self.checked(&id, result, desk).map(Box::new);
+                let why = match &result {
+                    Err(error) if error.kind == StoreErrorKind::NotFound => Unreadable::Gone,
+                    Ok(_) | Err(_) => Unreadable::Now,
+                };
+                let envelope = self.checked(&id, result, desk).map(Box::new).ok_or(why);
                 let destinations = envelope.iter().flat_map(|envelope| &envelope.recipients);
                 let line =
                     |recipient: &Recipient| self.sending.line(&recipient.domain().to_ascii_lowercase());
@@ -401,7 +406,7 @@ impl Outbound {
                         let message_id = notice::message_id(&id, self.site.hostname()).into();
                         desk.event(None, Event::Queued { id: id.clone(), from, to, size, message_id });
                         tell_signed(None, &id, signed, desk);
-                        self.todo.push_back(Todo::Queue(QueueInput::Queued { id, next: Some(0) }));
+                        self.todo.push_back(Todo::Queue(QueueInput::Queued(id)));
                     }
                 }
                 QueueInput::Told { id, durable }

@@ -718,7 +718,7 @@ fn sent_with(tls: TlsPolicy, manner: Manner) -> Result<String, String> {
 fn fate(world: &mut World) -> Result<String, String> {
     world.submit("ann@us.test", &["bob@b.test"], None);
     let protection = world.events.iter().find_map(|event| match event {
-        Event::Sent { tls, .. } => Some(tls.clone()),
+        Event::Sent { tls, fate: Fate::Sent, .. } => Some(tls.clone()),
         _ => None,
     });
     world.pass(Duration::from_secs(5 * 86_400));
@@ -784,6 +784,29 @@ fn a_lookup_of_tlsa_records_that_fails_is_no_leave_to_send_without() {
     world.domain("b.test", &[(1, Manner::Encrypting)]);
     world.broken.insert(TLSA_NAME.into());
     assert!(fate(&mut world).unwrap_err().contains("The TLSA records (DANE) of mx0.b.test could not"));
+}
+
+#[test]
+fn a_mails_story_tells_of_tries_that_found_no_server() {
+    let mut world = with_dane(Manner::BrokenTls, 3);
+    world.domain("down.test", &[(2, Manner::Good)]);
+    world.servers.remove(&IpAddr::from([192, 0, 2, 2]));
+    world.submit("ann@us.test", &["bob@b.test", "joe@down.test", "eve@no.test"], None);
+    let told: Vec<(&str, &str, Fate)> = (world.events.iter())
+        .filter_map(|event| match event {
+            Event::Sent { to, reply, fate, .. } => Some((to.as_str(), reply.as_str(), *fate)),
+            _ => None,
+        })
+        .collect();
+    for (to, words, fate) in [
+        ("bob@b.test", "454 4.7.5 TLS with mx0.b.test failed", Fate::Deferred),
+        ("joe@down.test", "451 4.4.1 No connection to mx0.down.test", Fate::Deferred),
+        ("eve@no.test", "550 5.1.2 The domain no.test does not exist", Fate::Failed),
+    ] {
+        let lines: Vec<_> = told.iter().filter(|line| line.0 == to).collect();
+        let [(_, reply, told)] = lines.as_slice() else { panic!("{to}: {lines:?}") };
+        assert!(reply.starts_with(words) && *told == fate, "{to}: {reply}");
+    }
 }
 
 #[test]
