@@ -35,6 +35,7 @@
 //! `Cargo.toml` and at least one seed; `tests/seeds.rs` sees to it that none of them is forgotten.
 
 pub mod dkim;
+pub mod dns;
 mod drive;
 pub mod imap;
 pub mod imap_session;
@@ -52,6 +53,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("dkim_signer", dkim::dkim_signer),
+    ("dns_mta_sts", dns::dns_mta_sts),
     ("imap_command", imap::imap_command),
     ("imap_list", imap::imap_list),
     ("imap_scanner", imap::imap_scanner),

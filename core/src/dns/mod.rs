@@ -7,6 +7,7 @@
 //! * [`resolver`]: retransmission over several servers, TC to TCP, aliases, one query for many askers.
 //! * [`cache`]: what is known, for as long as it may be.
 //! * [`dane`]: the certificate that a mail exchanger must show (RFC 7672).
+//! * [`mta_sts`]: the mail servers that a domain names by HTTPS (RFC 8461).
 //! * [`route`]: a domain's mail exchangers in the order in which to try them (RFC 5321 §5.1).
 //!
 //! The resolver does not validate DNSSEC; it believes the AD bit of a resolver that is trusted: one on loopback, or
@@ -30,6 +31,7 @@
 pub mod cache;
 pub mod dane;
 mod message;
+pub mod mta_sts;
 pub mod name;
 pub mod resolv_conf;
 pub mod resolver;
