@@ -10,7 +10,8 @@ use crate::internet::{one_mail, site_at, start_unbound};
 use crate::sending::command;
 
 /// `there.test` names its server's key, `wrong.test` another one; `web.test` names an authority of the web, which means
-/// nothing between mail servers; `strict.test` says nothing.
+/// nothing between mail servers; `strict.test` says nothing. Then names that lead to others (RFC 7672 §2.2): a domain that is
+/// another's alias, hosts that are aliases with the record at the one end or the other, a domain without MX.
 fn zone(key: &str) -> String {
     let other = "00".repeat(32);
     format!(
@@ -19,11 +20,15 @@ fn zone(key: &str) -> String {
          there MX 10 mx.there\nmx.there A 127.0.0.4\n_25._tcp.mx.there TLSA 3 1 1 {key}\n\
          wrong MX 10 mx.wrong\nmx.wrong A 127.0.0.4\n_25._tcp.mx.wrong TLSA 3 1 1 {other}\n\
          web MX 10 mx.web\nmx.web A 127.0.0.4\n_25._tcp.mx.web TLSA 1 1 1 {other}\n\
-         strict MX 10 mx.strict\nmx.strict A 127.0.0.4\n"
+         strict MX 10 mx.strict\nmx.strict A 127.0.0.4\n\
+         alias CNAME there\n\
+         far MX 10 mx.far\nmx.far CNAME mx.there\n\
+         near MX 10 mx.near\nmx.near CNAME mx.strict\n_25._tcp.mx.near TLSA 3 1 1 {key}\n\
+         bare A 127.0.0.4\n_25._tcp.bare TLSA 3 1 1 {key}\n"
     )
 }
 
-fn shell(dir: &Path, script: &str) -> String {
+pub(crate) fn shell(dir: &Path, script: &str) -> String {
     let output = Command::new("sh").arg("-ec").arg(script).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -58,33 +63,46 @@ fn the_certificate_must_be_the_one_that_dns_names() {
         return;
     }
     let (here, there) = (site_at("here.test", "127.0.0.3"), site_at("there.test", "127.0.0.4"));
-    there.edit("postier.toml", "\"there.test\"", "\"there.test\", \"web.test\"");
-    there.add("users", "bob@web.test:{PLAIN}x\n");
+    // An unsigned domain of whose host a signed record says something; who can forge the MX could have left that out.
+    let others = ["web.test", "alias.test", "far.test", "near.test", "bare.test", "plain.example"];
+    for domain in others {
+        there.edit("postier.toml", "\"there.test\"", &format!("\"there.test\", \"{domain}\""));
+        there.add("users", &format!("bob@{domain}:{{PLAIN}}x\n"));
+    }
     here.add("postier.toml", "\"strict.test\" = { via = \"mx\", tls = \"verify\" }\n");
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let zones = sign(dir.path(), &zone(&key_of(&there, dir.path())));
+    let unsigned =
+        " local-zone: \"plain.example.\" static\n local-data: \"plain.example. MX 10 mx.wrong.test.\"\n";
+    let zones = unsigned.to_owned() + &sign(dir.path(), &zone(&key_of(&there, dir.path())));
     let mut unbound = start_unbound(dir.path(), &zones);
     let (here_server, there_server) = (Server::start(&here), Server::start(&there));
 
     let text = "From: ann@here.test\nSubject: Tea\n\nAt five.\n";
     let mut smtp = here_server.submission("ann");
-    smtp.deliver(
-        "ann@here.test",
-        &["bob@there.test", "bob@web.test", "bob@wrong.test", "bob@strict.test"],
-        text,
-    );
+    let to = ["there.test", "wrong.test", "strict.test"].iter().chain(&others);
+    let to: Vec<String> = to.map(|domain| format!("bob@{domain}")).collect();
+    smtp.deliver("ann@here.test", &to.iter().map(String::as_str).collect::<Vec<_>>(), text);
     one_mail("the mail", &there.path("mail/there.test/bob"));
-    one_mail("the other mail", &there.path("mail/web.test/bob"));
+    for domain in others {
+        one_mail(domain, &there.path(&format!("mail/{domain}/bob")));
+    }
     let journal = || fs::read_to_string(here.path("state/journal.jsonl")).unwrap();
     eventually("how they were protected", || {
         let journal = journal();
         let sent = |to: &str, host: &str, tls: &str| {
             journal.contains(&format!("\"to\":\"{to}\",\"host\":\"{host}\",\"tls\":\"{tls}\""))
         };
-        (sent("bob@there.test", "mx.there.test", "TLSv1.3 DANE")
-            && sent("bob@web.test", "mx.web.test", "TLSv1.3"))
-        .then_some(())
+        let dane = [
+            ("there.test", "mx.there.test"),
+            ("alias.test", "mx.there.test"),
+            ("far.test", "mx.far.test"),
+            ("near.test", "mx.near.test"),
+            ("bare.test", "bare.test"),
+        ];
+        let all = dane.iter().all(|(domain, host)| sent(&format!("bob@{domain}"), host, "TLSv1.3 DANE"));
+        let unvalidated = sent("bob@plain.example", "mx.wrong.test", "TLSv1.3");
+        (all && unvalidated && sent("bob@web.test", "mx.web.test", "TLSv1.3")).then_some(())
     });
     eventually("why the others wait", || {
         let list = command(&here, &["list"]);
