@@ -121,6 +121,31 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A domain's policy about its mail servers (MTA-STS, RFC 8461) has been fetched.
+    PolicyKept {
+        /// The domain.
+        domain: String,
+        /// `enforce`, `testing`, `none`
+        mode: &'static str,
+        /// For how many seconds it is good.
+        max_age: u64,
+    },
+    /// It could not be fetched.
+    PolicyNotFetched {
+        /// The domain.
+        domain: String,
+        /// Why.
+        why: String,
+        /// The one that is kept goes on counting.
+        kept: bool,
+    },
+    /// A domain that only tests its policy has a mail server that it does not name.
+    PolicyTested {
+        /// The domain.
+        domain: String,
+        /// The mail server.
+        host: String,
+    },
     /// A notice about a message has gone to its sender.
     Told {
         /// The message's name.

@@ -96,6 +96,7 @@ fn sending_site(env: &Env) -> Arc<Site> {
     }
     parts.sending = Some(Arc::new(Sending {
         queue: machine::Config { law, ..machine::Config::default() },
+        mta_sts: true,
         ..Sending::default()
     }));
     Arc::new(Site::build(parts).expect("a good site").0)
@@ -309,6 +310,10 @@ impl Process {
             }
             // What comes for it now is for nobody.
             OfficeAction::CloseExchange(_) => {}
+            OfficeAction::FetchPolicy(fetch) => {
+                let outcome = Err("there are no web servers here".into());
+                inputs.push_back(OfficeInput::Policy { fetch: fetch.id, outcome });
+            }
             OfficeAction::Event(conn, event) => {
                 let number = conn.map_or(0, |conn| conn.0);
                 env.trace.event(env.now, number, b"", || format!("log: {event:?}"));

@@ -46,6 +46,7 @@ use super::throttle::Throttle;
 use super::{Call, Caller, ConnId, FromOffice, FrontIndex, ToOffice};
 use crate::auth::{Password, Proof};
 use crate::disk::{Task, TaskInput};
+use crate::dns::mta_sts::https::{self, Fetch, FetchId};
 use crate::dns::resolver::{ExchangeId, Transport};
 use crate::event::Event;
 use crate::imap::server::SelectionId;
@@ -113,6 +114,13 @@ pub enum OfficeInput {
     },
     /// The socket of an exchange failed, or its stream is at its end.
     ExchangeFailed(ExchangeId),
+    /// What has come of [`OfficeAction::FetchPolicy`].
+    Policy {
+        /// Which.
+        fetch: FetchId,
+        /// The policy's text, or why there is none.
+        outcome: https::Outcome,
+    },
     /// An operator wants something of the queue.
     Queue(QueueCommand),
     /// A new configuration.
@@ -169,6 +177,8 @@ pub enum OfficeAction {
     },
     /// That socket is not needed any more.
     CloseExchange(ExchangeId),
+    /// Ask a web server for a domain's policy, with [`https`]; then [`OfficeInput::Policy`], in any case.
+    FetchPolicy(Fetch),
     /// Log this; the connection it comes from, if it comes from one.
     Event(Option<ConnId>, Event),
 }
@@ -254,6 +264,7 @@ impl Office {
             OfficeInput::WatchFailed { watch } => self.handle_unwatchable(watch, desk),
             OfficeInput::Received { exchange, octets } => self.handle_exchange(exchange, Some(&octets), desk),
             OfficeInput::ExchangeFailed(exchange) => self.handle_exchange(exchange, None, desk),
+            OfficeInput::Policy { fetch, outcome } => self.handle_policy(fetch, outcome, desk),
             OfficeInput::Queue(command) => self.handle_queue_command(command, desk),
             OfficeInput::Reload(site) => self.outbound(desk, |outbound, _| outbound.reload(site)),
             OfficeInput::Shutdown => self.outbound(desk, |outbound, _| outbound.stop()),

@@ -19,6 +19,9 @@ pub struct Sending {
     pub routes: BTreeMap<String, Way>,
     /// What is asked of the TLS of exchangers for which nothing else is said.
     pub tls: TlsPolicy,
+    /// Domains say by HTTPS which exchangers they have and that they are to be verified (MTA-STS, RFC 8461), and that
+    /// counts where nothing stricter is said.
+    pub mta_sts: bool,
     /// Do not send over IPv6.
     pub ipv4_only: bool,
     /// Who may send without logging in; nobody unless somebody is named.

@@ -57,9 +57,10 @@ pub(super) fn read(source: &Source<'_>, sections: &Sections<'_, '_>) -> SendSett
     let from = read_from(source, relay);
     let (relay, login) = read_relay(source, relay);
     let tls = queue.choice("tls", &POLICIES).unwrap_or_default();
+    let mta_sts = queue.boolean("mta_sts").unwrap_or(true);
     let routes = read_routes(source, routes, tls);
     let (servers, trusted) = (dns.listeners("servers", DNS).unwrap_or_default(), dns.boolean("trusted"));
-    let sending = Sending { relay, routes, tls, ipv4_only, from, queue: config };
+    let sending = Sending { relay, routes, tls, mta_sts, ipv4_only, from, queue: config };
     SendSettings {
         sending: wanted.then(|| Arc::new(sending)),
         login: login.filter(|_| wanted),

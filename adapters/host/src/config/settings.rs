@@ -54,6 +54,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("imap", "hide"),
     ("queue", "send"),
     ("queue", "tls"),
+    ("queue", "mta_sts"),
     ("queue", "ipv4_only"),
     ("queue", "retry_seconds"),
     ("queue", "longest_retry_seconds"),

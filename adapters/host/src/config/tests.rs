@@ -179,6 +179,15 @@ format = "json"
 }
 
 #[test]
+fn what_domains_say_by_https_counts_unless_it_is_turned_off() {
+    let counts = |more: &str| {
+        let settings = Settings::parse(Path::new("postier.toml"), &(GOOD.to_owned() + more)).unwrap();
+        settings.send.sending.unwrap().mta_sts
+    };
+    assert!(counts("") && counts("[queue]\nmta_sts = true\n") && !counts("[queue]\nmta_sts = false\n"));
+}
+
+#[test]
 fn no_report_holds_a_secret() {
     let users = "ann@one.example:{PLAIN}hunter2:x:y\nann@one.example:{PLAIN}hunter2\nhunter2\n\
                  a@elsewhere.example:{PLAIN}hunter2\nb@one.example:{CRAM-MD5}hunter2\nc@one.example:hunter2\n";

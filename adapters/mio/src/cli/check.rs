@@ -94,10 +94,12 @@ fn sending(sending: Option<&Sending>) -> String {
         Some(relay) => format!("by {} port {}", relay.host, relay.port),
         None => "to each domain's own servers".to_owned(),
     };
-    match sending.routes.len() {
-        0 => to,
-        count => format!("{to}; {count} domains by ways of their own"),
-    }
+    let routes = match sending.routes.len() {
+        0 => String::new(),
+        count => format!("; {count} domains by ways of their own"),
+    };
+    let policies = if sending.mta_sts { "" } else { "; what domains say by HTTPS (MTA-STS) does not count" };
+    format!("{to}{routes}{policies}")
 }
 
 /// Whose mail is signed when it leaves.

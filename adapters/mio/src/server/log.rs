@@ -115,6 +115,20 @@ impl EventLog {
                 let destination = printable(destination.as_bytes());
                 warn!(destination, why = printable(why.as_bytes()), "cannot send");
             }
+            Event::PolicyKept { domain, mode, max_age } => {
+                info!(domain, mode, max_age, "policy fetched (MTA-STS)");
+            }
+            Event::PolicyNotFetched { domain, why, kept: true } => {
+                let why = printable(why.as_bytes());
+                warn!(domain, why, "policy not fetched (MTA-STS); the one that is kept goes on counting");
+            }
+            Event::PolicyNotFetched { domain, why, kept: false } => {
+                let why = printable(why.as_bytes());
+                warn!(domain, why, "policy not fetched (MTA-STS); mail goes as if there was none");
+            }
+            Event::PolicyTested { domain, host } => {
+                info!(domain, host, "not named by the policy that the domain tests (MTA-STS)");
+            }
             Event::Told { id, to, what } => info!(%id, to = printable(to.as_bytes()), what, "sender told"),
             Event::Dequeued { id } => info!(%id, "done"),
             Event::Abuse { what } => warn!(conn, what, "abuse"),

@@ -4,7 +4,8 @@
 //! event loop ─┐ asks        ┌─▶ store workers ──┐ tasks come back
 //! event loop ─┼──▶ office ──┼─▶ password workers┘
 //!             ◀──┘ answers  ├─▶ watches ◀── main thread (signals, control socket, inotify)
-//!                           └─▶ sockets to DNS servers
+//!                           ├─▶ sockets to DNS servers
+//!                           └─▶ web servers (a thread each)
 //! ```
 //! No thread decides anything about mail: the loops drive `Front`s, and whoever has an input for it takes the desk of
 //! the one `Office`; both are the core's. A thread that panics ends the process: everything acknowledged is on the
@@ -15,6 +16,7 @@ mod connection;
 mod control;
 mod dns;
 mod event_loop;
+mod https;
 mod journal;
 mod listen;
 pub(crate) mod log;
@@ -38,6 +40,8 @@ use std::thread;
 
 use postier_core::auth::scram::ScramKey;
 use postier_core::disk::Task;
+use postier_core::dns::mta_sts::{Kept, files};
+use postier_core::dns::name::DomainName;
 use postier_core::dns::resolver;
 use postier_core::limits::Limits;
 use postier_core::maildir::context::{HostFacts, Root, StoreContext};
@@ -253,7 +257,11 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
         office: office.clone(),
     };
     let imitating = checker.clone();
-    let adopt = Box::new(move |reloaded: &Reloaded| imitating.imitate(&reloaded.site));
+    let desk = office.clone();
+    let adopt = Box::new(move |reloaded: &Reloaded| {
+        imitating.imitate(&reloaded.site);
+        desk.set_web(reloaded.tls.verified.clone());
+    });
     let control =
         Control::new(&state, signals, parties, reload, adopt).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => RunError::AlreadyRunning(state.clone()),
@@ -261,7 +269,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
         })?;
 
     let start_threads = || -> io::Result<Threads> {
-        office.equip(senders.clone(), watcher, log, checker)?;
+        office.equip(senders.clone(), watcher, log, checker, tls.verified.clone())?;
         let keeper = office.clone();
         let time = thread::Builder::new().name("time".into()).spawn(or_abort(move || keeper.keep_time()))?;
         let mut handles = Vec::new();
@@ -304,8 +312,10 @@ fn add_secrets(site: &mut Arc<Site>, key: &ScramKey, keyring: &Keyring) {
     }
 }
 
-/// The queue's directory in the state directory.
+/// The queue's directory in the state directory,
 const QUEUE: &str = "queue";
+/// and that of the policies of domains.
+const POLICIES: &str = "mta-sts";
 
 /// The office sends mail, and what an earlier process has left in the queue to begin with.
 fn send_mail(
@@ -334,8 +344,23 @@ fn send_mail(
         tracing::info!(messages = recovered.queued.len(), "in the queue");
     }
     let seed = secret_seed().map_err(|error| RunError::System("no randomness", error))?;
-    office.send_mail(clock::now(), outbound::Setup { site, spool, recovered, dns, seed });
+    let policies = Root::new(state.join(POLICIES).as_os_str().as_encoded_bytes());
+    let kept = load_policies(policies.clone());
+    office.send_mail(clock::now(), outbound::Setup { site, spool, recovered, policies, kept, dns, seed });
     Ok(())
+}
+
+/// What is kept of the policies of domains; without them mail goes on, and each is fetched again.
+fn load_policies(root: Root) -> Vec<(DomainName, Kept)> {
+    let mut task = Task::new(|disk| files::load(disk, root));
+    match disk::drive(&mut task, &mut DiskExecutor::default()) {
+        disk::Ended::Done(Ok(kept)) => kept,
+        disk::Ended::Done(Err(error)) => {
+            tracing::error!(%error, "the policies of domains (MTA-STS) cannot be read");
+            Vec::new()
+        }
+        disk::Ended::NeedInput | disk::Ended::Wait(_) => Vec::new(),
+    }
 }
 
 /// Randomness that nobody can guess.

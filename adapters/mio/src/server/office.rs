@@ -16,8 +16,10 @@ use postier_core::site::Account;
 use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
 use postier_host::password::PasswordChecker;
+use rustls::ClientConfig;
 
 use super::dns::{DnsSender, ToDns};
+use super::https;
 use super::log::EventLog;
 use super::mailroom::{LoopSender, ToLoop};
 use super::watch::Watcher;
@@ -72,6 +74,8 @@ struct Equipment {
     store: Pool<StoreJob>,
     passwords: Pool<PasswordJob>,
     dns: DnsSender,
+    /// What the web servers must show that have the policies of domains.
+    web: Mutex<Arc<ClientConfig>>,
 }
 
 impl OfficeDesk {
@@ -89,6 +93,7 @@ impl OfficeDesk {
         watcher: Arc<Watcher>,
         log: Arc<EventLog>,
         checker: Arc<PasswordChecker>,
+        web: Arc<ClientConfig>,
     ) -> std::io::Result<()> {
         let desk = self.clone();
         let store = Pool::start("store", STORE_THREADS, move || {
@@ -109,15 +114,23 @@ impl OfficeDesk {
         })?;
         // Called once, at the start.
         let dns = super::dns::start(self.clone())?;
-        let _ = self.0.equipment.set(Equipment { loops, watcher, log, store, passwords, dns });
+        let web = Mutex::new(web);
+        let _ = self.0.equipment.set(Equipment { loops, watcher, log, store, passwords, dns, web });
         Ok(())
+    }
+
+    /// From now on web servers are asked with this.
+    pub(super) fn set_web(&self, config: Arc<ClientConfig>) {
+        if let Some(equipment) = self.0.equipment.get() {
+            *equipment.web.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        }
     }
 
     /// Hands an input in; when this returns, what follows from it is on its way.
     pub(super) fn send(&self, input: OfficeInput) {
         let Some(equipment) = self.0.equipment.get() else { return };
         let mut state = self.0.lock();
-        state.handle(input, equipment);
+        state.handle(input, equipment, self);
         let wake = match (state.office.poll_timeout(), state.sleeps_until) {
             (Some(wanted), Some(planned)) => wanted < planned,
             (Some(_), None) => true,
@@ -139,7 +152,7 @@ impl OfficeDesk {
             let left = deadline.map(|deadline| deadline.since(clock::now().instant));
             state = match left {
                 Some(Duration::ZERO) => {
-                    state.handle(OfficeInput::Timeout, equipment);
+                    state.handle(OfficeInput::Timeout, equipment, self);
                     state
                 }
                 Some(left) => {
@@ -183,7 +196,7 @@ impl Shared {
 }
 
 impl State {
-    fn handle(&mut self, input: OfficeInput, equipment: &Equipment) {
+    fn handle(&mut self, input: OfficeInput, equipment: &Equipment, desk: &OfficeDesk) {
         let mut inputs = VecDeque::from([input]);
         self.to_ring.resize(equipment.loops.len(), false);
         while let Some(input) = inputs.pop_front() {
@@ -225,6 +238,14 @@ impl State {
                         equipment.dns.send(open);
                     }
                     OfficeAction::CloseExchange(exchange) => equipment.dns.send(ToDns::Close(exchange)),
+                    OfficeAction::FetchPolicy(fetch) => {
+                        let id = fetch.id;
+                        let config = equipment.web.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                        if let Err(error) = https::start(fetch, config, desk.clone()) {
+                            let outcome = Err(error.to_string());
+                            inputs.push_back(OfficeInput::Policy { fetch: id, outcome });
+                        }
+                    }
                     OfficeAction::Event(conn, event) => equipment.log.event(conn, &event),
                 }
             }

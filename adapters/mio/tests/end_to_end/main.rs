@@ -21,6 +21,7 @@ mod load;
 mod mailboxes;
 mod mime;
 mod modseq;
+mod mta_sts;
 mod neighbours;
 mod operation;
 mod quota;

@@ -54,7 +54,10 @@ impl Process {
         let dns =
             resolver::Config { servers: vec![([127, 0, 0, 53], 53).into()], ..resolver::Config::default() };
         let seed = std::array::from_fn(|_| env.rng.bits() as u8);
-        let setup = outbound::Setup { site: Arc::clone(&self.site), spool, recovered, dns, seed };
+        // Nobody here has a policy about its mail servers.
+        let (policies, kept) = (Root::new(b"/mta-sts"), Vec::new());
+        let site = Arc::clone(&self.site);
+        let setup = outbound::Setup { site, spool, recovered, policies, kept, dns, seed };
         self.office.send_mail(env.now(), setup);
         self.office_input(env, OfficeInput::Timeout);
     }

@@ -13,11 +13,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `links` | a connection: its way, the hosts tried, its session's questions |
+//! | `links` | a connection: its way, the hosts tried and what they must show, its session's questions |
 //! | `notices` | what senders are told, and where that goes |
+//! | `policies` | what domains say of their mail servers by HTTPS: MTA-STS |
 
 mod links;
 mod notices;
+mod policies;
 #[cfg(test)]
 mod tests;
 
@@ -30,12 +32,16 @@ use core::time::Duration;
 
 use self::links::Link;
 use self::notices::Delivery;
+use self::policies::Policies;
 use super::answers::trouble;
 use super::mailboxes::MailboxKey;
 use super::work::Outcome;
 use super::{Desk, Office, OfficeAction, StoreTask};
 use crate::disk::{Disk, Task};
 use crate::dkim::signer::{Signed, Unsigned};
+use crate::dns::mta_sts::Kept;
+use crate::dns::mta_sts::https::{self, FetchId};
+use crate::dns::name::DomainName;
 use crate::dns::resolver::{self, ExchangeId, LookupId, Resolver, ResolverAction, ResolverInput};
 use crate::event::Event;
 use crate::machine::{Instant, Now};
@@ -63,6 +69,10 @@ pub struct Setup {
     pub spool: Root,
     /// What was found there.
     pub recovered: Recovered,
+    /// Where the policies of domains are kept (MTA-STS),
+    pub policies: Root,
+    /// and those that were found there, by [`files::load`](crate::dns::mta_sts::files::load).
+    pub kept: Vec<(DomainName, Kept)>,
     /// Whom to ask for addresses.
     pub dns: resolver::Config,
     /// Secret randomness.
@@ -89,8 +99,9 @@ pub(super) struct Outbound {
     spool: Root,
     queue: Queue,
     resolver: Resolver,
+    policies: Policies,
     links: BTreeMap<LinkId, Link>,
-    lookups: BTreeMap<LookupId, LinkId>,
+    lookups: BTreeMap<LookupId, Asker>,
     last_lookup: u64,
     last_notice: u64,
     /// Tells the notices of this process from those of another in the same second.
@@ -112,6 +123,15 @@ enum Todo {
     Queue(QueueInput),
     /// The next step on the way to a host.
     Step(LinkId),
+    /// The next step on the way to a policy.
+    Fetch(FetchId),
+}
+
+/// For whom something is looked up.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Link(LinkId),
+    Fetch(FetchId),
 }
 
 /// What a task brings back.
@@ -122,12 +142,13 @@ pub(super) enum Done {
     Removed(QueueId, Result<(), StoreError>),
     Read(LinkId, Ticket<ReadVerdict>, Result<Vec<u8>, StoreError>),
     Told(QueueId, Result<Delivery, StoreError>),
+    PolicySaved(Result<(), StoreError>),
 }
 
 impl Office {
     /// From now on it sends mail to other servers, and what is in the spool to begin with.
     pub fn send_mail(&mut self, now: Now, setup: Setup) {
-        let Setup { site, spool, recovered, dns, seed } = setup;
+        let Setup { site, spool, recovered, policies, kept, dns, seed } = setup;
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = seed;
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let sending = site.sending.clone().unwrap_or_default();
@@ -140,6 +161,7 @@ impl Office {
             spool,
             queue,
             resolver: Resolver::new(dns, seed),
+            policies: Policies::new(policies, kept, now.wall.secs),
             links: BTreeMap::new(),
             lookups: BTreeMap::new(),
             last_lookup: 0,
@@ -186,6 +208,10 @@ impl Office {
             None => ResolverInput::Failed { exchange },
         };
         self.outbound(desk, |outbound, desk| outbound.resolve(input, desk));
+    }
+
+    pub(super) fn handle_policy(&mut self, fetch: FetchId, outcome: https::Outcome, desk: &mut Desk<'_>) {
+        self.outbound(desk, |outbound, desk| outbound.fetched(fetch, outcome, desk));
     }
 
     pub(super) fn handle_queue_command(&mut self, command: QueueCommand, desk: &mut Desk<'_>) {
@@ -316,8 +342,10 @@ impl Outbound {
                     }
                 }
                 Todo::Step(link) => self.step(link, desk),
+                Todo::Fetch(fetch) => self.fetch_step(fetch, desk),
             }
         }
+        self.save_policies();
         self.wake = self.queue.poll_timeout().map(|due| {
             let left = u64::try_from(due.saturating_sub(desk.now.wall.secs)).unwrap_or(0);
             desk.now.instant.plus(Duration::from_secs(left).min(WAKE_MAX))
@@ -395,6 +423,10 @@ impl Outbound {
                 self.answer_read(link, ticket, octets, desk);
                 return roots;
             }
+            Done::PolicySaved(result) => {
+                self.policy_saved(result, desk);
+                return roots;
+            }
             Done::Told(id, result) => {
                 let delivery = self.checked(&id, result, desk);
                 let durable = delivery.is_some();
@@ -441,14 +473,16 @@ impl Outbound {
                     desk.out.push(OfficeAction::OpenExchange { exchange, server, transport, octets });
                 }
                 ResolverAction::Close { exchange } => desk.out.push(OfficeAction::CloseExchange(exchange)),
-                ResolverAction::Answer { lookup, outcome } => {
-                    if let Some(id) = self.lookups.remove(&lookup)
-                        && let Some(link) = self.links.get_mut(&id)
-                    {
-                        link.answer(outcome);
-                        self.todo.push_back(Todo::Step(id));
+                ResolverAction::Answer { lookup, outcome } => match self.lookups.remove(&lookup) {
+                    Some(Asker::Link(id)) => {
+                        if let Some(link) = self.links.get_mut(&id) {
+                            link.answer(outcome);
+                            self.todo.push_back(Todo::Step(id));
+                        }
                     }
-                }
+                    Some(Asker::Fetch(id)) => self.fetch_answer(id, outcome),
+                    None => {}
+                },
             }
         }
     }

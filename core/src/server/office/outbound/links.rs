@@ -3,7 +3,10 @@
 //!
 //! A host that cannot be reached, that refuses the session or breaks off before it has had a mail is left for the next
 //! (RFC 5321 §5.1). One whose TLS fails is tried once more without, where the policy allows that (RFC 7435 §3). Where
-//! nobody has told us a policy for the domain, its own word counts: DANE (RFC 7672).
+//! nobody has told us a policy for the domain, its own word counts: DANE (RFC 7672), and where that says nothing of a
+//! host, the domain's policy (MTA-STS, RFC 8461).
+
+mod trust;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -13,8 +16,10 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use super::{Done, Outbound, Todo};
+use super::policies::Known;
+use super::{Asker, Done, Outbound, Todo};
 use crate::dns::dane::{self, Finding};
+use crate::dns::mta_sts::{self, Mode};
 use crate::dns::name::DomainName;
 use crate::dns::resolver::{LookupId, ResolverInput};
 use crate::dns::route::{Hop, NoRoute, Options, Route, RouteStep};
@@ -60,6 +65,8 @@ pub(super) struct Link {
     dane: Option<dane::Lookup>,
     /// What it says; of a hop that was not asked about, nothing.
     finding: Finding,
+    /// What is known of the domain's policy.
+    known: Known,
     /// The version of TLS in use.
     tls: Option<&'static str>,
     /// Why TLS came to nothing.
@@ -82,7 +89,12 @@ type Direction = (Route, Relay, Option<DomainName>);
 impl Link {
     /// What a lookup has come to.
     pub(super) fn answer(&mut self, outcome: dns::Outcome) {
-        let Some(lookup) = &mut self.dane else { return self.route.answer(outcome) };
+        let Some(lookup) = &mut self.dane else {
+            return match self.known {
+                Known::Asked => self.known = Known::Record(mta_sts::id_found(outcome)),
+                _ => self.route.answer(outcome),
+            };
+        };
         let Some(finding) = lookup.answer(outcome) else { return };
         self.dane = None;
         if let Finding::Failed(failure) = finding {
@@ -113,33 +125,6 @@ impl Link {
         self.ready = true;
         self.hop = Some(hop);
     }
-
-    fn policy(&self) -> TlsPolicy {
-        match self.finding {
-            Finding::Unusable | Finding::Binding(_) => TlsPolicy::Encrypt,
-            Finding::Nothing | Finding::Failed(_) => self.relay.tls,
-        }
-    }
-
-    fn trust(&self) -> Trust {
-        match (&self.finding, self.policy()) {
-            (Finding::Binding(dane), _) => Trust::Dane(dane.clone()),
-            (_, TlsPolicy::Verify | TlsPolicy::Implicit) => Trust::Roots,
-            (_, TlsPolicy::Never | TlsPolicy::May | TlsPolicy::Encrypt) => Trust::Anybody,
-        }
-    }
-
-    /// How what goes to the host is protected, for the log.
-    fn protection(&self) -> String {
-        match self.tls {
-            None => "none".into(),
-            Some(version) => match self.trust() {
-                Trust::Anybody => version.into(),
-                Trust::Roots => format!("{version} verified"),
-                Trust::Dane(_) => format!("{version} DANE"),
-            },
-        }
-    }
 }
 
 impl Outbound {
@@ -160,6 +145,7 @@ impl Outbound {
                     domain,
                     dane: None,
                     finding: Finding::Nothing,
+                    known: Known::Unasked,
                     tls: None,
                     tls_trouble: None,
                     caller: None,
@@ -221,15 +207,22 @@ impl Outbound {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(dane) = &link.dane {
             let question = dane.question().clone();
-            return self.look_up(id, question, desk);
+            return self.look_up(Asker::Link(id), question, desk);
         }
+        if link.ready && !self.knows_policy(id, desk) {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id) else { return };
         if core::mem::take(&mut link.ready)
             && let Some(hop) = link.hop.clone()
         {
-            return self.call(id, &hop, desk);
+            match link.off_policy(&hop, desk) {
+                None => return self.call(id, &hop, desk),
+                Some(why) => link.give_up(why),
+            }
         }
         match link.route.poll() {
-            RouteStep::Ask(question) => self.look_up(id, question, desk),
+            RouteStep::Ask(question) => self.look_up(Asker::Link(id), question, desk),
             RouteStep::Hop(hop) => {
                 link.take_hop(hop);
                 self.todo.push_back(Todo::Step(id));
@@ -242,10 +235,10 @@ impl Outbound {
         }
     }
 
-    fn look_up(&mut self, id: LinkId, question: Question, desk: &mut Desk<'_>) {
+    pub(super) fn look_up(&mut self, asker: Asker, question: Question, desk: &mut Desk<'_>) {
         self.last_lookup += 1;
         let lookup = LookupId(self.last_lookup);
-        self.lookups.insert(lookup, id);
+        self.lookups.insert(lookup, asker);
         self.resolve(ResolverInput::Ask { lookup, question }, desk);
     }
 
@@ -458,10 +451,17 @@ fn unreachable(end: End, link: &Link) -> Option<Unreachable> {
             let host = Some(link.host.to_string());
             return Some(Unreachable { permanent, why: reply.to_string(), host });
         }
+        End::NoTls if link.domain_policy(Mode::Enforce).is_some() => {
+            "454 4.7.4 It offers no TLS, which the domain's policy (MTA-STS) promises"
+        }
         End::NoTls => "454 4.7.4 It offers no TLS, and mail for it must be encrypted",
         End::TlsFailed => {
             let words = link.tls_trouble.as_deref().unwrap_or("the connection was closed");
-            let why = format!("454 4.7.5 TLS with {} failed: {words}", link.host);
+            let whose = match link.domain_policy(Mode::Enforce) {
+                Some(_) => format!(" (the policy of {}, MTA-STS, wants it verified)", link.destination),
+                None => String::new(),
+            };
+            let why = format!("454 4.7.5 TLS with {} failed: {words}{whose}", link.host);
             return Some(Unreachable { permanent: false, why, host: None });
         }
         End::NoAuth => "454 4.7.0 It offers no way to log in inside TLS",

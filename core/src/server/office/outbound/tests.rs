@@ -1,5 +1,7 @@
 //! The office sends: an office, a front and a disk; other servers and DNS are made up.
 
+mod mta_sts;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -15,6 +17,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::{QueueCommand, Setup};
 use crate::dkim;
+use crate::dns::mta_sts::files;
 use crate::dns::resolver;
 use crate::event::{Event, Fate};
 use crate::machine::TlsInfo;
@@ -86,6 +89,14 @@ struct World {
     zone: BTreeMap<(String, RecordType), Vec<RData>>,
     /// Names about which the resolver cannot tell.
     broken: BTreeSet<String>,
+    /// What the servers of policies have, by their names.
+    policies: BTreeMap<String, String>,
+    /// Whom they were asked of.
+    fetched: Vec<String>,
+    /// They do not answer yet,
+    slow: bool,
+    /// but have this to say.
+    held: Vec<OfficeInput>,
     /// What was asked of certificates.
     trusts: Vec<Trust>,
     inputs: VecDeque<OfficeInput>,
@@ -103,6 +114,7 @@ struct World {
 }
 
 const SPOOL: &[u8] = b"/q";
+const POLICIES: &[u8] = b"/s";
 
 fn site() -> Arc<Site> {
     let secret = Secret::new("{PLAIN}x");
@@ -121,7 +133,11 @@ fn office(disk: &mut MemDisk, site: &Arc<Site>, life: u8) -> Office {
     let dns =
         resolver::Config { servers: [([127, 0, 0, 1], 53).into()].into(), ..resolver::Config::default() };
     let (site, spool) = (site.clone(), Root::new(SPOOL));
-    office.send_mail(disk.now(), Setup { site, spool, recovered, dns, seed: [life; 32] });
+    let policies = Root::new(POLICIES);
+    let found = disk.run(Vec::new(), |disk| files::load(disk, Root::new(POLICIES)));
+    let kept = found.unwrap().unwrap();
+    let seed = [life; 32];
+    office.send_mail(disk.now(), Setup { site, spool, recovered, policies, kept, dns, seed });
     office
 }
 
@@ -129,6 +145,7 @@ impl World {
     fn new() -> World {
         let mut disk = MemDisk::with_maildir();
         disk.make_root(SPOOL);
+        disk.make_root(POLICIES);
         disk.put_dir("/q/tmp");
         disk.put_dir("/q/mail");
         disk.settle();
@@ -143,6 +160,10 @@ impl World {
             peers: BTreeMap::new(),
             zone: BTreeMap::new(),
             broken: BTreeSet::new(),
+            policies: BTreeMap::new(),
+            fetched: Vec::new(),
+            slow: false,
+            held: Vec::new(),
             trusts: Vec::new(),
             inputs: VecDeque::new(),
             received: Vec::new(),
@@ -265,6 +286,15 @@ impl World {
                 self.inputs.push_back(OfficeInput::Received { exchange, octets });
             }
             OfficeAction::Event(_, event) => self.events.push(event),
+            OfficeAction::FetchPolicy(fetch) => {
+                self.fetched.push(fetch.host.to_string());
+                let outcome = match self.policies.get(&*fetch.host) {
+                    Some(text) => Ok(text.clone().into_bytes()),
+                    None => Err("no connection".into()),
+                };
+                let input = OfficeInput::Policy { fetch: fetch.id, outcome };
+                if self.slow { self.held.push(input) } else { self.inputs.push_back(input) }
+            }
             OfficeAction::Answer(..)
             | OfficeAction::CloseExchange(_)
             | OfficeAction::CheckPassword { .. }
