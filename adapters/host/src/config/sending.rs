@@ -58,7 +58,7 @@ pub(super) fn read(source: &Source<'_>, sections: &Sections<'_, '_>) -> SendSett
     let (relay, login) = read_relay(source, relay);
     let tls = queue.choice("tls", &POLICIES).unwrap_or_default();
     let mta_sts = queue.boolean("mta_sts").unwrap_or(true);
-    let routes = read_routes(source, routes, tls);
+    let routes = read_routes(source, routes, tls, relay.is_some());
     let (servers, trusted) = (dns.listeners("servers", DNS).unwrap_or_default(), dns.boolean("trusted"));
     let sending = Sending { relay, routes, tls, mta_sts, ipv4_only, from, queue: config };
     SendSettings {
@@ -169,14 +169,28 @@ fn read_from(source: &Source<'_>, section: &Table<'_, '_>) -> Vec<Network> {
 }
 
 /// `"example.net" = "mx.example.net:2525"`, an address, or `"mx"` for what DNS says; or
-/// `{ via = "mx.example.net", tls = "verify" }`, where either may be left out.
-fn read_routes(source: &Source<'_>, section: &Table<'_, '_>, usual: TlsPolicy) -> BTreeMap<String, Way> {
+/// `{ via = "mx.example.net", tls = "verify" }`, where either may be left out; but not `via` where there is a relay: whoever
+/// only wants better TLS would send past it without knowing.
+fn read_routes(
+    source: &Source<'_>,
+    section: &Table<'_, '_>,
+    usual: TlsPolicy,
+    relayed: bool,
+) -> BTreeMap<String, Way> {
     let mut routes = BTreeMap::new();
     for (domain, pair) in section.pairs() {
         let (via, tls) = match pair {
             Pair::Text(via) => (Some(via), None),
             Pair::Table(table) => {
-                let via = table.string("via").filter(|via| via.value != "mx");
+                let via = table.string("via");
+                if via.is_none() && relayed && !table.has("via") {
+                    let title = format!("mail for {domain} goes by the relay or to its own servers?");
+                    let problem = source.error(title, table.span_of("tls"), "");
+                    source.report(problem.advise(
+                        "add `via = \"mx\"` for its own servers; what is asked of the relay's TLS is `tls` in [relay]",
+                    ));
+                }
+                let via = via.filter(|via| via.value != "mx");
                 // Port 25 begins in the clear.
                 let policies: &[_] = if via.is_some() { &RELAY_POLICIES } else { &POLICIES };
                 let tls = table.choice("tls", policies);
