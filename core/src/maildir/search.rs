@@ -12,6 +12,7 @@
 //! | LARGER, SMALLER | RFC822.SIZE |
 //! | MODSEQ | the mod-sequence of the message; of a time of which nothing is known all may have changed |
 //! | FROM, HEADER and its like | values of all fields of that name in the header of the message, encoded words decoded; an empty text asks whether there is such a field |
+//! | FROM, TO, CC, BCC | the same, and the addresses without comments and blanks |
 //! | BODY | the text of all text parts, decoded to Unicode, and the headers of messages inside |
 //! | TEXT | the same, and the headers of the message and its parts, as `Name: value` with encoded words decoded |
 //!

@@ -196,6 +196,27 @@ fn finds(stored: &[u8], key: &str) -> bool {
 }
 
 #[test]
+fn addresses_are_found_as_envelope_shows_them() {
+    let stored = b"From: kim (at (home)) @ (the) x.test\nTo: \"Q \\\"R\\\" S\" <q@y.test>, \"a b\"@z.test\n\
+        Cc: grp: =?utf-8?q?J=C3=BCrg?= <j.@k.test>, l@ m.test;\nReply-To: n (o) @p.test\n\n";
+    for found in [
+        "FROM kim@x.test",
+        "FROM home",
+        "TO {7}\r\nQ \"R\" S",
+        "TO {8}\r\na b@z.te",
+        "CC l@m.test",
+        "CC grp:",
+    ] {
+        assert!(finds(stored, found), "{found}");
+    }
+    // As it stands there, too; and HEADER asks only for what stands there, of fields that have no key of their own.
+    assert!(finds(stored, "FROM \"(home)) @ (the)\"") && finds(stored, "HEADER Reply-To \"n (o) @p\""));
+    for other in ["FROM kim@home", "TO kim@x.test", "HEADER Reply-To n@p.test"] {
+        assert!(!finds(stored, other), "{other}");
+    }
+}
+
+#[test]
 fn large_messages_are_searched_in_chunks() {
     let filler = "lorem ipsum dolor sit amet\n".repeat(12_000);
     let text = format!("{filler}Needle at the end É\n");

@@ -1,11 +1,13 @@
 //! Looking for texts, in any case, in headers and in what passes by.
 
 use super::program::Facts;
+use crate::mime::address::{self, Entry};
 use crate::mime::casemap::fold;
 use crate::mime::date::parse_rfc5322;
 use crate::mime::encoded_word;
 use crate::mime::header::{fields, unfold};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use memchr::memmem::Finder;
 
@@ -73,7 +75,7 @@ impl<'t> Needles<'t> {
 
     /// Looks into the header of the message. What is looked for in fields is known afterwards.
     pub(super) fn look_into_header(&self, header: &[u8], facts: &mut Facts) {
-        let (mut folded, mut shown) = (Vec::new(), Vec::new());
+        let (mut folded, mut shown, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for field in fields(header) {
             folded.clear();
             let named = |text: &Text| matches!(&text.place, Where::Field(name) if field.is(name));
@@ -85,9 +87,11 @@ impl<'t> Needles<'t> {
                 if folded.is_empty() {
                     fold(&encoded_word::decode(field.value), &mut folded);
                     one_space_for_many(&folded, &mut shown);
+                    let addresses = ADDRESS_FIELDS.iter().any(|name| field.is(name));
+                    plain_addresses(if addresses { field.value } else { b"" }, &mut plain);
                 }
                 if text.folded.is_empty()
-                    || [&folded, &shown].iter().any(|in_this| finder.find(in_this).is_some())
+                    || [&folded, &shown, &plain].iter().any(|in_this| finder.find(in_this).is_some())
                 {
                     *found = Some(true);
                 }
@@ -168,6 +172,39 @@ fn one_space_for_many(text: &[u8], shown: &mut Vec<u8>) {
         shown.extend(text.iter().map(|octet| if blank(octet) { b' ' } else { *octet }));
         shown.dedup_by(|next, before| *next == b' ' && *before == b' ');
     }
+}
+
+/// The fields that the keys FROM, TO, CC and BCC ask about.
+const ADDRESS_FIELDS: [&[u8]; 4] = [b"from", b"to", b"cc", b"bcc"];
+
+/// Addresses without comments, escapes and blanks inside, folded: FROM and its like ask about the parts that ENVELOPE
+/// shows (RFC 9051 §6.4.4), so `kim@x.test` is in `kim (home) @ x.test`. Empty if the value has nothing of that kind.
+fn plain_addresses(value: &[u8], plain: &mut Vec<u8>) {
+    plain.clear();
+    let beside = |octet: u8| octet <= b' ' || octet == b'"';
+    let split = |three: &[u8]| matches!(*three, [before, b'@', after] if beside(before) || beside(after));
+    if !value.iter().any(|octet| matches!(octet, b'(' | b'\\')) && !value.windows(3).any(split) {
+        return;
+    }
+    let mut text = Vec::new();
+    for entry in address::parse(value) {
+        match entry {
+            Entry::Mailbox(address) => {
+                text.extend_from_slice(encoded_word::decode(&address.name).as_bytes());
+                text.extend_from_slice(b" <");
+                text.extend_from_slice(&address.mailbox);
+                text.push(b'@');
+                text.extend_from_slice(&address.host);
+                text.extend_from_slice(b">, ");
+            }
+            Entry::GroupStart(name) => {
+                text.extend_from_slice(encoded_word::decode(&name).as_bytes());
+                text.extend_from_slice(b": ");
+            }
+            Entry::GroupEnd => text.extend_from_slice(b"; "),
+        }
+    }
+    fold(&String::from_utf8_lossy(&text), plain);
 }
 
 /// The day in the last `Date` field of a header, in days since 1970, in the field's own zone (RFC 9051 §6.4.4:
