@@ -26,7 +26,7 @@ const LINE_COST: usize = 256;
 /// LIST or LSUB while its answer is on its way.
 #[derive(Debug)]
 pub(super) enum Listing {
-    List { patterns: Vec<ListPattern>, select: ListSelect, returns: ListReturn },
+    List { patterns: Vec<ListPattern>, select: ListSelect, returns: ListReturn, extended: bool },
     Lsub { pattern: Option<ListPattern>, ends_with_percent: bool },
 }
 
@@ -50,7 +50,8 @@ impl Session {
         let compile =
             |pattern: &AString<'_>| ListPattern::new(&reference, &spelling.pattern(pattern), DELIMITER);
         let patterns = list.patterns.iter().filter_map(compile).collect();
-        let listing = Listing::List { patterns, select: list.select, returns: list.returns };
+        let List { select, returns, extended, .. } = list;
+        let listing = Listing::List { patterns, select, returns, extended };
         self.ask(Then::List(listing), |ticket| Ask::List { ticket });
     }
 
@@ -81,21 +82,23 @@ impl Session {
         if !folders.iter().any(|folder| folder.name == INBOX) {
             folders.insert(0, inbox());
         }
-        let manner = Manner { spelling: self.spelling(), rev2: self.enabled.rev2 };
+        let spelling = self.spelling();
         let lister = match listing {
-            Listing::List { patterns, select, returns } => Lister {
+            Listing::List { patterns, select, returns, extended } => Lister {
                 word: b"LIST",
-                lines: list_lines(&folders, select, &returns, manner).into_iter(),
-                patterns,
-                manner,
+                lines: list_lines(&folders, select, &returns, extended || self.enabled.rev2).into_iter(),
+                matching: Matching::Patterns(patterns),
+                held: select.recursive_match.then(Held::default),
+                spelling,
                 status: ListStatus { names: VecDeque::new(), items: returns.status },
                 done: "List completed",
             },
             Listing::Lsub { pattern, ends_with_percent } => Lister {
                 word: b"LSUB",
                 lines: lsub_lines(&folders, ends_with_percent).into_iter(),
-                patterns: pattern.into_iter().collect(),
-                manner,
+                matching: Matching::Patterns(pattern.into_iter().collect()),
+                held: None,
+                spelling,
                 status: ListStatus { names: VecDeque::new(), items: Vec::new() },
                 done: "Lsub completed",
             },
@@ -110,14 +113,22 @@ impl Session {
         while spent < STEP_COST
             && let Some(line) = lister.lines.next()
         {
-            spent +=
-                LINE_COST + lister.patterns.iter().map(|pattern| pattern.cost(&line.name)).sum::<usize>();
-            if lister.patterns.iter().any(|pattern| pattern.matches(&line.name)) {
-                tx.write_with(|out| line.write(out, lister.word, lister.manner));
+            spent += LINE_COST + lister.matching.cost(&line.name);
+            let named = lister.matching.matches(&line.name);
+            if let Some(held) = &mut lister.held {
+                held.take(line, named);
+            } else if named {
+                tx.write_with(|out| line.write(out, lister.word, lister.spelling));
                 if line.selectable && !lister.status.items.is_empty() {
                     lister.status.names.push_back(line.name);
                 }
             }
+        }
+        if lister.lines.len() == 0
+            && let Some(held) = lister.held.take()
+        {
+            lister.lines = held.settle().into_iter();
+            lister.matching = Matching::Done;
         }
         if lister.lines.len() == 0 {
             let done = lister.done;
@@ -154,23 +165,70 @@ impl Session {
     }
 }
 
-/// How the client wants it.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    spelling: Spelling,
-    rev2: bool,
-}
-
 /// LIST and LSUB while their lines are written.
 #[derive(Debug)]
 pub(super) struct Lister {
     word: &'static [u8],
     /// What is selected, whether or not a pattern means it.
     lines: vec::IntoIter<Line>,
-    patterns: Vec<ListPattern>,
-    manner: Manner,
+    matching: Matching,
+    /// With RECURSIVEMATCH: the lines that a pattern means, until all patterns have been compared.
+    held: Option<Held>,
+    spelling: Spelling,
     status: ListStatus,
     done: &'static str,
+}
+
+/// Which of the lines are meant.
+#[derive(Debug)]
+enum Matching {
+    /// Those of which one of these means the name.
+    Patterns(Vec<ListPattern>),
+    /// All: the others have been left out.
+    Done,
+}
+
+impl Matching {
+    fn cost(&self, name: &[u8]) -> usize {
+        match self {
+            Matching::Patterns(patterns) => patterns.iter().map(|pattern| pattern.cost(name)).sum(),
+            Matching::Done => 0,
+        }
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        match self {
+            Matching::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
+            Matching::Done => true,
+        }
+    }
+}
+
+/// The answer to RECURSIVEMATCH as it is collected.
+#[derive(Debug, Default)]
+struct Held {
+    /// What the patterns mean.
+    lines: Vec<Line>,
+    /// What is above something that is selected and that no pattern means.
+    above_unnamed: BTreeSet<Vec<u8>>,
+}
+
+impl Held {
+    fn take(&mut self, line: Line, named: bool) {
+        if named {
+            self.lines.push(line);
+        } else if line.selected {
+            self.above_unnamed.extend(ancestors_of(&line.name).map(<[u8]>::to_vec));
+        }
+    }
+
+    /// RFC 5258 §3.5: a parent that is not selected itself is told of only for the sake of something below that has no
+    /// line of its own.
+    fn settle(self) -> Vec<Line> {
+        let Held { mut lines, above_unnamed } = self;
+        lines.retain(|line| line.selected || above_unnamed.contains(&line.name));
+        lines
+    }
 }
 
 /// A line of the answer, if a pattern means it.
@@ -178,6 +236,8 @@ pub(super) struct Lister {
 struct Line {
     name: Vec<u8>,
     attributes: Attributes,
+    /// It meets the selection criteria itself.
+    selected: bool,
     /// RFC 5258 §3.5: CHILDINFO names the selection criteria that something below meets.
     child_info: Option<ListSelect>,
     /// It has a STATUS.
@@ -188,8 +248,8 @@ fn inbox() -> Folder {
     Folder { name: INBOX.to_vec(), non_existent: false, subscribed: false, special_use: None }
 }
 
-/// The lines of LIST.
-fn list_lines(folders: &[Folder], select: ListSelect, returns: &ListReturn, manner: Manner) -> Vec<Line> {
+/// The lines of LIST; `extended`: for a client that knows the attributes of LIST-EXTENDED.
+fn list_lines(folders: &[Folder], select: ListSelect, returns: &ListReturn, extended: bool) -> Vec<Line> {
     let selected = |folder: &Folder| {
         (!select.subscribed || folder.subscribed) && (!select.special_use || folder.special_use.is_some())
     };
@@ -203,19 +263,20 @@ fn list_lines(folders: &[Folder], select: ListSelect, returns: &ListReturn, mann
         let has_children = parents.contains(name);
         let exists = !folder.non_existent || has_children || (select.subscribed && folder.subscribed);
         let child_selected = above_selected.contains(name);
-        let meant = (exists && selected(folder)) || child_selected;
+        let selected = exists && selected(folder);
         let attributes = Attributes {
-            // RFC 5258 §3.4: \NonExistent includes \Noselect, which is said for clients that know only that one. In
-            // IMAP4rev2 there is one of them (RFC 9051 §9, mbx-list-sflag).
-            no_select: folder.non_existent && !manner.rev2,
+            // RFC 5258 §3.4: \NonExistent includes \Noselect, which is said for clients that know only that one: whose
+            // LIST is the old one. In IMAP4rev2 there is one of them (RFC 9051 §9, mbx-list-sflag).
+            no_select: folder.non_existent && !extended,
             non_existent: folder.non_existent,
             has_children: Some(has_children),
             subscribed: folder.subscribed && (select.subscribed || returns.subscribed),
             special_use: folder.special_use,
         };
-        meant.then(|| Line {
+        (selected || child_selected).then(|| Line {
             name: name.to_vec(),
             attributes,
+            selected,
             child_info: child_selected.then_some(select),
             selectable: !folder.non_existent,
         })
@@ -238,6 +299,7 @@ fn lsub_lines(folders: &[Folder], ends_with_percent: bool) -> Vec<Line> {
     let line = |(name, only_parent): (&[u8], bool)| Line {
         name: name.to_vec(),
         attributes: Attributes { no_select: only_parent, ..Attributes::default() },
+        selected: true,
         child_info: None,
         selectable: false,
     };
@@ -246,14 +308,13 @@ fn lsub_lines(folders: &[Folder], ends_with_percent: bool) -> Vec<Line> {
 
 /// Every name above one of these: `a` and `a.b` for `a.b.c`.
 fn ancestors<'f>(folders: impl Iterator<Item = &'f Folder>) -> BTreeSet<&'f [u8]> {
-    let mut above = BTreeSet::new();
-    for folder in folders {
-        let name = folder.name.as_slice();
-        for (index, _) in name.iter().enumerate().filter(|(_, octet)| **octet == DELIMITER) {
-            above.insert(name.get(..index).unwrap_or_default());
-        }
-    }
-    above
+    folders.flat_map(|folder| ancestors_of(&folder.name)).collect()
+}
+
+/// Every name above this one.
+fn ancestors_of(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let delimiters = name.iter().enumerate().filter(|(_, octet)| **octet == DELIMITER);
+    delimiters.map(|(index, _)| name.get(..index).unwrap_or_default())
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -281,7 +342,7 @@ impl Attributes {
 }
 
 impl Line {
-    fn write(&self, out: &mut Vec<u8>, word: &[u8], manner: Manner) {
+    fn write(&self, out: &mut Vec<u8>, word: &[u8], spelling: Spelling) {
         out.extend_from_slice(b"* ");
         out.extend_from_slice(word);
         out.extend_from_slice(b" (");
@@ -292,7 +353,7 @@ impl Line {
         out.extend_from_slice(b") \"");
         out.push(DELIMITER);
         out.extend_from_slice(b"\" ");
-        manner.spelling.write(out, &self.name);
+        spelling.write(out, &self.name);
         if let Some(select) = self.child_info {
             let criteria = [(select.subscribed, "\"SUBSCRIBED\""), (select.special_use, "\"SPECIAL-USE\"")];
             out.extend_from_slice(b" (\"CHILDINFO\" (");
