@@ -5,7 +5,7 @@
 
 use super::select::SelectEnd;
 use super::session::{Session, State, Then};
-use super::{Ask, FetchPage, FetchRequest, Refusal};
+use super::{Ask, FetchPage, FetchRequest, FetchRow, Refusal};
 use crate::imap::fetch::{Fetch, FetchItem};
 use crate::imap::response::{Code, Status, write_number};
 use crate::imap::sequence::{NumberRange, UidSet};
@@ -14,6 +14,9 @@ use crate::machine::StepOf;
 use crate::send_queue::{FileRange, SendQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+/// How many UIDs the session tells of its own in one step.
+const UIDS_PER_PAGE: usize = 1024;
 
 /// A FETCH in progress.
 #[derive(Debug)]
@@ -36,6 +39,13 @@ impl Fetching {
     pub(super) fn new(uid: bool, uids: UidSet, request: FetchRequest, select: Option<SelectEnd>) -> Self {
         let request = Arc::new(request);
         Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false, select }
+    }
+
+    /// Whether it asks for what the session knows of a message that is gone: the UID at a sequence number, for as long
+    /// as its EXPUNGE has not been told.
+    fn is_of_uids(&self) -> bool {
+        let FetchRequest { items, changed_since, .. } = &*self.request;
+        !self.uid && changed_since.is_none() && items.iter().all(|item| *item == FetchItem::Uid)
     }
 }
 
@@ -119,13 +129,16 @@ impl Session {
         answer: Result<FetchPage, Refusal>,
         tx: &mut SendQueue,
     ) {
-        let page = match answer {
+        let mut page = match answer {
             Ok(page) => page,
             Err(refusal) => {
                 self.drop_fetch(&fetching);
                 return self.end_refused(&refusal, tx);
             }
         };
+        if page.gone && fetching.is_of_uids() {
+            page = page_of_uids(&fetching.uids, page.next);
+        }
         if let Some(mailbox) = self.mailbox.as_ref() {
             write_page(&page, &mailbox.view, self.enabled.uid_only, tx);
         }
@@ -174,6 +187,21 @@ fn uids_from(uids: &UidSet, next: u32) -> UidSet {
     uids.difference(&done)
 }
 
+/// The rows of `FETCH (UID)` up to `next`, as far as a page goes.
+fn page_of_uids(uids: &UidSet, next: Option<u32>) -> FetchPage {
+    let mut page = FetchPage { next, ..FetchPage::default() };
+    for uid in uids.iter().take_while(|uid| next.is_none_or(|next| *uid < next)) {
+        if page.rows.len() >= UIDS_PER_PAGE {
+            page.next = Some(uid);
+            break;
+        }
+        page.bytes.extend_from_slice(b"UID ");
+        write_number(&mut page.bytes, u64::from(uid));
+        page.rows.push(FetchRow { uid, end: page.bytes.len() });
+    }
+    page
+}
+
 /// Writes the beginning of a FETCH response, or of UIDFETCH (RFC 9586 §3.2), up to its first item.
 pub(super) fn write_fetch_head(out: &mut Vec<u8>, number: u32, uid: u32, uid_only: bool) {
     out.extend_from_slice(b"* ");
@@ -217,7 +245,6 @@ fn write_page(page: &FetchPage, view: &UidMap, uid_only: bool, tx: &mut SendQueu
 mod tests {
     use super::*;
     use crate::disk::Handle;
-    use crate::imap::server::FetchRow;
     use crate::send_queue::Transmit;
     use alloc::string::ToString;
 
@@ -229,6 +256,15 @@ mod tests {
         {
             assert_eq!(uids_from(&uids, next).to_string(), left, "{next}");
         }
+    }
+
+    #[test]
+    fn uids_come_in_pages() {
+        let uids = UidSet::from_iter([NumberRange { first: 1, last: 3000 }]);
+        let page = page_of_uids(&uids, Some(3));
+        assert_eq!((&page.bytes[..], page.rows.len(), page.next), (&b"UID 1UID 2"[..], 2, Some(3)));
+        let page = page_of_uids(&uids, None);
+        assert_eq!((page.rows.len(), page.next, page.gone), (UIDS_PER_PAGE, Some(1025), false));
     }
 
     #[test]
