@@ -103,14 +103,14 @@ impl PartialRange {
         }
     }
 
-    /// Writes it as the client did, `-1:-100`.
+    /// Writes it, `-1:-100`: the end that is nearer first, as the field has it, whichever the client wrote first.
     pub fn write(&self, out: &mut Vec<u8>) {
         let sign: &[u8] = if self.newest { b"-" } else { b"" };
         out.extend_from_slice(sign);
-        write_number(out, self.from.into());
+        write_number(out, self.from.min(self.to).into());
         out.push(b':');
         out.extend_from_slice(sign);
-        write_number(out, self.to.into());
+        write_number(out, self.from.max(self.to).into());
     }
 }
 
