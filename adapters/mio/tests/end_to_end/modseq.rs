@@ -50,10 +50,12 @@ fn who_has_an_old_mod_sequence_changes_nothing_and_learns_what_is_new() {
     assert!(now >= highest, "{now}");
     // What changes while nobody looks has changed, too.
     let cur = site.maildir("ann").join("cur");
-    let seen = fs::read_dir(&cur).unwrap().map(|entry| entry.unwrap().path());
-    let plain =
-        seen.filter(|path| path.to_string_lossy().ends_with(":2,")).min().expect("mail without flags");
-    fs::rename(&plain, format!("{}S", plain.display())).unwrap();
+    let names = fs::read_dir(&cur).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // Names do not sort by time, their microseconds have no leading zeros; the number of the delivery tells.
+    let delivery =
+        |name: &String| name.split(['Q', 'R']).nth(1).and_then(|digits| digits.parse::<u64>().ok());
+    let plain = names.filter(|name| name.ends_with(":2,")).min_by_key(delivery).expect("mail without flags");
+    fs::rename(cur.join(&plain), cur.join(format!("{plain}S"))).unwrap();
     one.ok("NOOP");
     let changed = one.ok(&format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {now})"));
     let changed: Vec<&String> = changed.iter().filter(|line| line.contains("FETCH (UID")).collect();
