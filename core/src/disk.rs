@@ -304,6 +304,18 @@ impl Disk {
         self.unit(Op::Write { file, bytes }).await
     }
 
+    /// [`Op::Order`]
+    async fn order(&self, file: Handle) -> Result<bool, Errno> {
+        expect_outcome!(self.run(Op::Order { file }).await, Outcome::Flag(ordered) => ordered)
+    }
+
+    /// For a file that gets its name next, in a directory that is synced after that: it is whole wherever that name is
+    /// found, and durable when the name is. By [`Op::Order`] the disk then writes what happened to the file and to the
+    /// directory in one go instead of two; where there is no such order, by [`Op::Sync`].
+    pub async fn sync_with_name(&self, file: Handle) -> Result<(), Errno> {
+        if self.order(file).await? { Ok(()) } else { self.sync(file).await }
+    }
+
     /// [`Op::Sync`]
     pub async fn sync(&self, file: Handle) -> Result<(), Errno> {
         self.unit(Op::Sync { file }).await

@@ -125,7 +125,7 @@ impl Env {
             rng: Rng::fork(seed, 1),
             queue: BTreeMap::new(),
             queued: 0,
-            disk: Disk::default(),
+            disk: Disk::new(setting.keeps_order),
             links: BTreeMap::new(),
             last_link: 0,
             ledger: Ledger::default(),
@@ -226,7 +226,9 @@ impl Env {
     /// How long this file operation takes, in microseconds.
     pub fn op_micros(&mut self, op: &Op) -> u64 {
         let most = match op {
-            Op::Sync { .. } | Op::SyncDir { .. } | Op::Overwrite { .. } => self.setting.sync_micros,
+            Op::Sync { .. } | Op::SyncDir { .. } | Op::Overwrite { .. } | Op::Order { .. } => {
+                self.setting.sync_micros
+            }
             _ => self.setting.op_micros,
         };
         let slow = if self.now < self.slow.1 { self.slow.0 } else { 0 };
@@ -267,7 +269,7 @@ impl Env {
 
     /// How this operation fails, if it does.
     pub fn failure(&mut self, op: &Op) -> Option<Errno> {
-        let sync = matches!(op, Op::Sync { .. } | Op::SyncDir { .. });
+        let sync = matches!(op, Op::Sync { .. } | Op::SyncDir { .. } | Op::Order { .. });
         let open = matches!(
             op,
             Op::OpenRoot { .. } | Op::OpenDir { .. } | Op::OpenFile { .. } | Op::OpenAppend { .. }

@@ -196,6 +196,11 @@ pub struct Planted {
     ignored: BTreeMap<Ino, Vec<u8>>,
 }
 
+/// What an operation brings back that is said to have succeeded, and was not carried out.
+pub fn done(op: &Op) -> Outcome {
+    if matches!(op, Op::Order { .. }) { Outcome::Flag(true) } else { Outcome::Unit }
+}
+
 impl Planted {
     /// Nothing, or this.
     pub fn new(plant: Option<Plant>) -> Self {
@@ -222,7 +227,8 @@ impl Planted {
             disk.ino_of(descriptors, dir).is_some_and(|ino| disk.is_called(ino, name))
         };
         match (plant, op) {
-            (Plant::SkipDirectorySync, Op::SyncDir { .. }) | (Plant::SkipFileSync, Op::Sync { .. }) => unit(),
+            (Plant::SkipDirectorySync, Op::SyncDir { .. })
+            | (Plant::SkipFileSync, Op::Sync { .. } | Op::Order { .. }) => Instead::Say(Ok(done(op))),
             (Plant::SkipSyncOfNew, Op::SyncDir { dir }) if is_dir(*dir, b"new") => unit(),
             (Plant::SkipSyncOfCur, Op::SyncDir { dir }) if is_dir(*dir, b"cur") => unit(),
             (Plant::SkipSyncOfMaildir, Op::SyncDir { dir })
@@ -230,9 +236,12 @@ impl Planted {
             {
                 unit()
             }
-            (Plant::AcknowledgeBeforeSync, Op::SyncDir { dir: handle } | Op::Sync { file: handle }) => {
+            (
+                Plant::AcknowledgeBeforeSync,
+                Op::SyncDir { dir: handle } | Op::Sync { file: handle } | Op::Order { file: handle },
+            ) => {
                 self.late.extend(disk.ino_of(descriptors, *handle).map(|ino| (self.count + LATE, ino)));
-                unit()
+                Instead::Say(Ok(done(op)))
             }
             (Plant::LoseKeywordTable, Op::Write { bytes, .. }) if bytes.starts_with(b"0 ") => unit(),
             (Plant::SkipUidlistSync, Op::Sync { file }) => {
@@ -359,7 +368,9 @@ impl Planted {
 
     /// What becomes of a failure.
     pub fn swallows(&self, op: &Op, errno: Errno) -> bool {
-        self.is(Plant::IgnoreSyncError) && matches!(op, Op::Sync { .. }) && errno == Errno::Io
+        self.is(Plant::IgnoreSyncError)
+            && matches!(op, Op::Sync { .. } | Op::Order { .. })
+            && errno == Errno::Io
     }
 
     /// Whether a message of the office is lost.

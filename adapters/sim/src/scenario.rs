@@ -35,6 +35,8 @@ pub struct Setting {
     pub op_micros: u64,
     /// A sync takes up to so many microseconds.
     pub sync_micros: u64,
+    /// The disk keeps files' octets ahead of their names.
+    pub keeps_order: bool,
     /// The network takes up to so many microseconds.
     pub latency_micros: u64,
     /// What the kernel buffers for a client that does not read, in octets.
@@ -289,6 +291,7 @@ impl Scenario {
             watches: true,
             op_micros: 20,
             sync_micros: 100,
+            keeps_order: seed.is_multiple_of(2),
             latency_micros: 1_000,
             window: 64_000,
             descriptors: 1000,
@@ -341,6 +344,7 @@ impl Maker {
             watches: rng.chance(80),
             op_micros: *rng.pick(&[20, 200, 2_000]),
             sync_micros: *rng.pick(&[100, 5_000, 50_000]),
+            keeps_order: rng.chance(50),
             latency_micros: *rng.pick(&[100, 1_000, 60_000]),
             window: *rng.pick(&[300, 4_000, 64_000]),
             descriptors: *rng.pick(&[60, 300, 1000]),

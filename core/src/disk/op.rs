@@ -155,6 +155,14 @@ pub enum Op {
         /// What to write.
         bytes: Vec<u8>,
     },
+    /// Writes a file's octets ahead of its names: a name it gets after this is not there after a power cut without
+    /// them. That costs less than [`Op::Sync`] and makes nothing durable. Where the file system does not promise it,
+    /// nothing is done and the outcome is false. After a failure the file must be thrown away. Outcome:
+    /// [`Outcome::Flag`].
+    Order {
+        /// An open file.
+        file: Handle,
+    },
     /// fsync of a file. After a failure the file must be thrown away. Outcome: [`Outcome::Unit`].
     Sync {
         /// An open file.

@@ -132,7 +132,7 @@ async fn subscribe_special(scope: &mut Scope, root: Handle) -> Result<(), StoreE
     let file = scope.hold(disk.create(tmp, &temporary).await.at(&temporary)?);
     let result = async {
         disk.write(file, content).await?;
-        disk.sync(file).await?;
+        disk.sync_with_name(file).await?;
         disk.rename(tmp, &temporary, root, subscriptions::FILE_NAME).await
     };
     let result = result.await;

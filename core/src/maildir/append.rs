@@ -1,11 +1,14 @@
 //! APPEND: a message is staged in `tmp/` by itself; what is staged is then committed, any number at once.
 //!
 //! ```text
-//! nothing ─stage: create, write, set INTERNALDATE, sync─▶ tmp/<name>            many at the same time, no lock
+//! nothing ─stage: create, write, set INTERNALDATE─▶ tmp/<name>                  many at the same time, no lock
 //! tmp/<name> ─commit: lock, keyword letters, UIDs appended to the uidlist and synced,
 //!             renames, one sync of each directory─▶ cur/<base>:2,<flags> or new/<base>, with its UID
 //! tmp/<name> ─discard─▶ nothing
 //! ```
+//!
+//! What is staged is whole wherever its next name is found, and durable when that is
+//! ([`Disk::sync_with_name`]).
 //!
 //! A message without flags goes to `new/` and so is `\Recent` for the session that looks next, as RFC 3501
 //! §6.3.11 has it. A commit that fails takes everything back; of a crash in its middle some UIDs without
@@ -74,7 +77,7 @@ pub struct Appended {
     pub lacking: UidSet,
 }
 
-/// Takes a message as input (LF line ends) and makes it durable in `tmp/` of the mailbox.
+/// Takes a message as input (LF line ends) and writes it to `tmp/` of the mailbox: durable when it is committed.
 ///
 /// `internal_date` is in seconds since 1970; without one it is now.
 ///

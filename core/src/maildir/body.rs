@@ -1,5 +1,5 @@
-//! A message's octets on their way into `tmp/`: gathered from the owner of the task, written, counted,
-//! synced.
+//! A message's octets on their way into `tmp/`: gathered from the owner of the task, written, counted, and sure to be on
+//! the disk when the name is that the file gets next ([`Disk::sync_with_name`]).
 //!
 //! A small message comes whole before the first file operation, so it is written in one piece; of a large one
 //! at most [`GATHER_BYTES`] and one chunk are in memory.
@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 /// How much is gathered before it is written, in octets.
 pub(super) const GATHER_BYTES: usize = 128 * 1024;
 
-/// A message that is whole and durable in `tmp/`, waiting to be made visible.
+/// A message that is whole in `tmp/`, waiting to be made visible by another name: durable when that is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Staged {
     /// Its name in `tmp/`.
@@ -120,8 +120,8 @@ impl Body {
         }
     }
 
-    /// Writes these octets and those that follow into a new file in `tmp`, and syncs it. On an error the file
-    /// is gone.
+    /// Writes these octets and those that follow into a new file in `tmp`, to be synced with the name it gets next. On
+    /// an error the file is gone.
     ///
     /// `internal_date` becomes the file's modification time, in seconds since 1970; without one it is now.
     pub(crate) async fn store(
@@ -176,7 +176,7 @@ impl Body {
         if let Some(seconds) = internal_date {
             disk.set_time(tmp, name, seconds.saturating_mul(1_000_000_000)).await.at(name)?;
         }
-        disk.sync(file).await.at(name)
+        disk.sync_with_name(file).await.at(name)
     }
 }
 
@@ -218,8 +218,8 @@ impl Body {
     }
 }
 
-/// Makes a staged message out of a file that lies elsewhere, with a field in front: a copy of its own, synced, for what
-/// is in a mailbox may be changed by others. `size` and `wire_size` are the file's, in octets.
+/// Makes a staged message out of a file that lies elsewhere, with a field in front: a copy of its own, for what is in a
+/// mailbox may be changed by others. `size` and `wire_size` are the file's, in octets.
 pub(super) async fn stage_from(
     scope: &mut Scope,
     context: &StoreContext,
@@ -254,8 +254,8 @@ pub(crate) struct Source<'s> {
     pub(crate) field: &'s [u8],
 }
 
-/// Gives a file a second name in another directory, as a hard link where that is possible, else as a synced
-/// copy with the same modification time.
+/// Gives a file a second name in another directory, as a hard link where that is possible, else as a copy with
+/// the same modification time, to be synced with the name it gets next.
 pub(super) async fn link_or_copy(
     scope: &mut Scope,
     dir: Handle,
@@ -274,7 +274,7 @@ pub(super) async fn link_or_copy(
     copy_file(scope, (dir, name), (to_dir, to_name), b"").await
 }
 
-/// Copies a file, synced, with the same modification time and `field` in front. On an error nothing is left.
+/// Copies a file, with the same modification time and `field` in front. On an error nothing is left.
 async fn copy_file(
     scope: &mut Scope,
     (dir, name): (Handle, &[u8]),
@@ -320,5 +320,5 @@ async fn copy_octets(
         disk.write(to, bytes).await?;
     }
     disk.set_time(to_dir, to_name, mtime_ns).await?;
-    disk.sync(to).await
+    disk.sync_with_name(to).await
 }

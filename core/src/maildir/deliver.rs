@@ -3,10 +3,13 @@
 //! States on disk, for each target, and the moves between them:
 //!
 //! ```text
-//! nothing ─create, write, sync (first target); link or copy (others)─▶ tmp/<name>     all targets, before any goes on
+//! nothing ─create, write (first target); link or copy (others)─▶ tmp/<name>           all targets, before any goes on
 //! tmp/<name> ─rename, never over another file─▶ new/<name>,S=…,W=…                    visible
 //! new/<name>… ─sync of the directory─▶ the same, durable                              all targets: success
 //! ```
+//!
+//! A name in `new/` never stands for less than the message: before the rename the octets are synced, or written ahead of
+//! the name where the file system keeps that order ([`Disk::sync_with_name`]).
 //!
 //! If anything fails, the copies that are visible already are removed again, and those in `tmp/` too. After a
 //! crash, what is left in `tmp/` is debris that a later look cleans away. No lock is needed to deliver.
@@ -346,12 +349,20 @@ mod tests {
         assert_eq!((delivered.size, delivered.wire_size), (4, 6));
         assert_eq!(
             disk.counted_log(),
-            ["OpenRoot", "OpenDir", "OpenDir", "Create", "Write", "Sync", "Rename", "OpenAppend", "SyncDir"]
+            ["OpenRoot", "OpenDir", "OpenDir", "Create", "Write", "Order", "Rename", "OpenAppend", "SyncDir"]
         );
         disk.restart();
         assert_eq!(disk.contents("/m/new"), [b"a\nb\n", b"a\nb\n"]);
         assert!(disk.names("/m/new").contains(&String::from_utf8_lossy(&delivered.base).into_owned()));
         assert!(delivered.base.ends_with(b",S=4,W=6") && disk.names("/m/tmp").is_empty());
+    }
+
+    #[test]
+    fn where_octets_are_not_kept_ahead_of_names_the_file_is_synced_before_its_name() {
+        let mut disk = disk_with_users(1).with_order(false);
+        run(&mut disk, message(&[b"a\n"]), targets(1)).unwrap().unwrap();
+        let log = disk.counted_log();
+        assert!(log.windows(3).any(|ops| ops == ["Order", "Sync", "Rename"]), "{log:?}");
     }
 
     #[test]
@@ -467,16 +478,21 @@ mod tests {
 
     #[test]
     fn after_a_crash_nothing_half_written_is_visible() {
-        let mut whole = disk_with_users(2);
-        run(&mut whole, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
-        for at in 0..whole.ops {
-            let mut disk = disk_with_users(2);
-            disk.crash_at = Some(at);
-            assert!(run(&mut disk, message(&[b"a\n"]), targets(2)).is_none());
-            disk.restart();
-            for user in 0..2 {
-                assert!(disk.contents(&format!("/u{user}/new")).iter().all(|content| content == b"a\n"));
+        for keeps_order in [true, false] {
+            let fresh = || disk_with_users(2).with_order(keeps_order);
+            let mut whole = fresh();
+            run(&mut whole, message(&[b"a\n"]), targets(2)).unwrap().unwrap();
+            for at in 0..whole.ops {
+                let mut disk = fresh();
+                disk.crash_at = Some(at);
+                assert!(run(&mut disk, message(&[b"a\n"]), targets(2)).is_none());
+                disk.restart();
+                for user in 0..2 {
+                    assert!(disk.contents(&format!("/u{user}/new")).iter().all(|content| content == b"a\n"));
+                }
             }
+            whole.restart();
+            assert!((0..2).all(|user| whole.contents(&format!("/u{user}/new")) == [b"a\n"]));
         }
     }
 }

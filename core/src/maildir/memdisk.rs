@@ -3,7 +3,8 @@
 //!
 //! Crash model, harsher than most file systems: a directory keeps its entries as of its last sync, a file its
 //! octets and time as of its last sync (none if there was no sync). So a rename whose target directory alone
-//! was synced leaves both names; but it never leaves none, as it does on no journaling file system.
+//! was synced leaves both names; but it never leaves none, as it does on no journaling file system. A name that a file
+//! got after [`Op::Order`] is durable together with the octets.
 
 use super::context::{HostFacts, Root, StoreContext, wall_ns};
 use crate::disk::{
@@ -33,6 +34,17 @@ struct Inode {
     mtime_ns: i64,
     durable: Content,
     durable_mtime_ns: i64,
+    ordered: Ordered,
+}
+
+/// Whether a file's octets come to the disk before its names.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Ordered {
+    No,
+    /// Before names it gets from now on.
+    Asked,
+    /// It has got such a name.
+    Named,
 }
 
 /// What an injected failure or crash is bound to: the operations in the order in which they are carried out,
@@ -66,6 +78,8 @@ pub(crate) struct MemDisk {
     pub(crate) log: Vec<String>,
     /// Octets read so far.
     pub(crate) octets_read: usize,
+    /// It keeps files' octets before their names; else it answers [`Op::Order`] with no.
+    keeps_order: bool,
     /// How many handles a task leaves open, for others to close; `None` if the test knows better.
     pub(crate) handed_out: Option<usize>,
 }
@@ -106,6 +120,7 @@ impl MemDisk {
             alive: Vec::new(),
             log: Vec::new(),
             octets_read: 0,
+            keeps_order: true,
             handed_out: Some(0),
         }
     }
@@ -119,6 +134,11 @@ impl MemDisk {
         }
         disk.advance(10_000_000);
         disk
+    }
+
+    /// The same, keeping files' octets ahead of their names or not.
+    pub(crate) fn with_order(self, keeps_order: bool) -> MemDisk {
+        MemDisk { keeps_order, ..self }
     }
 
     pub(crate) fn make_root(&mut self, path: &[u8]) -> usize {
@@ -151,7 +171,8 @@ impl MemDisk {
             Content::Directory(_) => Content::Directory(Entries::new()),
         };
         let mtime_ns = self.tick_ns();
-        self.inodes.push(Inode { content, mtime_ns, durable, durable_mtime_ns: mtime_ns });
+        let (durable_mtime_ns, ordered) = (mtime_ns, Ordered::No);
+        self.inodes.push(Inode { content, mtime_ns, durable, durable_mtime_ns, ordered });
         self.inodes.len() - 1
     }
 
@@ -436,7 +457,15 @@ impl MemDisk {
             Op::Write { file, bytes } => {
                 let inode = self.inode(file);
                 self.bytes_mut(inode)?.extend(bytes);
+                self.inodes[inode].ordered = Ordered::No;
                 Ok(Outcome::Unit)
+            }
+            Op::Order { file } => {
+                let inode = self.inode(file);
+                if self.keeps_order {
+                    self.inodes[inode].ordered = Ordered::Asked;
+                }
+                Ok(Outcome::Flag(self.keeps_order))
             }
             Op::Sync { file } | Op::SyncDir { dir: file } => {
                 self.sync(self.inode(file));
@@ -512,6 +541,21 @@ impl MemDisk {
     /// A file or directory is durable as it is. A directory's time is in the same place as its entries, so no file
     /// system keeps one without the other.
     fn sync(&mut self, inode: usize) {
+        self.sync_alone(inode);
+        let named: Vec<usize> =
+            (0..self.inodes.len()).filter(|file| self.inodes[*file].ordered == Ordered::Named).collect();
+        for file in named {
+            let names = |node: &Inode| match &node.durable {
+                Content::Directory(entries) => entries.values().any(|inode| *inode == file),
+                Content::File(_) => false,
+            };
+            if self.inodes.iter().any(names) {
+                self.sync_alone(file);
+            }
+        }
+    }
+
+    fn sync_alone(&mut self, inode: usize) {
         let node = &mut self.inodes[inode];
         let before = core::mem::replace(&mut node.durable, node.content.clone());
         node.durable_mtime_ns = node.mtime_ns;
@@ -548,6 +592,9 @@ impl MemDisk {
         }
         self.entries_mut(from)?.remove(name);
         self.entries_mut(to)?.insert(to_name, inode);
+        if self.inodes[inode].ordered == Ordered::Asked {
+            self.inodes[inode].ordered = Ordered::Named;
+        }
         Ok(())
     }
 

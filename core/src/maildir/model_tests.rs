@@ -107,8 +107,8 @@ fn context_of_life(lives: u32, started: WallTime) -> Arc<StoreContext> {
 }
 
 impl World {
-    fn new() -> World {
-        let disk = MemDisk::with_maildir();
+    fn new(keeps_order: bool) -> World {
+        let disk = MemDisk::with_maildir().with_order(keeps_order);
         let context = context_of_life(0, disk.now().wall);
         let (states, meaning, acknowledged) = ([None, None], BTreeMap::new(), BTreeSet::new());
         World { disk, context, lives: 0, states, meaning, acknowledged, foreign: 0 }
@@ -386,7 +386,7 @@ impl World {
 #[test]
 fn a_rename_that_is_not_synced_survives_what_another_program_syncs_at_its_source() {
     for fail in 0..50 {
-        let mut world = World::new();
+        let mut world = World::new(true);
         world.live(Vec::from([
             Step::Deliver,
             Step::Fail(fail),
@@ -402,8 +402,11 @@ fn a_rename_that_is_not_synced_survives_what_another_program_syncs_at_its_source
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn any_history_keeps_its_promises(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut world = World::new();
+    fn any_history_keeps_its_promises(
+        keeps_order in any::<bool>(),
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut world = World::new(keeps_order);
         world.live(steps);
         world.check_when_quiet();
     }

@@ -87,8 +87,8 @@ impl Scope {
         }
     }
 
-    /// Writes a file whole and durably: as `temporary` first, which is then renamed over `name`. The caller
-    /// syncs `dir`.
+    /// Writes a file whole: as `temporary` first, which is then renamed over `name`. It is durable when the caller has
+    /// synced `dir`.
     ///
     /// A temporary file that a crash left is removed first: whoever calls holds the lock that guards the
     /// name.
@@ -112,7 +112,8 @@ impl Scope {
         result.at(name)
     }
 
-    /// Fills a file just created as `temporary`, syncs it, and renames it over `name`.
+    /// Fills a file just created as `temporary` and renames it over `name`. It is durable when the caller has synced
+    /// `dir`.
     pub(crate) async fn fill_and_rename(
         &mut self,
         dir: Handle,
@@ -122,7 +123,7 @@ impl Scope {
         content: Vec<u8>,
     ) -> Result<(), Errno> {
         self.disk.write(file, content).await?;
-        self.disk.sync(file).await?;
+        self.disk.sync_with_name(file).await?;
         self.close(file).await;
         self.disk.replace(dir, temporary, name).await
     }

@@ -120,7 +120,8 @@ fn staged_messages_are_committed_together() {
     let messages =
         Vec::from([(first, flags(seen(), &["$Junk", "WORK"])), (second, flags(FlagSet::EMPTY, &[]))]);
     let appended = commit(&mut disk, &state, messages).unwrap().unwrap();
-    assert_eq!(disk.counted_log().iter().filter(|op| **op == "Sync").count(), 2, "keywords and uidlist");
+    let count = |wanted: &str| disk.counted_log().iter().filter(|op| **op == wanted).count();
+    assert_eq!((count("Order"), count("Sync")), (1, 1), "keywords and uidlist");
     assert_eq!(appended.uids, [5, 6]);
     assert_eq!(appended.changes, [Change::Keywords, Change::Appended(5), Change::Appended(6)]);
     let message = appended.state.messages.find(5).unwrap();
@@ -153,8 +154,11 @@ fn a_staged_message_can_be_discarded_and_an_aborted_one_leaves_nothing() {
     assert!(disk.names("/m/tmp").is_empty());
 }
 
-fn two_staged() -> (MemDisk, MailboxState, impl Fn() -> Vec<(Staged, FlagList<'static>)>) {
-    let (mut disk, state) = disk_with_four();
+type Messages = Vec<(Staged, FlagList<'static>)>;
+
+fn two_staged(keeps_order: bool) -> (MemDisk, MailboxState, impl Fn() -> Messages) {
+    let (disk, state) = disk_with_four();
+    let mut disk = disk.with_order(keeps_order);
     let first = stage(&mut disk, b"five\n", None).unwrap().unwrap();
     let second = stage(&mut disk, b"six\n", None).unwrap().unwrap();
     let messages = move || {
@@ -165,7 +169,7 @@ fn two_staged() -> (MemDisk, MailboxState, impl Fn() -> Vec<(Staged, FlagList<'s
 
 #[test]
 fn of_a_commit_that_fails_nothing_stays() {
-    let (disk, state, messages) = two_staged();
+    let (disk, state, messages) = two_staged(true);
     let mut whole = disk.clone();
     commit(&mut whole, &state, messages()).unwrap().unwrap();
     for at in 0..whole.ops {
@@ -187,25 +191,39 @@ fn of_a_commit_that_fails_nothing_stays() {
 
 #[test]
 fn what_was_committed_is_there_after_a_crash_with_its_uid() {
-    let (disk, state, messages) = two_staged();
-    let mut whole = disk.clone();
-    commit(&mut whole, &state, messages()).unwrap().unwrap();
-    let base = |index: usize| messages()[index].0.base.clone();
-    for at in 0..=whole.ops {
-        let mut crashing = disk.clone();
-        crashing.crash_at = Some(at);
-        let acknowledged = commit(&mut crashing, &state, messages());
-        crashing.restart();
-        let after = state_of(&mut crashing, folder());
-        let find = |base: &[u8]| after.messages.iter().find(|message| message.base() == base).map(|m| m.uid);
-        for (uid, message) in (1..).zip(state.messages.iter()) {
-            assert_eq!(find(message.base()), Some(uid), "operation {at}");
-        }
-        if acknowledged.is_some() {
-            assert_eq!((find(&base(0)), find(&base(1))), (Some(5), Some(6)));
-            assert_eq!(after.messages.find(5).unwrap().flags.keywords().count(), 1);
+    for keeps_order in [true, false] {
+        let (disk, state, messages) = two_staged(keeps_order);
+        let mut whole = disk.clone();
+        commit(&mut whole, &state, messages()).unwrap().unwrap();
+        for at in 0..=whole.ops {
+            commit_with_crash_at(at, &disk, &state, &messages);
         }
     }
+}
+
+fn commit_with_crash_at(at: usize, disk: &MemDisk, state: &MailboxState, messages: &impl Fn() -> Messages) {
+    let base = |index: usize| messages()[index].0.base.clone();
+    let mut crashing = disk.clone();
+    crashing.crash_at = Some(at);
+    let acknowledged = commit(&mut crashing, state, messages());
+    crashing.restart();
+    let after = state_of(&mut crashing, folder());
+    let find = |base: &[u8]| after.messages.iter().find(|message| message.base() == base).map(|m| m.uid);
+    for (uid, message) in (1..).zip(state.messages.iter()) {
+        assert_eq!(find(message.base()), Some(uid), "operation {at}");
+    }
+    if acknowledged.is_some() {
+        assert_eq!((find(&base(0)), find(&base(1))), (Some(5), Some(6)));
+        assert_eq!(after.messages.find(5).unwrap().flags.keywords().count(), 1);
+        assert!(["five\n", "six\n"].iter().all(|octets| holds(&crashing, octets)));
+    }
+}
+
+/// Whether some message in `cur/` or `new/` is this.
+fn holds(disk: &MemDisk, octets: &str) -> bool {
+    ["/m/cur", "/m/new"]
+        .iter()
+        .any(|dir| disk.contents(dir).iter().any(|content| content == octets.as_bytes()))
 }
 
 #[test]
@@ -802,7 +820,7 @@ fn a_list_whose_sync_has_failed_is_written_anew_before_its_uids_are_told() {
     };
     // The sync fails, and so does that of the file that is to take its place.
     disk.always = Some(|disk| {
-        let syncs = disk.log.last().is_some_and(|op| op == "Sync");
+        let syncs = disk.log.last().is_some_and(|op| op == "Sync" || op == "Order");
         disk.fail_at = syncs.then(|| (disk.ops - 1, Errno::Io));
     });
     let first = staged_without_faults(&mut disk, &staged);

@@ -27,6 +27,7 @@
 //! ```
 
 mod create;
+mod order;
 #[cfg(test)]
 mod tests;
 
@@ -89,6 +90,7 @@ pub fn close(handle: Handle) {
 pub struct DiskExecutor {
     /// Space for directory entries, made at the first listing.
     entries: Vec<u8>,
+    order: order::FileSystems,
 }
 
 impl DiskExecutor {
@@ -110,6 +112,7 @@ impl DiskExecutor {
             Op::Read { file, offset, len } => read(fd(file)?, offset, len).map(Outcome::Bytes),
             Op::ReadFile { dir, name, max } => read_file(dir, &name, max),
             Op::Write { file, bytes } => write_all(fd(file)?, &bytes).map(unit),
+            Op::Order { file } => self.order.order(fd(file)?).map(Outcome::Flag),
             Op::Sync { file } => retry_on_intr(|| fs::fsync(fd(file)?)).map(unit),
             Op::SyncDir { dir } => retry_on_intr(|| fs::fsync(fd(dir)?)).map(unit),
             Op::Close { handle } => {

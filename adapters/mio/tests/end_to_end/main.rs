@@ -24,6 +24,7 @@ mod modseq;
 mod mta_sts;
 mod neighbours;
 mod operation;
+mod order;
 mod quota;
 mod races;
 mod readers;

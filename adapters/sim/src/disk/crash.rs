@@ -24,6 +24,7 @@ impl Disk {
                         body.durable.clone_from(&body.bytes);
                     }
                     (body.dirty, body.doomed, body.durable_mtime_ns) = (false, false, inode.mtime_ns);
+                    body.ordered = None;
                     body.lengths.clear();
                 }
             }

@@ -135,6 +135,10 @@ impl Disk {
                 self.sync_file(ino);
                 Ok(Outcome::Unit)
             }
+            Op::Order { file } => {
+                let ino = fds.ino(file, "Order")?;
+                Ok(Outcome::Flag(self.order(ino)))
+            }
             Op::SyncDir { dir } => {
                 let up_to = if let Begun::Sync(up_to) = begun { up_to } else { self.changes };
                 self.sync_dir(fds.ino(dir, "SyncDir")?, up_to);
@@ -274,7 +278,7 @@ impl Disk {
         let body = self.file_mut(ino)?;
         body.bytes.extend_from_slice(bytes);
         body.lengths.push(body.bytes.len());
-        body.dirty = true;
+        (body.dirty, body.ordered) = (true, None);
         (self.inodes[ino].mtime_ns, self.inodes[ino].ctime_ns) = (now_ns, now_ns);
         Ok(())
     }

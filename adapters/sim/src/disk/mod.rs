@@ -7,6 +7,8 @@
 //! * A name is on the platter when its directory was synced after it came there. Names that were not synced survive
 //!   in the order of their directory; unsynced operations in different directories survive in any order. A rename is
 //!   one operation of two directories: old name or new, never neither. Syncing a file does not sync its name.
+//! * Some disks keep a file's octets ahead of its names when asked ([`Op::Order`](postier_core::disk::Op::Order)): with a
+//!   name that the file got after that its octets are on the platter, too, even if a sync of the file has failed.
 //! * Syncs cover what was done before they began. What was done while they ran is left to the next.
 //! * After a failed fsync of a file its octets are lost, though a second fsync says otherwise.
 //! * A listing that runs while names change shows each changing name or not ([`exec`]).
@@ -47,6 +49,8 @@ struct FileBody {
     lengths: Vec<usize>,
     /// A sync failed: no later one brings the octets to the platter.
     doomed: bool,
+    /// No name that it got after so many changes of names comes to the platter without the octets.
+    ordered: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -95,21 +99,23 @@ pub struct Disk {
     pending: Vec<Pending>,
     /// Changes of names so far.
     changes: u64,
+    /// It keeps files' octets ahead of their names.
+    keeps_order: bool,
     /// Wall clock, nanoseconds since 1970.
     now_ns: i64,
     /// Directories whose names changed, for whoever watches them.
     pub touched: Vec<Ino>,
 }
 
-impl Default for Disk {
-    fn default() -> Self {
+impl Disk {
+    /// An empty disk, which keeps files' octets ahead of their names or does not.
+    pub fn new(keeps_order: bool) -> Self {
         let body = Body::Directory(DirBody::default());
         let root = Inode { body, mtime_ns: 0, ctime_ns: 0, links: 1 };
-        Disk { inodes: vec![root], pending: Vec::new(), changes: 0, now_ns: 0, touched: Vec::new() }
+        let (pending, touched) = (Vec::new(), Vec::new());
+        Disk { inodes: vec![root], pending, changes: 0, keeps_order, now_ns: 0, touched }
     }
-}
 
-impl Disk {
     /// Tells the time, in nanoseconds since 1970.
     pub fn set_time(&mut self, now_ns: i64) {
         self.now_ns = now_ns / TICK_NS * TICK_NS;
@@ -199,6 +205,15 @@ impl Disk {
         }
     }
 
+    /// From now on a file's octets are ahead of its names, if this disk does that.
+    fn order(&mut self, ino: Ino) -> bool {
+        let after = self.keeps_order.then_some(self.changes);
+        if let Body::File(body) = &mut self.inodes[ino].body {
+            body.ordered = after;
+        }
+        after.is_some()
+    }
+
     /// An fsync of a file has failed.
     pub fn doom(&mut self, ino: Ino) {
         if let Body::File(body) = &mut self.inodes[ino].body {
@@ -227,8 +242,21 @@ impl Disk {
         }
     }
 
+    /// A name that a file got with the change of this number reaches the platter.
+    fn bring_ahead(&mut self, ino: Ino, number: u64) {
+        if let Body::File(body) = &mut self.inodes[ino].body
+            && body.ordered.is_some_and(|changes| number > changes)
+        {
+            body.doomed = false;
+            self.sync_file(ino);
+        }
+    }
+
     /// A change reaches the platter.
     fn settle(&mut self, pending: &Pending) {
+        if let Change::Add { ino, .. } | Change::Move { ino, .. } = pending.change {
+            self.bring_ahead(ino, pending.number);
+        }
         apply(&pending.change, &mut self.inodes, Layer::Platter);
         let (one, other) = pending.change.directories();
         for dir in [one, other] {

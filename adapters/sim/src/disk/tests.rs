@@ -1,7 +1,10 @@
 use super::*;
 
 fn world() -> Disk {
-    let mut disk = Disk::default();
+    world_on(Disk::new(false))
+}
+
+fn world_on(mut disk: Disk) -> Disk {
     for dir in ["a", "b"] {
         disk.make_dir(dir).unwrap();
     }
@@ -47,6 +50,25 @@ fn a_name_without_a_synced_file_keeps_anything() {
     disk.create("a/f", b"xy").unwrap();
     disk.sync("a");
     assert_eq!(outcomes(&disk), list(&["f=|", "f=xy|", "f=\0\0|"]));
+}
+
+#[test]
+fn octets_are_ahead_of_a_later_name_where_the_disk_keeps_that_order() {
+    for (keeps_order, doomed) in [(true, false), (true, true), (false, false)] {
+        let mut disk = world_on(Disk::new(keeps_order));
+        disk.create("a/f", b"xy").unwrap();
+        let ino = disk.find(disk.find(0, b"a").unwrap(), b"f").unwrap();
+        assert_eq!(disk.order(ino), keeps_order);
+        if doomed {
+            disk.doom(ino);
+        }
+        disk.move_file("a/f", "b/g").unwrap();
+        let after = outcomes(&disk);
+        let torn = after.iter().any(|outcome| outcome.contains("g=") && !outcome.contains("g=xy"));
+        assert_eq!(torn, !keeps_order, "{after:?}");
+        disk.sync("b");
+        assert_eq!(outcomes(&disk) == list(&["|g=xy"]), keeps_order);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use postier_core::server::office::{Ended, JobId, OfficeInput, StoreTask};
 use super::Process;
 use crate::disk::exec::{Begun, Descriptors};
 use crate::env::{Env, Event};
-use crate::plant::Instead;
+use crate::plant::{Instead, done};
 
 /// A write that finds no room has written a number of these, in octets.
 const BLOCK: usize = 512;
@@ -66,8 +66,9 @@ impl Process {
         }
         if let Some(errno) = env.failure(&op) {
             let swallowed = env.planted.swallows(&op, errno);
+            let done = done(&op);
             self.fail(env, op, errno);
-            return if swallowed { Ok(Outcome::Unit) } else { Err(errno) };
+            return if swallowed { Ok(done) } else { Err(errno) };
         }
         let now = env.now();
         match env.planted.instead(&op, &self.descriptors, &env.disk) {
@@ -92,7 +93,7 @@ impl Process {
     /// What an operation leaves behind that fails.
     fn fail(&mut self, env: &mut Env, op: Op, errno: Errno) {
         match op {
-            Op::Sync { file } => {
+            Op::Sync { file } | Op::Order { file } => {
                 if let Some(ino) = env.disk.ino_of(&self.descriptors, file) {
                     env.disk.doom(ino);
                 }
@@ -158,6 +159,7 @@ fn op_name(op: &Op) -> (&'static str, String) {
         Op::Read { offset, .. } => ("Read", format!("at {offset}")),
         Op::ReadFile { name, .. } => ("ReadFile", text(name)),
         Op::Write { bytes, .. } => ("Write", crate::trace::printable(bytes)),
+        Op::Order { .. } => ("Order", String::new()),
         Op::Sync { .. } => ("Sync", String::new()),
         Op::SyncDir { dir } => ("SyncDir", format!("{}", dir.0)),
         Op::Close { .. } => ("Close", String::new()),
