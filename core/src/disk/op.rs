@@ -57,8 +57,10 @@ pub enum Kind {
     Directory,
     /// A symbolic link (never followed).
     Link,
-    /// Anything else, or unknown to the file system's listing.
+    /// Anything else: a fifo, a socket, a device.
     Other,
+    /// The file system's listing does not say.
+    Unknown,
 }
 
 /// What stat(2) says, as far as the core cares.
@@ -267,7 +269,7 @@ pub enum Op {
 pub struct Name {
     /// The name.
     pub name: Box<[u8]>,
-    /// Its kind, [`Kind::Other`] if the listing does not say.
+    /// Its kind, [`Kind::Unknown`] if the listing does not say.
     pub kind: Kind,
 }
 

@@ -109,6 +109,19 @@ pub struct Learned {
     pub internal_date: Option<i64>,
 }
 
+impl Learned {
+    /// Takes the facts over. Of a file that does not have the octets that its name says, RFC822.SIZE is not known by
+    /// that name either: unless it was counted, the next who asks for it has it counted.
+    pub(crate) fn correct(&self, message: &mut Message) {
+        if message.size.is_some() && self.size.is_some() {
+            message.wire_size = None;
+        }
+        message.size = self.size.or(message.size);
+        message.wire_size = self.wire_size.or(message.wire_size);
+        message.internal_date = self.internal_date.or(message.internal_date);
+    }
+}
+
 /// Writes the items of one message from what is known of it; false, and nothing written, if its file has to be
 /// looked at.
 ///

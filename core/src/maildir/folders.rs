@@ -144,8 +144,8 @@ pub(super) async fn existing_folders(
     for entry in disk.list(root).await.at(b"")? {
         let Some(name) = FolderName::from_directory(&entry.name) else { continue };
         let maybe = match entry.kind {
-            Kind::Directory | Kind::Other => true,
-            Kind::File | Kind::Link => false,
+            Kind::Directory | Kind::Unknown => true,
+            Kind::File | Kind::Link | Kind::Other => false,
         };
         if maybe && let OnDisk::Mailbox(assigned) = look_at(disk, root, &entry.name).await? {
             folders.insert(name, assigned);

@@ -138,8 +138,9 @@ fn collect(in_cur: Vec<Name>, in_new: Vec<Name>) -> (Vec<Entry>, Vec<(Entry, Ent
     let entry = |in_new: bool| {
         move |name: Name| {
             let message = match name.kind {
-                Kind::File | Kind::Other => FileName::parse(&name.name).is_message(),
-                Kind::Directory | Kind::Link => false,
+                Kind::File | Kind::Unknown => FileName::parse(&name.name).is_message(),
+                // It could not be opened, and with it in the mailbox no FETCH of all would succeed.
+                Kind::Directory | Kind::Link | Kind::Other => false,
             };
             message.then_some(Entry { file: name.name, in_new })
         }
@@ -232,6 +233,16 @@ mod tests {
             }),
         );
         assert_eq!(names, ["1.a:2,F".to_owned()]);
+    }
+
+    #[test]
+    fn only_what_may_be_a_regular_file_is_a_message() {
+        use Kind::{Directory, File, Link, Other, Unknown};
+        let name = |(index, kind)| Name { name: alloc::format!("{index}.a:2,").into_bytes().into(), kind };
+        let names = [File, Directory, Link, Other, Unknown].into_iter().enumerate().map(name).collect();
+        let (entries, _) = collect(names, Vec::new());
+        let files: Vec<&[u8]> = entries.iter().map(|entry| &*entry.file).collect();
+        assert_eq!(files, [b"0.a:2,", b"4.a:2,"]);
     }
 
     #[test]

@@ -345,6 +345,8 @@ pub struct MailboxState {
     /// It is what the index file says and has not been compared with the directories yet, nor is it known whether a
     /// client was told of later changes.
     pub unverified: bool,
+    /// This process has removed what crashes have left in `tmp/`.
+    pub tmp_purged: bool,
     /// True if the directories cannot be written: SELECT answers READ-ONLY.
     pub read_only: bool,
     /// Something waits for the lock, which somebody else has: messages without a UID, or some whose file was not
@@ -423,6 +425,14 @@ impl MailboxState {
 const MODSEQS_RESERVED: u64 = 1 << 32;
 /// When fewer are left, others are reserved.
 const MODSEQS_LEFT_MIN: u64 = 1 << 20;
+/// So many Dovecot can have told above the reservation, from which it goes on (`postier user leave`), before the mailbox
+/// is ours again. After an hour the clock is above them in any case.
+const MODSEQS_OF_DOVECOT: u64 = 1 << 28;
+
+/// Where a process begins that does not know what was told: `limit` is what `dovecot-uidlist` says, 0 if it says nothing.
+pub(super) fn first_modseq_above(limit: u64) -> u64 {
+    if limit == 0 { 0 } else { limit.saturating_add(MODSEQS_OF_DOVECOT) }
+}
 
 /// One entry of a mailbox's change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 use super::history::History;
 use super::keywords::{Keywords, is_keyword};
 use super::listing::Listing;
-use super::mailbox::{Change, MailboxState, Message, Stamp};
+use super::mailbox::{Change, MailboxState, Message, Stamp, first_modseq_above};
 use super::uidlist::{Tail, Uidlist};
 use crate::imap::flag::{FlagSet, KEYWORDS_MAX};
 use alloc::boxed::Box;
@@ -143,13 +143,13 @@ fn begin(
         ListSeen::Read(list, _) => list.header.modseq_limit(),
         ListSeen::Unusable => 0,
     };
-    // Above all that an earlier process can have told.
-    let start = first_modseq.max(after).max(reserved);
+    // Above all that an earlier process, ours or Dovecot, can have told.
+    let start = first_modseq.max(after).max(first_modseq_above(reserved));
     let mut merge = Merge::default();
     match known {
         Some(known) if known.unverified => {
             merge.state = known.clone();
-            let start = start.max(known.modseq_limit);
+            let start = start.max(first_modseq_above(known.modseq_limit));
             Arc::make_mut(&mut merge.state.history).lose(known.highest_modseq, start);
             merge.modseq = start;
         }

@@ -66,7 +66,7 @@
 //! by one with each operation that changes something. What may be told is reserved durably before: the header of
 //! `dovecot-uidlist` has a key `M` of ours, which Dovecot keeps, and all that were told are below its value. So
 //! neither a clock that goes back nor a lost index lowers them: a process that cannot prove to know the last one
-//! goes on from the reservation, and makes another ([`mailbox::MailboxState::shown_modseq`], [`history`]).
+//! goes on well above the reservation, since Dovecot may have served the mailbox from there on meanwhile, and makes another ([`mailbox::MailboxState::shown_modseq`], [`history`]).
 //!
 //! Three rules hold for all operations. Nothing is told before it is durable. One operation at a time changes a
 //! mailbox in this process, and holds its uidlist lock against other programs. What other programs do without

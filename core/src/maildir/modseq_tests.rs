@@ -289,3 +289,23 @@ fn where_nothing_can_be_reserved_no_mod_sequence_is_told() {
     world.go(&Step::Look);
     assert!(world.known().shown_modseq().is_some());
 }
+
+/// The way back to Dovecot lets it go on from the reservation; then the mailbox comes to us again.
+#[test]
+fn mod_sequences_begin_above_those_that_dovecot_has_told_meanwhile() {
+    for lose in [false, true] {
+        let mut world = World::new();
+        let ours = world.known();
+        world.go(&Step::Save);
+        world.go(&Step::Restart(false));
+        let dovecots = ours.modseq_limit + 1_000_000;
+        world.go(&Step::ForeignFlag(0));
+        if lose {
+            world.go(&Step::LoseIndex);
+        }
+        let now = world.known();
+        assert!(now.shown_modseq().unwrap() > dovecots);
+        // A client that is up to date with Dovecot is told everything once more.
+        assert!(now.messages.iter().all(|message| now.has_changed_since(message, dovecots)));
+    }
+}

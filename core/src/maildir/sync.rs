@@ -106,7 +106,9 @@ async fn sync_place(
     previous: Option<&MailboxState>,
     mode: SyncMode,
 ) -> Result<Synced, StoreError> {
-    if previous.is_none() && mode.move_new {
+    // Not when the mailbox is opened: many clients ask for its STATUS before they select it.
+    let purges = mode.move_new && !previous.is_some_and(|known| known.tmp_purged);
+    if purges {
         purge_tmp(scope, place).await;
     }
     // Whoever looks does without the lock when somebody else has it.
@@ -122,6 +124,7 @@ async fn sync_place(
     if previous.is_none() {
         settled.changes.clear();
     }
+    settled.state.tmp_purged |= purges;
     let waiting: UidSet = {
         let mut waiting = UidSet::new();
         settled
@@ -280,6 +283,27 @@ mod tests {
         let folder = FolderName::new(b"Nowhere").unwrap();
         let result = disk.run(Vec::new(), move |disk| sync(disk, context, root(), folder, None, SELECT));
         assert_eq!(result.unwrap().unwrap_err().kind, StoreErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_lies_in_tmp_for_36_hours_goes_when_the_mailbox_is_first_selected() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/tmp/1.old", b"half a mess");
+        disk.advance(35 * 3_600_000_000);
+        disk.put_file("/m/tmp/2.young", b"half a mess");
+        synced(&mut disk, None, SELECT);
+        assert_eq!(disk.names("/m/tmp"), ["1.old", "2.young"]);
+        disk.advance(2 * 3_600_000_000);
+        // STATUS opens it.
+        let known = synced(&mut disk, None, PEEK).state;
+        assert_eq!(disk.names("/m/tmp"), ["1.old", "2.young"]);
+        let known = synced(&mut disk, Some(&known), SELECT).state;
+        assert_eq!(disk.names("/m/tmp"), ["2.young"]);
+        let lists = |disk: &MemDisk| disk.log.iter().filter(|op| *op == "List").count();
+        disk.advance(10_000_000);
+        let known = synced(&mut disk, Some(&known), PEEK).state;
+        synced(&mut disk, Some(&known), SELECT);
+        assert_eq!(lists(&disk), 0, "once is enough");
     }
 
     #[test]

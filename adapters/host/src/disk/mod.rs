@@ -214,7 +214,7 @@ fn open_regular(dir: Handle, name: &[u8], flags: OFlags) -> Result<(OwnedFd, Sta
     match stat.kind {
         Kind::File => Ok((file, stat)),
         Kind::Directory => Err(OsError::ISDIR),
-        Kind::Link | Kind::Other => Err(OsError::INVAL),
+        Kind::Link | Kind::Other | Kind::Unknown => Err(OsError::INVAL),
     }
 }
 
@@ -324,7 +324,8 @@ fn kind(file_type: FileType) -> Kind {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
         FileType::Symlink => Kind::Link,
-        _ => Kind::Other,
+        FileType::Unknown => Kind::Unknown,
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => Kind::Other,
     }
 }
 

@@ -126,6 +126,11 @@ fn reads_are_whole_and_end_at_the_end() {
     assert!(whole.starts_with(b"HEAD") && whole.len() == 200_004);
 }
 
+fn make_fifo(path: &std::path::Path) {
+    let path = std::ffi::CString::new(path_bytes(path)).unwrap();
+    rustix::fs::mknodat(fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
 #[test]
 fn listings_name_everything_with_its_kind_however_often_asked() {
     let mut at = place();
@@ -134,11 +139,13 @@ fn listings_name_everything_with_its_kind_however_often_asked() {
     }
     at.unit(Op::MakeDir { dir: at.dir, name: b"sub".to_vec() });
     std::os::unix::fs::symlink("sub", at.file("link")).unwrap();
+    make_fifo(&at.file("fifo"));
     for _ in 0..2 {
         let Ok(Outcome::Names(names)) = at.disk.execute(Op::List { dir: at.dir }) else { panic!() };
-        assert_eq!(names.len(), 1002);
+        assert_eq!(names.len(), 1003);
         let kind = |name: &[u8]| names.iter().find(|n| &*n.name == name).map(|n| n.kind);
         assert_eq!((kind(b"sub"), kind(b"link")), (Some(Kind::Directory), Some(Kind::Link)));
+        assert_eq!(kind(b"fifo"), Some(Kind::Other));
         assert_eq!(names.iter().filter(|n| n.kind == Kind::File).count(), 1000);
     }
     at.fails(Op::RemoveDir { dir: at.dir, name: b"nothing".to_vec() }, Errno::NotFound);
@@ -163,8 +170,7 @@ fn no_name_leaves_its_directory_and_no_link_is_followed() {
     at.fails(Op::OpenFile { dir, name: b"in".to_vec() }, Errno::IsDirectory);
     let stat = at.disk.execute(Op::Stat { dir, name: b"link".to_vec() });
     assert!(matches!(stat, Ok(Outcome::Stat(stat)) if stat.kind == Kind::Link));
-    let fifo = std::ffi::CString::new(path_bytes(&at.file("fifo"))).unwrap();
-    rustix::fs::mknodat(fs::CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    make_fifo(&at.file("fifo"));
     at.fails(Op::OpenFile { dir, name: b"fifo".to_vec() }, Errno::Other(OsError::INVAL.raw_os_error()));
 }
 

@@ -252,6 +252,22 @@ fn the_way_back_to_dovecot_lowers_no_mod_sequence() {
         let now = highest(&mut dovecot.imap, name);
         assert!(now > told, "{name}: {now} after {told}");
     }
+    // And forth again: what Dovecot has told meanwhile is not told for other changes.
+    let told = told.map(|(name, _)| {
+        select(&mut dovecot.imap, name);
+        for flag in ["\\Seen", "\\Flagged", "dovecots"] {
+            dovecot.imap.ok(&format!("STORE 1 +FLAGS ({flag})"));
+        }
+        (name, highest(&mut dovecot.imap, name))
+    });
+    drop(dovecot);
+    let server = Server::start(&site);
+    let mut ours = server.imap("ann");
+    for (name, told) in told {
+        let now = highest(&mut ours, name);
+        assert!(now >= told, "{name}: {now} after Dovecot's {told}");
+    }
+    server.stop();
 }
 
 /// It stands in a key of the uidlist that Dovecot does not know.

@@ -419,6 +419,12 @@ fn a_name_that_lies_about_its_size_is_not_believed() {
     let (size, wire_size) = (Some(stored.len() as u64), Some(crlf(&stored).len() as u64));
     assert_eq!((learned[0].size, learned[0].wire_size), (size, wire_size));
     assert_eq!(section(&mut disk, &message(7, "3.a,S=3,W=3"), "BODY[]", 0), literal(b"A: b\r\n\r\n"));
+    // Once it was read nobody is told its RFC822.SIZE by its name any more.
+    let mut small = message(7, "3.a,S=3,W=3");
+    let (_, _, learned) = page(&mut disk, wanted(core::slice::from_ref(&small), "BODY[]"), 0).unwrap();
+    learned[0].correct(&mut small);
+    let (_, rows, _) = page(&mut disk, wanted(&[small], "RFC822.SIZE"), 0).unwrap();
+    assert_eq!(rows, [(7, b"RFC822.SIZE 8".to_vec())]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::quota::Limit;
 use super::uploads::{AppendTarget, SpliceWanted};
 use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Unchanged, Work, Worked};
 use super::{Caller, Desk, JobId, Office};
+use crate::disk::Errno;
 use crate::event::Event;
 use crate::imap::flag::SystemFlag;
 use crate::imap::sequence::UidSet;
@@ -594,6 +595,9 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         StoreErrorKind::ReadOnly => "see why it is mounted so",
         StoreErrorKind::Damaged => "restore it from a backup if what is missing is worth it",
         StoreErrorKind::UidsExhausted => "move its mail to a new one",
+        StoreErrorKind::Temporary(Errno::NotDirectory | Errno::Loop) => {
+            "it is no directory; symbolic links are not followed there, mount what they lead to instead"
+        }
         StoreErrorKind::Temporary(_) => "see the kernel's log for this file system",
     };
     desk.event(None, Event::StoreTrouble { place: place.to_string(), what: format!("{error}; {advice}") });

@@ -312,10 +312,7 @@ impl Office {
         let Some(state) = mailbox.state.as_mut() else { return };
         for fact in learned {
             if let Some(message) = state.messages.find_mut(fact.uid) {
-                // What was counted is true even where the name says otherwise.
-                message.size = fact.size.or(message.size);
-                message.wire_size = fact.wire_size.or(message.wire_size);
-                message.internal_date = fact.internal_date.or(message.internal_date);
+                fact.correct(message);
             }
         }
         mailbox.plan(desk.now.instant);
