@@ -39,6 +39,8 @@ pub struct Limits {
     pub imap_append_messages_max: usize,
     /// URLs of one APPEND (RFC 4469).
     pub imap_append_urls_max: usize,
+    /// Mailboxes one connection can be told of by NOTIFY (RFC 5465): each is watched and kept open.
+    pub imap_notify_mailboxes_max: usize,
     /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
     pub imap_idle: Duration,
     /// A client is told that its command goes on after each such time (RFC 9585 §3.1 wants 10 to 15 seconds).
@@ -124,6 +126,7 @@ impl Default for Limits {
             imap_greeting_bytes_max: 8 * 1024,
             imap_append_messages_max: 4096,
             imap_append_urls_max: 256,
+            imap_notify_mailboxes_max: 1000,
             imap_idle: Duration::from_secs(31 * 60),
             imap_progress: Duration::from_secs(12),
             imap_login: Duration::from_secs(180),

@@ -11,8 +11,8 @@ use postier_core::auth::scram::{ScramKey, ScramOffer};
 use postier_core::imap::metadata::Entry;
 use postier_core::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use postier_core::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
-    Selected, SelectionId, Session, Setup, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, MessageFlags, News, Notice,
+    Refusal, Selected, SelectionId, Session, Setup, Status, Stored,
 };
 use postier_core::imap::thread::{ThreadMessage, Threader};
 use postier_core::limits::Limits;
@@ -87,7 +87,7 @@ impl Party<Session> for World {
     }
 
     fn answer(&mut self, ask: Ask, outcome: &mut Outcome) -> Happenings<Session> {
-        if let Ask::Unauthenticate = ask {
+        if let Ask::Unauthenticate | Ask::Unfollow = ask {
             return Vec::new();
         }
         if let Ask::Unselect { .. } = ask {
@@ -104,7 +104,8 @@ impl Party<Session> for World {
                 return vec![Happens::Silence];
             }
             1 => Some(Happens::Notice(Notice::Shutdown)),
-            2..8 => {
+            2 => Some(Happens::Notice(Notice::News)),
+            3..8 => {
                 self.next += 1;
                 self.there.insert(self.next);
                 Some(Happens::Notice(Notice::Changed))
@@ -165,7 +166,7 @@ impl World {
 
     fn verdict(&mut self, ask: Ask, outcome: &mut Outcome) -> Answer {
         match ask {
-            Ask::Unauthenticate | Ask::Unselect { .. } => unreachable!("it has no answer"),
+            Ask::Unauthenticate | Ask::Unfollow | Ask::Unselect { .. } => unreachable!("it has no answer"),
             Ask::Verifier { ticket, login } => {
                 let verifier = ScramKey::new([1; 32]).made_up(&login, 4096, 16);
                 Answer::Verifier(ticket.answer(ScramOffer { verifier, nonce: b"nonce".to_vec() }))
@@ -248,6 +249,17 @@ impl World {
                 let names = [&b"/private/comment"[..], b"/shared/vendor/x/y"];
                 let values = names.map(|name| (Entry::new(name).expect("a name"), b"a\0b".to_vec()));
                 Answer::Metadata(ticket.answer(self.or_refused(Vec::from(values))))
+            }
+            Ask::Follow { ticket, .. } => {
+                let names = vec![b"INBOX".to_vec(), b"a".to_vec()];
+                Answer::Followed(ticket.answer(self.or_refused(names)))
+            }
+            Ask::News { ticket } => {
+                let folder =
+                    Folder { name: b"a".to_vec(), non_existent: false, subscribed: true, special_use: None };
+                let folders = vec![FolderNews { folder, old_name: Some(b"b".to_vec()) }];
+                let overflow = self.draw(8) == 0;
+                Answer::News(ticket.answer(News { folders, overflow, ..News::default() }))
             }
             Ask::SetMetadata { ticket, .. }
             | Ask::Folder { ticket, .. }

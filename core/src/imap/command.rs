@@ -21,6 +21,7 @@
 use super::fetch::Fetch;
 use super::flag::FlagList;
 use super::metadata::{Depth, Entry};
+use super::notify::Notify;
 pub use super::parse::{ParseError, parse, parse_append_rest, parse_section, tag_of};
 use super::search::Search;
 use super::sequence::{SequenceSet, UidSet};
@@ -139,6 +140,8 @@ pub enum CommandBody<'a> {
         /// Entries with their new values; `None` for NIL: the entry goes.
         values: Vec<(Entry, Option<AString<'a>>)>,
     },
+    /// NOTIFY, RFC 5465 §3.
+    Notify(Notify),
     /// STATUS, RFC 9051 §6.3.11.
     Status {
         /// The mailbox.

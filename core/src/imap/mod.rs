@@ -5,12 +5,12 @@
 //! writes with [`response`]. What is in a command has modules of its own: [`sequence`] (sets of numbers, and
 //! the [`UidSet`](sequence::UidSet) used everywhere), [`flag`], [`fetch`], [`search`], [`sort`],
 //! [`thread`], [`url`]; [`list`] matches mailbox patterns; [`objectid`] names mailboxes and messages for good; [`metadata`] names
-//! annotations; [`view`] is what a session knows of its mailbox.
+//! annotations; [`notify`] says what a client wants to be told of; [`view`] is what a session knows of its mailbox.
 //!
 //! The grammar is RFC 9051 with what RFC 3501 has besides, and the extensions ID, NAMESPACE, ENABLE, SASL-IR,
 //! LITERAL+, IDLE, UNSELECT, UIDPLUS, MOVE, MULTIAPPEND, CATENATE, BINARY, REPLACE, PREVIEW, SAVEDATE, OBJECTID,
 //! ESEARCH, SEARCHRES, PARTIAL, WITHIN, SORT, SORT=DISPLAY, ESORT, THREAD, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE,
-//! CREATE-SPECIAL-USE, METADATA, COMPRESS and UNAUTHENTICATE.
+//! CREATE-SPECIAL-USE, METADATA, NOTIFY, COMPRESS and UNAUTHENTICATE.
 //! A new command is a row in the parser's table of verbs and a variant of
 //! [`CommandBody`](command::CommandBody); whoever must know it then does not compile.
 //!
@@ -57,6 +57,7 @@ pub mod fetch;
 pub mod flag;
 pub mod list;
 pub mod metadata;
+pub mod notify;
 pub mod objectid;
 mod parse;
 pub mod response;

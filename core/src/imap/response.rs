@@ -61,6 +61,8 @@ pub enum Code<'a> {
     AuthenticationFailed,
     /// The account may not act for the other one.
     AuthorizationFailed,
+    /// An event of NOTIFY is not one of these (RFC 5465 §5).
+    BadEvent(&'a [&'a str]),
     /// The charset of SEARCH is not one of these.
     BadCharset(&'a [&'a str]),
     /// Nothing can be read by this URL (RFC 4469 §4).
@@ -113,6 +115,8 @@ pub enum Code<'a> {
     NoPerm,
     /// The result of `SEARCH RETURN (SAVE)` was not saved.
     NotSaved,
+    /// The client is not told any more what it wanted to be told (RFC 5465 §5.8).
+    NotificationOverflow,
     /// Over quota.
     OverQuota,
     /// The system flags and keywords that can be stored, and whether new keywords can be made (`\*`).
@@ -163,6 +167,7 @@ impl Code<'_> {
             Code::AppendUid(..) => "APPENDUID",
             Code::AuthenticationFailed => "AUTHENTICATIONFAILED",
             Code::AuthorizationFailed => "AUTHORIZATIONFAILED",
+            Code::BadEvent(_) => "BADEVENT",
             Code::BadCharset(_) => "BADCHARSET",
             Code::BadUrl(_) => "BADURL",
             Code::Cannot => "CANNOT",
@@ -189,6 +194,7 @@ impl Code<'_> {
             Code::NonExistent => "NONEXISTENT",
             Code::NoPerm => "NOPERM",
             Code::NotSaved => "NOTSAVED",
+            Code::NotificationOverflow => "NOTIFICATIONOVERFLOW",
             Code::OverQuota => "OVERQUOTA",
             Code::PermanentFlags { .. } => "PERMANENTFLAGS",
             Code::PrivacyRequired => "PRIVACYREQUIRED",
@@ -231,7 +237,7 @@ impl Code<'_> {
                 write_set(out, from);
                 write_set(out, to);
             }
-            Code::BadCharset(known) => {
+            Code::BadCharset(known) | Code::BadEvent(known) => {
                 for (index, charset) in known.iter().enumerate() {
                     out.extend_from_slice(if index > 0 { b" " } else { b" (" });
                     write_astring(out, charset.as_bytes());
@@ -283,6 +289,7 @@ impl Code<'_> {
             | Code::NonExistent
             | Code::NoPerm
             | Code::NotSaved
+            | Code::NotificationOverflow
             | Code::OverQuota
             | Code::PrivacyRequired
             | Code::ReadOnly

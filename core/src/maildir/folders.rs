@@ -69,6 +69,13 @@ pub struct ListedFolder {
     pub special_use: Option<SpecialUse>,
 }
 
+impl ListedFolder {
+    /// There is such a mailbox.
+    pub fn exists(&self) -> bool {
+        self.presence == Presence::Exists
+    }
+}
+
 /// Why a name is in the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {

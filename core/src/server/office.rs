@@ -9,6 +9,7 @@
 //!   at a time; what reads works on a snapshot and runs beside it.
 //! * `logins`: who has shown who they are, and who has to wait before they may.
 //! * `selections`: who has which mailbox selected, and how far they have been told.
+//! * `followers`, `tree`: who is told what happens in mailboxes they have not selected, and to their names.
 //!
 //! A change is adopted, told and answered only when its task says it is durable.
 
@@ -16,6 +17,9 @@ mod answers;
 mod caching;
 mod changes;
 mod folders;
+#[cfg(test)]
+mod follow_tests;
+mod followers;
 #[cfg(test)]
 mod lock_tests;
 mod logins;
@@ -25,6 +29,7 @@ mod quota;
 mod reading;
 mod selections;
 mod table;
+mod tree;
 mod uploads;
 mod work;
 
@@ -35,11 +40,13 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use self::followers::Follower;
 use self::logins::Login;
 use self::mailboxes::MailboxKey;
 use self::outbound::{Outbound, QueueCommand};
 use self::selections::Selection;
 use self::table::Mailboxes;
+use self::tree::Tree;
 use self::uploads::Upload;
 use self::work::Done;
 use super::throttle::Throttle;
@@ -51,7 +58,7 @@ use crate::dns::resolver::{ExchangeId, Transport};
 use crate::event::Event;
 use crate::imap::server::SelectionId;
 use crate::machine::{Instant, Now};
-use crate::maildir::context::StoreContext;
+use crate::maildir::context::{Root, StoreContext};
 use crate::site::{Account, Site};
 
 /// A store operation of the office.
@@ -198,6 +205,12 @@ pub struct Office {
     upload_of: BTreeMap<Caller, JobId>,
     mailboxes: Mailboxes,
     selections: BTreeMap<SelectionId, Selection>,
+    followers: BTreeMap<Caller, Follower>,
+    /// Followers with news, and when they may be noticed.
+    news_due: BTreeSet<(Instant, Caller)>,
+    /// The trees of mailboxes that somebody follows.
+    trees: BTreeMap<Root, Tree>,
+    trees_due: BTreeSet<(Instant, Root)>,
     /// Mailboxes that are saved and forgotten, with their highest mod-sequences.
     closed: BTreeMap<MailboxKey, u64>,
     watches: BTreeMap<WatchId, MailboxKey>,
@@ -244,6 +257,10 @@ impl Office {
             upload_of: BTreeMap::new(),
             mailboxes: Mailboxes::default(),
             selections: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            news_due: BTreeSet::new(),
+            trees: BTreeMap::new(),
+            trees_due: BTreeSet::new(),
             closed: BTreeMap::new(),
             watches: BTreeMap::new(),
             works: BTreeMap::new(),
@@ -278,7 +295,10 @@ impl Office {
         let task = self.waiting.first_key_value().map(|((instant, _), _)| *instant);
         let mailbox = self.mailboxes.poll_timeout();
         let outbound = self.outbound.as_ref().and_then(|outbound| outbound.poll_timeout());
-        task.into_iter().chain(mailbox).chain(outbound).chain(self.next_login()).min()
+        let news = self.news_due.first().map(|(instant, _)| *instant);
+        let tree = self.trees_due.first().map(|(instant, _)| *instant);
+        let of_mail = task.into_iter().chain(mailbox).chain(news).chain(tree);
+        of_mail.chain(outbound).chain(self.next_login()).min()
     }
 
     /// Nothing is under way: everything that was accepted is durable or refused.
@@ -306,6 +326,8 @@ impl Office {
                 self.forget_login(caller);
                 self.abandon_upload(caller, desk);
                 self.leave_all(caller, desk);
+                self.forget_waiting(caller);
+                self.stop_following(caller, desk);
             }
         }
     }
@@ -330,6 +352,8 @@ impl Office {
         }
         self.resume_logins(desk);
         self.look_after_mailboxes(desk);
+        self.look_at_trees(desk);
+        self.notice_due(desk);
         self.outbound(desk, Outbound::handle_timeout);
     }
 

@@ -23,6 +23,7 @@ mod mime;
 mod modseq;
 mod mta_sts;
 mod neighbours;
+mod notify;
 mod operation;
 mod order;
 mod quota;

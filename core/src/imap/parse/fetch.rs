@@ -15,12 +15,9 @@ pub(super) fn fetch<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBod
     let set = cursor.sequence_set()?;
     cursor.space()?;
     let items = match cursor.peek() {
-        Some(b'(') => cursor.list(ITEM, item)?,
+        Some(b'(') => items(cursor)?,
         Some(_) | None => macro_or_item(cursor)?,
     };
-    if items.is_empty() {
-        return Err(Expected(ITEM));
-    }
     let mut fetch = Fetch { uid, set, items, partial: None, changed_since: None, vanished: false };
     if !cursor.at_end() {
         cursor.space()?;
@@ -55,6 +52,12 @@ fn modifiers(cursor: &mut Cursor<'_>, fetch: &mut Fetch) -> Parsed<()> {
         return Err(Expected("CHANGEDSINCE beside VANISHED before this"));
     }
     if read.is_empty() { Err(Expected("at least one modifier before this")) } else { Ok(()) }
+}
+
+/// A list of items, at least one.
+pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    let items = cursor.list(ITEM, item)?;
+    if items.is_empty() { Err(Expected(ITEM)) } else { Ok(items) }
 }
 
 /// A macro stands alone, never in a list.

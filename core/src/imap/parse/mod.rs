@@ -12,6 +12,7 @@ mod cursor;
 mod fetch;
 mod mailbox;
 mod metadata;
+mod notify;
 mod search;
 mod sort;
 mod store;
@@ -104,6 +105,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "MOVE" => |cursor| move_(cursor, false),
         "NAMESPACE" => |_| Ok(CommandBody::Namespace),
         "NOOP" => |_| Ok(CommandBody::Noop),
+        "NOTIFY" => notify::notify,
         "RENAME" => |cursor| {
             Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
         },

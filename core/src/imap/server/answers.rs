@@ -61,6 +61,16 @@ impl Session {
                     self.handle_metadata(&wanted, verdict, tx);
                 }
             }
+            Answer::Followed(answered) => {
+                if let Some((verdict, Then::Follow(set))) = self.take_verdict(answered) {
+                    self.handle_followed(set, verdict, tx);
+                }
+            }
+            Answer::News(answered) => {
+                if let Some((news, Then::News(rest))) = self.take_verdict(answered) {
+                    self.handle_news(rest, &news, tx);
+                }
+            }
             Answer::Append(answered) => {
                 if let Some((verdict, Then::AppendCommit(committing))) = self.take_verdict(answered) {
                     self.handle_appended(committing, verdict, tx);
@@ -185,8 +195,12 @@ impl Session {
                 self.end_lost(tx);
             }
             Then::Fetch(fetching) | Then::Vanished(fetching) => {
-                self.drop_fetch(&fetching);
-                self.end_lost(tx);
+                self.fail_fetch(&fetching, &Code::Unavailable, LOST_ANSWER, tx);
+            }
+            // It is asked for again when there is more to tell.
+            Then::News(rest) => {
+                self.state = rest.state();
+                self.news = true;
             }
             Then::Verifier(_)
             | Then::Login(_)
@@ -198,6 +212,7 @@ impl Session {
             | Then::Folder(_)
             | Then::Metadata(_)
             | Then::SetMetadata
+            | Then::Follow(_)
             | Then::AppendCommit(_)
             | Then::Replaced
             | Then::Store(_)
@@ -217,7 +232,7 @@ impl Session {
     fn resume_after_lost(&mut self, after: After, tx: &mut SendQueue) {
         match after {
             After::Reply(_) | After::Expunged(_) => self.resume_after(after, tx),
-            After::Idle => self.state = State::Idle,
+            After::Rest(rest) => self.state = rest.state(),
         }
     }
 }

@@ -97,6 +97,7 @@ const CAPABILITIES: &[Capability] = &[
     row("SPECIAL-USE", "RFC 6154", after_login, &["list"]),
     row("CREATE-SPECIAL-USE", "RFC 6154", after_login, &["folders", "metadata"]),
     row("METADATA", "RFC 5464", after_login, &["metadata"]),
+    row("NOTIFY", "RFC 5465", after_login, &["notify", "notify_others"]),
     row("ESEARCH", "RFC 4731", after_login, &["search", "client_outlook"]),
     row("SEARCHRES", "RFC 5182", after_login, &["search_save"]),
     row("PARTIAL", "RFC 9394", after_login, &["search_partial"]),

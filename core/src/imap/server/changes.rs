@@ -6,9 +6,9 @@
 //! [`Mailbox::untold`](super::select::Mailbox): until they are told the messages keep their sequence numbers.
 
 use super::fetch::write_fetch_head;
-use super::idle;
+use super::notify::Rest;
 use super::select::Mailbox;
-use super::session::{Session, State, Then};
+use super::session::{Session, Then};
 use super::{Ask, Changes, MessageFlags};
 use crate::imap::response::{Code, Status, write_message_data, write_number, write_tagged};
 use crate::imap::sequence::UidSet;
@@ -23,8 +23,8 @@ pub(super) enum After {
     Reply(Vec<u8>),
     /// The tagged reply of a command that has taken messages away: with the highest mod-sequence (RFC 7162 §3.2.7).
     Expunged(&'static str),
-    /// IDLE goes on.
-    Idle,
+    /// The session waits for its client again.
+    Rest(Rest),
 }
 
 /// Writes a VANISHED response, with what it says beside the UIDs.
@@ -56,6 +56,7 @@ impl Session {
     /// Whether something is to be asked for before the command in progress may end.
     pub(super) fn wants_changes(&self) -> bool {
         self.mailbox.as_ref().is_some_and(|mailbox| mailbox.changed || self.command.rescan)
+            && self.hears_changes()
     }
 
     pub(super) fn ask_changes(&mut self, after: After) {
@@ -73,18 +74,21 @@ impl Session {
                 After::Expunged(text) => {
                     tx.write_with(|out| write_tagged(out, &self.command.tag, Status::Ok, None, text));
                 }
-                After::Idle => {}
+                After::Rest(_) => {}
             }
             return self.bye("The mailbox was replaced or deleted", CloseReason::Goodbye, tx);
         }
+        let told = (self.hides_expunges(&after), self.hides_flags());
+        self.note_new_messages(&changes.appended);
         if let Some(mailbox) = self.mailbox.as_mut() {
-            mailbox.take_changes(changes, self.command.hides_expunges, tx);
+            mailbox.take_changes(changes, told, tx);
         }
         self.resume_after(after, tx);
     }
 
     /// Ends a command that has taken messages away, if there were any.
     pub(super) fn end_expunge(&mut self, text: &'static str, tx: &mut SendQueue) {
+        self.command.removes = true;
         match self.enabled.qresync && self.wants_changes() {
             true => self.ask_changes(After::Expunged(text)),
             false => self.end(Status::Ok, None, text, tx),
@@ -102,10 +106,7 @@ impl Session {
                 let modseq = self.mailbox.as_ref().and_then(|mailbox| mailbox.modseq);
                 self.end(Status::Ok, modseq.map(Code::HighestModSeq).as_ref(), text, tx);
             }
-            After::Idle => {
-                self.state = State::Idle;
-                idle::go_on(self, tx);
-            }
+            After::Rest(rest) => self.rest(rest, tx),
         }
     }
 
@@ -118,7 +119,12 @@ impl Session {
 }
 
 impl Mailbox {
-    fn take_changes(&mut self, changes: Changes, hides_expunges: bool, tx: &mut SendQueue) {
+    fn take_changes(
+        &mut self,
+        changes: Changes,
+        (hides_expunges, hides_flags): (bool, bool),
+        tx: &mut SendQueue,
+    ) {
         let known = self.known_uids(&changes.expunged);
         self.untold = self.untold.union(&known);
         if !hides_expunges {
@@ -143,8 +149,8 @@ impl Mailbox {
         }
         // Where mod-sequences are kept they were kept all along.
         self.modseq = self.modseq.and(changes.modseq.or(self.modseq));
-        for message in changes.flags {
-            self.tell_flags(&message, Told::default(), tx);
+        for message in changes.flags.iter().filter(|_| !hides_flags) {
+            self.tell_flags(message, Told::default(), tx);
         }
     }
 

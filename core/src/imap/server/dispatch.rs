@@ -39,6 +39,7 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::Namespace
         | CommandBody::GetMetadata(_)
         | CommandBody::SetMetadata { .. }
+        | CommandBody::Notify(_)
         | CommandBody::Status { .. }
         | CommandBody::GetQuota { .. }
         | CommandBody::GetQuotaRoot { .. }
@@ -138,6 +139,7 @@ impl Session {
             CommandBody::Namespace => self.start_namespace(tx),
             CommandBody::GetMetadata(wanted) => self.start_get_metadata(wanted, tx),
             CommandBody::SetMetadata { mailbox, values } => self.start_set_metadata(&mailbox, values, tx),
+            CommandBody::Notify(notify) => self.start_notify(notify, tx),
             CommandBody::Status { mailbox, items } => self.start_status(&mailbox, items, tx),
             CommandBody::GetQuota { root } => self.start_get_quota(&root, tx),
             CommandBody::GetQuotaRoot { mailbox } => self.start_get_quota_root(&mailbox, tx),

@@ -3,6 +3,8 @@
 //! The office renders what stands between the parentheses; the session knows the sequence numbers. A page may have
 //! parts of one opened file, which go into the send queue at their places.
 
+use super::notify::Rest;
+use super::reply::of_refusal;
 use super::select::SelectEnd;
 use super::session::{Session, State, Then};
 use super::{Ask, FetchPage, FetchRequest, FetchRow, Refusal};
@@ -33,12 +35,23 @@ pub(super) struct Fetching {
     unknown_encoding: bool,
     /// It is what SELECT tells a client that was there before.
     select: Option<SelectEnd>,
+    /// It is what NOTIFY tells of new messages; where the session goes on.
+    news: Option<Rest>,
 }
 
 impl Fetching {
     pub(super) fn new(uid: bool, uids: UidSet, request: FetchRequest, select: Option<SelectEnd>) -> Self {
         let request = Arc::new(request);
-        Fetching { uid, uids, request, gone: false, unreadable: false, unknown_encoding: false, select }
+        let (gone, unreadable, unknown_encoding, news) = (false, false, false, None);
+        Fetching { uid, uids, request, gone, unreadable, unknown_encoding, select, news }
+    }
+
+    pub(super) fn of_news(uids: UidSet, request: FetchRequest, rest: Rest) -> Self {
+        Fetching { news: Some(rest), ..Fetching::new(true, uids, request, None) }
+    }
+
+    pub(super) fn is_news(&self) -> bool {
+        self.news.is_some()
     }
 
     /// Whether it asks for what the session knows of a message that is gone: the UID at a sequence number, for as long
@@ -94,11 +107,22 @@ impl Session {
         }
     }
 
-    /// A FETCH ends without having told all: where it was part of SELECT, nothing is selected.
-    pub(super) fn drop_fetch(&mut self, fetching: &Fetching) {
+    /// A FETCH ends without having told all, with a NO: where it was part of SELECT, nothing is selected; where it was of
+    /// no command, nobody is told.
+    pub(super) fn fail_fetch(
+        &mut self,
+        fetching: &Fetching,
+        code: &Code<'_>,
+        text: &str,
+        tx: &mut SendQueue,
+    ) {
+        if let Some(rest) = fetching.news {
+            return self.rest(rest, tx);
+        }
         if fetching.select.is_some() {
             self.leave_mailbox();
         }
+        self.end(Status::No, Some(code), text, tx);
     }
 
     /// There is room in the send queue again.
@@ -117,7 +141,7 @@ impl Session {
         self.step(0)
     }
 
-    fn ask_page(&mut self, fetching: Fetching) {
+    pub(super) fn ask_page(&mut self, fetching: Fetching) {
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         let (selection, uids, request) = (mailbox.id, fetching.uids.clone(), Arc::clone(&fetching.request));
         self.ask(Then::Fetch(fetching), |ticket| Ask::Fetch { ticket, selection, uids, request });
@@ -132,8 +156,8 @@ impl Session {
         let mut page = match answer {
             Ok(page) => page,
             Err(refusal) => {
-                self.drop_fetch(&fetching);
-                return self.end_refused(&refusal, tx);
+                let (code, text) = of_refusal(&refusal);
+                return self.fail_fetch(&fetching, &code, text, tx);
             }
         };
         if page.gone && fetching.is_of_uids() {
@@ -148,8 +172,7 @@ impl Session {
         let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
         if fetching.uids.first().is_none_or(|first| next <= first) {
             // The office does not get on; without this the two would go round in circles.
-            self.drop_fetch(&fetching);
-            return self.end(Status::No, Some(&Code::ServerBug), "Fetch came to a halt", tx);
+            return self.fail_fetch(&fetching, &Code::ServerBug, "Fetch came to a halt", tx);
         }
         fetching.uids = uids_from(&fetching.uids, next);
         match fetching.uids.is_empty() {
@@ -161,6 +184,9 @@ impl Session {
     /// RFC 5530 §3: messages that are gone, though their EXPUNGE cannot be told now. UID FETCH of what is not there
     /// is no error (RFC 9051 §6.4.9).
     fn end_fetch(&mut self, fetching: &Fetching, tx: &mut SendQueue) {
+        if let Some(rest) = fetching.news {
+            return self.rest(rest, tx);
+        }
         if let Some(end) = &fetching.select {
             return self.end_select(end, tx);
         }

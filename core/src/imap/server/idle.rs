@@ -3,7 +3,7 @@
 //! A notice leads to [`Ask::Changes`](super::Ask::Changes) at once. DONE, and what a client sends behind it
 //! without waiting, stays in the receive buffer while such a question is out.
 
-use super::changes::After;
+use super::notify::Rest;
 use super::session::{Session, State};
 use crate::imap::command::is_done;
 use crate::imap::response::{Code, Status, write_continuation};
@@ -16,36 +16,15 @@ const LINE_BYTES_MAX: usize = 1024;
 impl Session {
     pub(super) fn start_idle(&mut self, tx: &mut SendQueue) {
         tx.write_with(|out| write_continuation(out, "idling"));
-        self.state = State::Idle;
-        go_on(self, tx);
+        self.rest(Rest::Idle, tx);
     }
-}
 
-/// Tells what waits to be told; IDLE may say everything.
-pub(super) fn go_on(session: &mut Session, tx: &mut SendQueue) {
-    if session.wants_changes() {
-        session.ask_changes(After::Idle);
-    } else {
-        session.tell_untold(tx);
-    }
-}
-
-/// [`Notice::Changed`](super::Notice::Changed)
-pub(super) fn handle_changed(session: &mut Session, tx: &mut SendQueue) {
-    if let Some(mailbox) = session.mailbox.as_mut() {
-        mailbox.changed = true;
-    }
-    match &session.state {
-        State::Idle => go_on(session, tx),
-        // It is told at the end of the command in progress, or of the next one.
-        State::Command
-        | State::Sasl(_)
-        | State::Fetch(_)
-        | State::List(_)
-        | State::Message(_)
-        | State::Waiting(_)
-        | State::Handshake
-        | State::Closed => {}
+    /// [`Notice::Changed`](super::Notice::Changed)
+    pub(super) fn handle_changed(&mut self, tx: &mut SendQueue) {
+        if let Some(mailbox) = self.mailbox.as_mut() {
+            mailbox.changed = true;
+        }
+        self.go_on_resting(tx);
     }
 }
 

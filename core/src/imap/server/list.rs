@@ -5,7 +5,7 @@
 //! here, some names at a time: patterns can be made to cost much. The special use is said in every LIST, for clients
 //! that know the attribute and not the option.
 
-use super::names::Spelling;
+use super::names::{Spelling, write_old_name};
 use super::session::{Session, State, Then};
 use super::status::write_status;
 use super::{Ask, DELIMITER, Folder, Refusal, Status};
@@ -34,8 +34,10 @@ pub(super) enum Listing {
 #[derive(Debug)]
 pub(super) struct ListStatus {
     /// As the client spells them; the first is the one asked for.
-    names: VecDeque<Vec<u8>>,
-    items: Vec<StatusItem>,
+    pub(super) names: VecDeque<Vec<u8>>,
+    pub(super) items: Vec<StatusItem>,
+    /// How the command ends.
+    pub(super) done: &'static str,
 }
 
 impl Session {
@@ -90,8 +92,7 @@ impl Session {
                 matching: Matching::Patterns(patterns),
                 held: select.recursive_match.then(Held::default),
                 spelling,
-                status: ListStatus { names: VecDeque::new(), items: returns.status },
-                done: "List completed",
+                status: ListStatus { names: VecDeque::new(), items: returns.status, done: "List completed" },
             },
             Listing::Lsub { pattern, ends_with_percent } => Lister {
                 word: b"LSUB",
@@ -99,8 +100,7 @@ impl Session {
                 matching: Matching::Patterns(pattern.into_iter().collect()),
                 held: None,
                 spelling,
-                status: ListStatus { names: VecDeque::new(), items: Vec::new() },
-                done: "Lsub completed",
+                status: ListStatus { names: VecDeque::new(), items: Vec::new(), done: "Lsub completed" },
             },
         };
         self.state = State::List(lister);
@@ -131,23 +131,43 @@ impl Session {
             lister.matching = Matching::Done;
         }
         if lister.lines.len() == 0 {
-            let done = lister.done;
-            let items = core::mem::take(&mut lister.status.items);
-            let names = core::mem::take(&mut lister.status.names);
-            match items.is_empty() {
-                true => self.end(response::Status::Ok, None, done, tx),
-                false => self.ask_list_status(ListStatus { names, items }, tx),
-            }
+            let ListStatus { names, items, done } = &mut lister.status;
+            let (names, items, done) = (core::mem::take(names), core::mem::take(items), *done);
+            self.ask_list_status(ListStatus { names, items, done }, tx);
         }
         self.step(0)
     }
 
-    fn ask_list_status(&mut self, status: ListStatus, tx: &mut SendQueue) {
+    /// Asks for the next STATUS, or ends the command.
+    pub(super) fn ask_list_status(&mut self, status: ListStatus, tx: &mut SendQueue) {
         let Some(mailbox) = status.names.front().map(|shown| self.spelling().of_shown(shown)) else {
-            return self.end(response::Status::Ok, None, "List completed", tx);
+            return self.end(response::Status::Ok, None, status.done, tx);
         };
         let size = status.items.iter().any(|item| item.needs_sizes());
         self.ask(Then::ListStatus(status), |ticket| Ask::Status { ticket, mailbox, size });
+    }
+
+    /// LIST of one mailbox, for a client that has not asked (RFC 5465 §5.4, §5.5).
+    pub(super) fn tell_folder(&self, folder: &Folder, old_name: Option<&[u8]>, tx: &mut SendQueue) {
+        let spelling = self.spelling();
+        let shown = |name| spelling.shown(name).into_owned();
+        let attributes = Attributes {
+            // RFC 5258 §3.4: \NonExistent includes it.
+            no_select: false,
+            non_existent: folder.non_existent,
+            has_children: None,
+            subscribed: folder.subscribed,
+            special_use: folder.special_use,
+        };
+        let line = Line {
+            name: shown(&folder.name),
+            attributes,
+            selected: true,
+            child_info: None,
+            old_name: old_name.map(shown),
+            selectable: !folder.non_existent,
+        };
+        tx.write_with(|out| line.write(out, b"LIST", spelling));
     }
 
     /// RFC 5819 §2: a mailbox whose status cannot be told has no STATUS line.
@@ -176,7 +196,6 @@ pub(super) struct Lister {
     held: Option<Held>,
     spelling: Spelling,
     status: ListStatus,
-    done: &'static str,
 }
 
 /// Which of the lines are meant.
@@ -240,6 +259,8 @@ struct Line {
     selected: bool,
     /// RFC 5258 §3.5: CHILDINFO names the selection criteria that something below meets.
     child_info: Option<ListSelect>,
+    /// RFC 9051 §6.3.9.7: the name it had before.
+    old_name: Option<Vec<u8>>,
     /// It has a STATUS.
     selectable: bool,
 }
@@ -278,6 +299,7 @@ fn list_lines(folders: &[Folder], select: ListSelect, returns: &ListReturn, exte
             attributes,
             selected,
             child_info: child_selected.then_some(select),
+            old_name: None,
             selectable: !folder.non_existent,
         })
     };
@@ -301,6 +323,7 @@ fn lsub_lines(folders: &[Folder], ends_with_percent: bool) -> Vec<Line> {
         attributes: Attributes { no_select: only_parent, ..Attributes::default() },
         selected: true,
         child_info: None,
+        old_name: None,
         selectable: false,
     };
     names.into_iter().map(line).collect()
@@ -362,6 +385,9 @@ impl Line {
                 out.extend_from_slice(name.as_bytes());
             }
             out.extend_from_slice(b"))");
+        }
+        if let Some(old_name) = &self.old_name {
+            write_old_name(out, spelling, old_name);
         }
         out.extend_from_slice(b"\r\n");
     }

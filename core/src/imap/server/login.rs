@@ -115,6 +115,7 @@ impl Session {
     /// RFC 8437: as before the login, but for TLS and compression.
     pub(super) fn start_unauthenticate(&mut self, tx: &mut SendQueue) {
         self.leave_mailbox();
+        self.stop_notifying();
         self.push_ask(Ask::Unauthenticate);
         self.account = None;
         self.enabled = Enabled::default();

@@ -80,6 +80,13 @@ impl Spelling {
     }
 }
 
+/// What LIST says of the name that a mailbox had before (RFC 9051 §6.3.9.7); as the client spells it.
+pub(super) fn write_old_name(out: &mut Vec<u8>, spelling: Spelling, shown: &[u8]) {
+    out.extend_from_slice(b" (\"OLDNAME\" (");
+    spelling.write(out, shown);
+    out.extend_from_slice(b"))");
+}
+
 fn composed(name: &str) -> Cow<'_, str> {
     if is_nfc(name) { Cow::Borrowed(name) } else { Cow::Owned(name.nfc().collect::<String>()) }
 }
@@ -114,9 +121,7 @@ impl Session {
             out.extend_from_slice(b"\" ");
             self.spelling().write(out, &shown);
             if differs {
-                out.extend_from_slice(b" (\"OLDNAME\" (");
-                self.spelling().write(out, sent);
-                out.extend_from_slice(b"))");
+                write_old_name(out, self.spelling(), sent);
             }
             out.extend_from_slice(b"\r\n");
         });

@@ -33,6 +33,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> (Code<'static>, &'static str) {
         Refusal::TooBig => (Code::TooBig, "The message is larger than this server takes"),
         // RFC 5530 §3
         Refusal::KeywordsFull => (Code::Limit, KEYWORDS_FULL),
+        Refusal::TooManyFollowed => (Code::NotificationOverflow, "So many mailboxes cannot be followed"),
         Refusal::TooManyEntries => (Code::MetadataTooMany, "There are too many annotations already"),
         Refusal::SpecialUse => (Code::UseAttr, "The mailbox cannot have this use: another one was given it"),
         Refusal::NoPermission => (Code::NoPerm, "The system does not allow it"),

@@ -38,6 +38,8 @@ pub(super) struct Mailbox {
     pub(super) untold: UidSet,
     /// `$`, the result of the last `SEARCH RETURN (SAVE)`; what is gone of it is not taken out.
     pub(super) saved: UidSet,
+    /// New messages of which NOTIFY wants to have something fetched.
+    pub(super) to_fetch: UidSet,
 }
 
 /// SELECT and EXAMINE while their answer is on its way.
@@ -107,6 +109,7 @@ impl Session {
             changed: false,
             untold: UidSet::new(),
             saved: UidSet::new(),
+            to_fetch: UidSet::new(),
         };
         mailbox.enable(self.enabled);
         mailbox.tell_flag_names(tx);
@@ -359,6 +362,7 @@ mod tests {
             changed: false,
             untold: UidSet::new(),
             saved: UidSet::new(),
+            to_fetch: UidSet::new(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::fetch::Fetching;
 use super::folder::FolderDone;
 use super::list::{ListStatus, Lister, Listing};
 use super::metadata::MetadataWanted;
+use super::notify::{NotifySet, Notifying, Rest};
 use super::quota::QuotaAsked;
 use super::reply::of_refusal;
 use super::search::{Found, Searching};
@@ -59,6 +60,10 @@ pub struct Session {
     pub(super) mailbox: Option<Mailbox>,
     /// SELECTs whose answers may still come, though nobody waits for them any more.
     pub(super) lost_selects: Vec<TicketId>,
+    /// What NOTIFY has said, if it has been said.
+    pub(super) notify: Option<Notifying>,
+    /// There is something new of other mailboxes to ask for.
+    pub(super) news: bool,
     pub(super) failed_logins: usize,
     pub(super) tls: bool,
     /// Errors without a good command in between.
@@ -132,6 +137,9 @@ pub(super) enum Then {
     Folder(FolderDone),
     Metadata(MetadataWanted),
     SetMetadata,
+    Follow(NotifySet),
+    /// Of other mailboxes.
+    News(Rest),
     Append(Box<append::Appending>),
     AppendCommit(append::Committing),
     Replaced,
@@ -150,6 +158,12 @@ pub(super) enum Then {
 }
 
 impl Then {
+    /// Whether no command is in progress: the session asks for what it tells of its own accord.
+    fn rests(&self) -> bool {
+        matches!(self, Then::Changes(After::Rest(_)) | Then::News(_))
+            || matches!(self, Then::Fetch(fetching) if fetching.is_news())
+    }
+
     /// Whether the answer is a matter of the disk, which may stall.
     fn touches_disk(&self) -> bool {
         match self {
@@ -164,6 +178,8 @@ impl Then {
             | Then::Folder(_)
             | Then::Metadata(_)
             | Then::SetMetadata
+            | Then::Follow(_)
+            | Then::News(_)
             | Then::Append(_)
             | Then::AppendCommit(_)
             | Then::Replaced
@@ -190,6 +206,15 @@ pub(super) struct Running {
     pub(super) hides_expunges: bool,
     /// NOOP, CHECK: changes are looked for on disk.
     pub(super) rescan: bool,
+    /// It has taken messages away.
+    pub(super) removes: bool,
+}
+
+impl Running {
+    /// Another command begins, or none is in progress; the tag stays.
+    fn forget(&mut self) {
+        *self = Running { tag: core::mem::take(&mut self.tag), ..Running::default() };
+    }
 }
 
 impl Session {
@@ -207,6 +232,8 @@ impl Session {
             client: None,
             mailbox: None,
             lost_selects: Vec::new(),
+            notify: None,
+            news: false,
             failed_logins: 0,
             errors: 0,
             ending: None,
@@ -260,7 +287,8 @@ impl Machine for Session {
         match input {
             Input::Bytes(rx) => return self.pump(rx, tx),
             Input::Answer(answer) => self.handle_answer(answer, tx),
-            Input::Notice(Notice::Changed) => idle::handle_changed(self, tx),
+            Input::Notice(Notice::Changed) => self.handle_changed(tx),
+            Input::Notice(Notice::News) => self.handle_news_notice(tx),
             Input::Notice(Notice::Shutdown) => self.handle_ending("The server is shutting down", tx),
             Input::Notice(Notice::AccountGone) => self.handle_ending("The account was removed", tx),
             Input::TlsStarted(info) => self.handle_tls_started(info),
@@ -402,7 +430,7 @@ impl Session {
         let tag = tag_of(line).unwrap_or(b"*");
         self.command.tag.clear();
         self.command.tag.extend_from_slice(tag);
-        (self.command.hides_expunges, self.command.rescan) = (false, false);
+        self.command.forget();
     }
 
     /// Asks and waits.
@@ -458,11 +486,22 @@ impl Session {
     pub(super) fn between_commands(&mut self, tx: &mut SendQueue) {
         self.state = State::Command;
         self.keep_alive();
+        if self.ending.is_none() && self.errors >= self.setup.limits.errors_max {
+            return self.abuse("too many errors in a row", tx);
+        }
+        self.command.forget();
+        match self.notify {
+            Some(_) => self.rest(Rest::Command, tx),
+            None => _ = self.end_if_ending(tx),
+        }
+    }
+
+    /// Says BYE if that waits for the end of what was in progress.
+    pub(super) fn end_if_ending(&mut self, tx: &mut SendQueue) -> bool {
         if let Some(why) = self.ending {
             self.bye(why, CloseReason::Shutdown, tx);
-        } else if self.errors >= self.setup.limits.errors_max {
-            self.abuse("too many errors in a row", tx);
         }
+        self.ending.is_some()
     }
 
     /// Says BYE and closes, if that has not been done by the end of the command.
@@ -562,8 +601,7 @@ impl Session {
             return;
         }
         waiting.progress = next;
-        let idles = matches!(waiting.then, Then::Changes(After::Idle));
-        if self.account.is_some() && !idles {
+        if self.account.is_some() && !waiting.then.rests() {
             let code = Code::InProgress(&self.command.tag);
             tx.write_with(|out| write_untagged(out, Status::Ok, Some(&code), "Still at it"));
         }
@@ -574,11 +612,10 @@ impl Session {
         self.ending = Some(why);
         match &self.state {
             State::Closed | State::Fetch(_) | State::List(_) => {}
-            State::Waiting(Waiting { then: Then::Changes(After::Idle), .. })
-            | State::Command
-            | State::Sasl(_)
-            | State::Message(_)
-            | State::Idle => self.bye(why, CloseReason::Shutdown, tx),
+            State::Waiting(waiting) if waiting.then.rests() => self.bye(why, CloseReason::Shutdown, tx),
+            State::Command | State::Sasl(_) | State::Message(_) | State::Idle => {
+                self.bye(why, CloseReason::Shutdown, tx)
+            }
             State::Waiting(_) => {}
             State::Handshake => self.close(CloseReason::Shutdown),
         }

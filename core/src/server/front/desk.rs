@@ -423,6 +423,9 @@ impl Client for imap::server::Session {
             | Ask::Create { .. }
             | Ask::Metadata { .. }
             | Ask::SetMetadata { .. }
+            | Ask::Follow { .. }
+            | Ask::Unfollow
+            | Ask::News { .. }
             | Ask::Folder { .. }
             | Ask::Fetch { .. }
             | Ask::Store { .. }

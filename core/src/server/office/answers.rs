@@ -10,6 +10,7 @@ use super::changes::{Origin, message_flags};
 use super::folders::{annotated, folder};
 use super::mailboxes::MailboxKey;
 use super::quota::Limit;
+use super::tree::FollowWanted;
 use super::uploads::{AppendTarget, SpliceWanted};
 use super::work::{AfterStore, AfterSync, Done, Next, Outcome, StoreWork, Unchanged, Work, Worked};
 use super::{Caller, Desk, JobId, Office};
@@ -78,6 +79,11 @@ impl Office {
                 }
                 Err(refused) => desk.imap(caller, Answer::Done(ticket.answer(Err(refused)))),
             },
+            Ask::Follow { ticket, groups, mailboxes_max } => {
+                self.want_to_follow(FollowWanted { caller, ticket, root, groups, mailboxes_max }, desk);
+            }
+            Ask::Unfollow => self.stop_following(caller, desk),
+            Ask::News { ticket } => self.tell_news(caller, ticket, desk),
             Ask::Folder { ticket, change } => self.change_folder(caller, ticket, root, change, desk),
             Ask::Append { ticket, mailbox, head } => match key(&mailbox) {
                 Ok(mailbox) => {
@@ -180,8 +186,13 @@ impl Office {
                 if let Some(error) = error {
                     trouble(&place(&mailbox), &error, desk);
                 }
+                let is_of_tree = matches!(answer, Answer::Created(_) | Answer::Done(_));
                 desk.imap(caller, answer);
+                if is_of_tree {
+                    self.look_at_tree(&mailbox.root, desk);
+                }
             }
+            Outcome::Listed { root, result } => self.finish_tree(&root, result, desk),
             Outcome::Discarded => {}
             Outcome::Compacted(mailbox) => self.end_compaction(&mailbox),
             Outcome::Outbound(done) => self.finish_outbound(done, desk),
@@ -253,11 +264,14 @@ impl Office {
                 let answer = self.adopt(key, result, None, desk).map(|()| copied);
                 desk.imap(caller, Answer::Copy(ticket.answer(answer)));
             }
-            Worked::Annotated { caller, ticket, result } => {
+            Worked::Annotated { caller, ticket, of, entries, result } => {
                 let answer = result.map_err(|error| {
                     trouble(&place(key), &error, desk);
                     refusal(&error)
                 });
+                if answer.is_ok() {
+                    self.tell_annotations((&key.root, &of), &entries, caller, desk);
+                }
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
             Worked::Folder { caller, ticket, to, result } => {
@@ -265,6 +279,9 @@ impl Office {
                     trouble(&place(key), &error, desk);
                     refusal(&error)
                 });
+                if let (Ok(()), Some(to)) = (&answer, &to) {
+                    self.note_renamed(&key.root, &key.folder, to);
+                }
                 match to {
                     _ if answer.is_err() => {}
                     None => self.forget_mailboxes(|other| other == key, desk),
@@ -272,6 +289,7 @@ impl Office {
                     Some(_) if key.folder.is_inbox() => self.look_at(key.clone(), desk),
                     Some(to) => self.rename_mailboxes(key, &to, desk),
                 }
+                self.look_at_tree(&key.root, desk);
                 desk.imap(caller, Answer::Done(ticket.answer(answer)));
             }
         }
@@ -279,9 +297,16 @@ impl Office {
 
     fn adopt_look(&mut self, key: &MailboxKey, synced: Synced, desk: &mut Desk<'_>) {
         if let Some(mailbox) = self.mailboxes.get_mut(key) {
+            let announces = core::mem::take(&mut mailbox.announces) && !synced.state.messages.is_empty();
+            let is_news = mailbox.state.is_some();
             mailbox.note_recent(synced.recent.iter());
             mailbox.opened_with(synced.saved);
             mailbox.adopt(synced.state, &synced.changes, None);
+            match announces {
+                true => self.tell_followers(key, &[Change::Reset], desk),
+                false if is_news => self.tell_followers(key, &synced.changes, desk),
+                false => {}
+            }
         }
         self.notify(key, desk);
     }
@@ -345,6 +370,7 @@ impl Office {
                 if let Some(mailbox) = self.mailboxes.get_mut(key) {
                     mailbox.adopt(state, &changes, origin);
                 }
+                self.tell_followers(key, &changes, desk);
                 self.notify(key, desk);
                 Ok(rest)
             }
@@ -359,7 +385,7 @@ impl Office {
         match after {
             AfterSync::Select { caller, ticket, examine } => {
                 let selected = self.select(caller, key, examine).ok_or(Refusal::Unavailable);
-                self.watch_if_selected(key, desk);
+                self.watch_if_wanted(key, desk);
                 desk.imap(caller, Answer::Select(ticket.answer(selected)));
             }
             AfterSync::Changes { caller, ticket, selection } => {

@@ -191,8 +191,8 @@ pub(super) fn bad_name(bad: BadName) -> &'static str {
     }
 }
 
-fn listed(folder: folders::ListedFolder) -> Folder {
-    let folders::ListedFolder { name, presence, subscribed, special_use } = folder;
-    let non_existent = presence != folders::Presence::Exists;
+pub(super) fn listed(folder: folders::ListedFolder) -> Folder {
+    let non_existent = !folder.exists();
+    let folders::ListedFolder { name, presence: _, subscribed, special_use } = folder;
     Folder { name: name.as_bytes().to_vec(), non_existent, subscribed, special_use }
 }

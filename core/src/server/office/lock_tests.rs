@@ -22,24 +22,24 @@ use crate::site::{Account, Secret};
 use crate::ticket::{Ticket, TicketSource};
 
 const LIST: &str = "/m/dovecot-uidlist";
-const LOCK: &str = "/m/dovecot-uidlist.lock";
+pub(super) const LOCK: &str = "/m/dovecot-uidlist.lock";
 
 /// An office with its disk; a task runs to where it waits as soon as it is given out.
-struct Bench {
-    office: Office,
-    disk: MemDisk,
+pub(super) struct Bench {
+    pub(super) office: Office,
+    pub(super) disk: MemDisk,
     account: Arc<Account>,
     tickets: TicketSource,
-    answers: Vec<(u64, Answer)>,
+    pub(super) answers: Vec<(u64, Answer)>,
     /// How often each connection was told that there is something to ask for.
-    notices: BTreeMap<u64, usize>,
+    pub(super) notices: BTreeMap<u64, usize>,
     /// Something happens before each task.
     before_task: Option<fn(&mut MemDisk)>,
 }
 
 impl Bench {
     /// Messages 3, `\Seen`, and 4 without flags; Dovecot, which lives, has the lock; one more file has no UID.
-    fn locked() -> Bench {
+    pub(super) fn locked() -> Bench {
         let mut disk = MemDisk::with_maildir();
         disk.alive.push(99);
         let list = b"3 V77 N10 G00112233445566778899aabbccddeeff\n3 :1.a\n4 :2.b\n";
@@ -61,13 +61,13 @@ impl Bench {
         }
     }
 
-    fn ask<V>(&mut self, conn: u64, ask: impl FnOnce(Ticket<V>) -> Ask) {
+    pub(super) fn ask<V>(&mut self, conn: u64, ask: impl FnOnce(Ticket<V>) -> Ask) {
         let ask = Box::new(ask(self.tickets.issue()));
         let caller = Caller { front: FrontIndex(0), conn: ConnId(conn) };
         self.hand_in(OfficeInput::Front(ToOffice::Imap { caller, account: self.account.clone(), ask }));
     }
 
-    fn hand_in(&mut self, input: OfficeInput) {
+    pub(super) fn hand_in(&mut self, input: OfficeInput) {
         let mut inputs = Vec::from([input]);
         while let Some(input) = inputs.pop() {
             let mut out = Vec::new();
@@ -97,7 +97,7 @@ impl Bench {
     }
 
     /// Lets time pass, and the office do what is due.
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let end = self.disk.now().instant.plus(time);
         while let Some(due) = self.office.poll_timeout().filter(|due| *due <= end) {
             self.disk.advance(due.since(self.disk.now().instant).as_micros() as u64);
@@ -106,7 +106,7 @@ impl Bench {
         self.disk.advance(end.since(self.disk.now().instant).as_micros() as u64);
     }
 
-    fn select(&mut self, conn: u64) -> (SelectionId, Vec<u32>) {
+    pub(super) fn select(&mut self, conn: u64) -> (SelectionId, Vec<u32>) {
         self.ask(conn, |ticket| Ask::Select { ticket, mailbox: b"INBOX".to_vec(), read_only: false });
         match self.answers.pop() {
             Some((to, Answer::Select(answered))) if to == conn => {
@@ -117,7 +117,7 @@ impl Bench {
         }
     }
 
-    fn flag(&mut self, conn: u64, selection: SelectionId, uid: u32) {
+    pub(super) fn flag(&mut self, conn: u64, selection: SelectionId, uid: u32) {
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Flagged), keywords: Vec::new() };
         let (uids, action) = (UidSet::from_iter([uid]), StoreAction::Add);
         self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, unchanged_since: None, action, flags });

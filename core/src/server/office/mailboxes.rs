@@ -16,7 +16,7 @@ use super::answers::refuse_work;
 use super::caching::Caching;
 use super::changes::{ChangeLog, Origin};
 use super::work::{AfterStore, Work, Worked};
-use super::{Desk, JobId, Office, OfficeAction, StoreTask, WatchId};
+use super::{Caller, Desk, JobId, Office, OfficeAction, StoreTask, WatchId};
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{Refusal, SelectionId};
 use crate::imap::view::UidMap;
@@ -29,6 +29,8 @@ use crate::maildir::mailbox::{Change, MailboxState};
 
 /// A selected mailbox that cannot be watched is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// One that is only followed.
+const LOOK_EVERY_FOLLOWED: Duration = Duration::from_secs(30);
 /// Between two looks that a watch asks for: a busy mailbox is not looked at for each of its files.
 const LOOK_GAP: Duration = Duration::from_millis(200);
 /// A look that found the lock with another program is repeated after this time, then after twice as long each
@@ -78,6 +80,10 @@ pub(super) struct Mailbox {
     aside: Option<JobId>,
     pub(super) log: ChangeLog,
     pub(super) selected: BTreeSet<SelectionId>,
+    /// Who is told what happens in it without having it selected.
+    pub(super) followers: BTreeSet<Caller>,
+    /// It is new to them: what it has when it is opened is told.
+    pub(super) announces: bool,
     watch: Watch,
     used: Instant,
     /// The last look on nobody's behalf.
@@ -139,6 +145,16 @@ impl Mailbox {
     /// Nothing runs and nothing waits.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_none() && self.queue.is_empty()
+    }
+
+    /// Somebody has it selected or follows it.
+    fn is_wanted(&self) -> bool {
+        !(self.selected.is_empty() && self.followers.is_empty())
+    }
+
+    /// How often it is looked at if it cannot be watched.
+    fn look_every(&self) -> Duration {
+        if self.selected.is_empty() { LOOK_EVERY_FOLLOWED } else { LOOK_EVERY }
     }
 
     /// Nothing runs.
@@ -269,10 +285,10 @@ impl Mailbox {
         }
     }
 
-    /// When to look again, if somebody has it selected and the last look could not do all.
+    /// When to look again, if somebody wants it and the last look could not do all.
     fn plan_look(&mut self, now: Instant) {
         let pending = self.state.as_ref().is_some_and(|state| state.pending);
-        if !pending || self.selected.is_empty() {
+        if !pending || !self.is_wanted() {
             self.look_pause = Duration::ZERO;
             return;
         }
@@ -409,12 +425,13 @@ impl Office {
             let Some(Ok(folder)) = key.folder.renamed(&from.folder, to) else { continue };
             let new = MailboxKey { root: key.root.clone(), folder };
             let is_busy = |key| self.mailboxes.get(key).is_some_and(|mailbox| !mailbox.rests());
-            let is_used = |mailbox: &Mailbox| !mailbox.is_idle() || !mailbox.selected.is_empty();
+            let is_used = |mailbox: &Mailbox| !mailbox.is_idle() || mailbox.is_wanted();
             if is_busy(&key) || self.mailboxes.get(&new).is_some_and(is_used) {
                 // A task is on its way with the old name, or somebody knows the new one from before.
                 self.forget_mailboxes(|other| *other == key || *other == new, desk);
                 continue;
             }
+            self.rename_followed(&key, &new.folder);
             let Some(mailbox) = self.mailboxes.remove(&key) else { continue };
             // The watch is on the directory, not on its name.
             for watched in self.watches.values_mut().filter(|watched| **watched == key) {
@@ -428,24 +445,29 @@ impl Office {
         }
     }
 
-    /// Watches the mailbox while somebody has it selected.
-    pub(super) fn watch_if_selected(&mut self, key: &MailboxKey, desk: &mut Desk<'_>) {
+    /// Watches the mailbox while somebody has it selected or follows it.
+    pub(super) fn watch_if_wanted(&mut self, key: &MailboxKey, desk: &mut Desk<'_>) {
         let id = WatchId(self.id());
         let Some(mailbox) = self.mailboxes.get_mut(key) else { return };
-        match (&mailbox.watch, mailbox.selected.is_empty()) {
-            (Watch::No, false) => {
+        match (&mailbox.watch, mailbox.is_wanted()) {
+            (Watch::No, true) => {
                 mailbox.watch = Watch::Watched(id);
                 self.watches.insert(id, key.clone());
                 desk.out.push(OfficeAction::Watch { watch: id, path: key.path() });
             }
-            (Watch::Watched(watch), true) => {
+            (Watch::Watched(watch), false) => {
                 let watch = *watch;
                 mailbox.watch = Watch::No;
                 self.watches.remove(&watch);
                 desk.out.push(OfficeAction::Unwatch { watch });
             }
-            (Watch::Polled(_), true) => mailbox.watch = Watch::No,
-            (Watch::No, true) | (Watch::Watched(..) | Watch::Polled(_), false) => {}
+            (Watch::Polled(_), false) => mailbox.watch = Watch::No,
+            (Watch::No, false) => {}
+            (Watch::Polled(due), true) => {
+                // One that was only followed is looked at more often.
+                mailbox.watch = Watch::Polled((*due).min(desk.now.instant.plus(mailbox.look_every())));
+            }
+            (Watch::Watched(..), true) => {}
         }
     }
 
@@ -463,7 +485,7 @@ impl Office {
         if let Some(key) = self.watches.remove(&watch)
             && let Some(mailbox) = self.mailboxes.get_mut(&key)
         {
-            mailbox.watch = Watch::Polled(desk.now.instant.plus(LOOK_EVERY));
+            mailbox.watch = Watch::Polled(desk.now.instant.plus(mailbox.look_every()));
         }
     }
 
@@ -479,9 +501,9 @@ impl Office {
         }
     }
 
-    /// Mail came into this mailbox by delivery: sessions that have it selected hear of it.
-    pub(super) fn look_if_selected(&mut self, key: MailboxKey, desk: &mut Desk<'_>) {
-        if self.mailboxes.get(&key).is_some_and(|mailbox| !mailbox.selected.is_empty()) {
+    /// Mail came into this mailbox by delivery: sessions that have it selected or follow it hear of it.
+    pub(super) fn look_if_wanted(&mut self, key: MailboxKey, desk: &mut Desk<'_>) {
+        if self.mailboxes.get(&key).is_some_and(Mailbox::is_wanted) {
             self.look_at(key, desk);
         }
     }
@@ -508,7 +530,7 @@ impl Office {
             let saves = mailbox.upkeep.take_if(|due| *due <= now).is_some();
             match mailbox.watch {
                 Watch::Polled(due) if due <= now => {
-                    mailbox.watch = Watch::Polled(now.plus(LOOK_EVERY));
+                    mailbox.watch = Watch::Polled(now.plus(mailbox.look_every()));
                     looks = true;
                 }
                 Watch::Polled(_) | Watch::Watched(_) => {}

@@ -228,7 +228,7 @@ impl Office {
         let mut roots = Vec::new();
         self.outbound(desk, |outbound, desk| roots = outbound.finish(done, desk));
         for root in roots {
-            self.look_if_selected(MailboxKey { root, folder: FolderName::inbox() }, desk);
+            self.look_if_wanted(MailboxKey { root, folder: FolderName::inbox() }, desk);
         }
     }
 

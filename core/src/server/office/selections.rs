@@ -62,7 +62,7 @@ impl Office {
             mailbox.selected.remove(&selection);
         }
         self.trim_log(&entry.mailbox);
-        self.watch_if_selected(&entry.mailbox, desk);
+        self.watch_if_wanted(&entry.mailbox, desk);
     }
 
     /// The connection is gone.

@@ -483,7 +483,7 @@ impl Office {
         let roots: BTreeSet<Root> =
             recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {
-            self.look_if_selected(MailboxKey { root, folder: FolderName::inbox() }, desk);
+            self.look_if_wanted(MailboxKey { root, folder: FolderName::inbox() }, desk);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::auth::AuthVerdict;
 use crate::disk::{Disk, Task};
 use crate::dkim::signer::{Signed, Unsigned};
 use crate::imap::flag::FlagList;
+use crate::imap::metadata::Entry;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
     Answer, Appended, Changes, Copied, FetchPage, FetchRequest, Refusal, Selected, SelectionId, Status,
@@ -22,13 +23,13 @@ use crate::imap::server::{
 };
 use crate::limits::MetadataLimits;
 use crate::maildir::append::{self, Staged, commit_append};
-use crate::maildir::context::{StoreContext, StoreError, StoreErrorKind};
+use crate::maildir::context::{Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::copy::{CopySource, copy};
 use crate::maildir::expunge::{Victims, expunge};
 use crate::maildir::fetch::Fetched;
 use crate::maildir::flags::{FlagRequest, store_flags};
 use crate::maildir::folder::FolderName;
-use crate::maildir::folders;
+use crate::maildir::folders::{self, ListedFolder};
 use crate::maildir::index_file::{Saved, save_index};
 use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
@@ -216,6 +217,11 @@ pub(super) enum Outcome {
         answer: Answer,
         trouble: Option<StoreError>,
     },
+    /// The tree of an account that is followed.
+    Listed {
+        root: Root,
+        result: Result<Vec<ListedFolder>, StoreError>,
+    },
     Discarded,
     /// The cache of this mailbox was written anew.
     Compacted(MailboxKey),
@@ -281,6 +287,8 @@ pub(super) enum Worked {
     Annotated {
         caller: Caller,
         ticket: Ticket<Result<(), Refusal>>,
+        of: Annotated,
+        entries: Vec<Entry>,
         result: Result<(), StoreError>,
     },
     Folder {
@@ -401,8 +409,9 @@ impl Work {
                 }
                 Work::Annotate { caller, ticket, of, changes, limits } => {
                     known.take();
-                    let result = set_metadata(disk, ctx, root, of, changes, limits).await;
-                    Worked::Annotated { caller, ticket, result }
+                    let entries = changes.iter().map(|(entry, _)| entry.clone()).collect();
+                    let result = set_metadata(disk, ctx, root, of.clone(), changes, limits).await;
+                    Worked::Annotated { caller, ticket, of, entries, result }
                 }
                 Work::Folder { caller, ticket, to } => {
                     known.take();

@@ -7,6 +7,7 @@ use crate::auth::{Attempt, Proof};
 use crate::event::Event;
 use crate::imap::flag::{FlagList, FlagSet};
 use crate::imap::metadata::Entry;
+use crate::imap::notify::{Events, MailboxFilter};
 use crate::imap::search::SearchKey;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
@@ -190,7 +191,7 @@ impl Bench {
         match action {
             Action::Ask(ask) => {
                 self.log.push(format!("Q: {}", show(&ask)).trim_end().to_string());
-                if !matches!(ask, Ask::Unselect { .. } | Ask::Unauthenticate) {
+                if !matches!(ask, Ask::Unselect { .. } | Ask::Unfollow | Ask::Unauthenticate) {
                     self.asked.push(ask);
                 }
             }
@@ -241,6 +242,33 @@ fn show(ask: &Ask) -> String {
             let changes: String = changes.iter().map(change).collect();
             format!("annotate {}{changes}", mailbox.as_deref().map_or("the server".into(), text))
         }
+        Ask::Follow { groups, .. } => {
+            let group = |(filter, events): &(MailboxFilter<Vec<u8>>, Events)| {
+                let names =
+                    |names: &Vec<Vec<u8>>| names.iter().map(|name| format!(" {}", text(name))).collect();
+                let (kind, names): (_, String) = match filter {
+                    MailboxFilter::Inboxes => ("inboxes", String::new()),
+                    MailboxFilter::Personal => ("personal", String::new()),
+                    MailboxFilter::Subscribed => ("subscribed", String::new()),
+                    MailboxFilter::Subtree(tops) => ("subtree", names(tops)),
+                    MailboxFilter::SubtreeOne(tops) => ("subtree-one", names(tops)),
+                    MailboxFilter::Mailboxes(all) => ("mailboxes", names(all)),
+                };
+                let told = [
+                    (events.messages, " messages"),
+                    (events.flags, " flags"),
+                    (events.names, " names"),
+                    (events.subscriptions, " subscriptions"),
+                    (events.metadata, " metadata"),
+                    (events.server_metadata, " server"),
+                ];
+                let told: String = told.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+                format!(" ({kind}{names}:{told})")
+            };
+            format!("follow{}", groups.iter().map(group).collect::<String>())
+        }
+        Ask::Unfollow => "unfollow".into(),
+        Ask::News { .. } => "news".into(),
         Ask::Folder { change, .. } => match change {
             FolderChange::Delete { mailbox } => format!("delete {}", text(mailbox)),
             FolderChange::Rename { mailbox, to } => format!("rename {} {}", text(mailbox), text(to)),

@@ -9,7 +9,7 @@ use crate::imap::flag::FlagSet;
 use crate::imap::metadata::Entry;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, Notice, Refusal,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, News, Notice, Refusal,
     Selected, SelectionId, Status, Stored,
 };
 use crate::send_queue::FileRange;
@@ -87,7 +87,7 @@ impl Draw {
 
     fn answer(&mut self, ask: Ask) -> Option<Answer> {
         Some(match ask {
-            Ask::Unselect { .. } | Ask::Unauthenticate => return None,
+            Ask::Unselect { .. } | Ask::Unfollow | Ask::Unauthenticate => return None,
             Ask::Verifier { ticket, .. } => Answer::Verifier(ticket.answer(pencil())),
             Ask::Authenticate { ticket, .. } => Answer::Authenticate(ticket.answer(match self.below(4) {
                 0 => AuthVerdict::Denied,
@@ -153,6 +153,13 @@ impl Draw {
             Ask::Metadata { ticket, .. } => {
                 let entry = Entry::new(b"/private/comment").expect("a name");
                 Answer::Metadata(ticket.answer(self.or_refused(Vec::from([(entry, b"x".to_vec())]))))
+            }
+            Ask::Follow { ticket, .. } => {
+                Answer::Followed(ticket.answer(self.or_refused(Vec::from([b"a".to_vec()]))))
+            }
+            Ask::News { ticket } => {
+                let overflow = self.below(9) == 0;
+                Answer::News(ticket.answer(News { overflow, ..News::default() }))
             }
             Ask::SetMetadata { ticket, .. }
             | Ask::Folder { ticket, .. }
@@ -221,7 +228,7 @@ fn converse(octets: &[u8], seed: u64, mut pieces: impl FnMut() -> usize) -> Benc
             break;
         }
         match (bench.asked.pop(), draw.below(12)) {
-            (_, 0) => bench.notice(Notice::Changed),
+            (_, 0) => bench.notice(if draw.below(3) == 0 { Notice::News } else { Notice::Changed }),
             (None, 1) => bench.notice(Notice::Shutdown),
             (Some(_), 1) => bench.wait(600),
             (Some(ask), _) => {
@@ -277,6 +284,9 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         b"k LSUB \"\" %\r\n",
         b"l STATUS INBOX (MESSAGES SIZE)\r\n",
         b"m CREATE x\r\n",
+        b"n NOTIFY SET STATUS (selected (MessageNew (FLAGS) MessageExpunge)) (personal (MailboxName))\r\n",
+        b"n NOTIFY SET (selected-delayed (MessageNew MessageExpunge FlagChange))\r\n",
+        b"n NOTIFY NONE\r\n",
         b"n LOGOUT\r\n",
         b"o {5+}\r\nabcde\r\n",
         b"\r\n",

@@ -16,8 +16,8 @@ use crate::imap::metadata::Entry;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, Mask, MessageFlags, Notice, Refusal,
-    Selected, SelectionId, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, Mask, MessageFlags,
+    News, Notice, Refusal, Selected, SelectionId, Status, Stored,
 };
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::machine::TlsInfo;
@@ -107,6 +107,7 @@ fn steer(bench: &mut Bench, line: &str) {
             bench.answer(answer(ask, text));
         }
         "N:" if text == "changed" => bench.notice(Notice::Changed),
+        "N:" if text == "news" => bench.notice(Notice::News),
         "N:" if text == "account gone" => bench.notice(Notice::AccountGone),
         "N:" => bench.notice(Notice::Shutdown),
         "W:" => bench.wait(text.parse().unwrap()),
@@ -212,6 +213,7 @@ pub(super) fn refusal(text: &str) -> Option<Refusal> {
         "unavailable" => Refusal::Unavailable,
         "keywords full" => Refusal::KeywordsFull,
         "too many entries" => Refusal::TooManyEntries,
+        "too many mailboxes" => Refusal::TooManyFollowed,
         "use" => Refusal::SpecialUse,
         "badcharset" => Refusal::BadCharset,
         "badurl 1" => Refusal::BadUrl(1),
@@ -244,6 +246,11 @@ fn answer(ask: Ask, text: &str) -> Answer {
         Ask::Metadata { ticket, .. } => {
             Answer::Metadata(ticket.answer(or_refused(text, || annotations(text))))
         }
+        Ask::Follow { ticket, .. } => {
+            let names = || text.split_whitespace().skip(1).map(|name| name.as_bytes().to_vec()).collect();
+            Answer::Followed(ticket.answer(or_refused(text, names)))
+        }
+        Ask::News { ticket } => Answer::News(ticket.answer(news(text))),
         Ask::SetMetadata { ticket, .. }
         | Ask::Folder { ticket, .. }
         | Ask::Append { ticket, .. }
@@ -281,7 +288,7 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Sort(ticket.answer(or_refused(text, sorted)))
         }
         Ask::Thread { ticket, .. } => Answer::Thread(ticket.answer(or_refused(text, || threads(text)))),
-        Ask::Unauthenticate | Ask::Unselect { .. } => panic!("UNSELECT has no answer"),
+        Ask::Unauthenticate | Ask::Unfollow | Ask::Unselect { .. } => panic!("it has no answer"),
     }
 }
 
@@ -337,6 +344,30 @@ fn changes(words: &Words<'_>) -> Changes {
 fn annotations(text: &str) -> Vec<(Entry, Vec<u8>)> {
     let parts = text.split(" | ").skip(1).map(|part| part.split_once(' ').unwrap());
     parts.map(|(name, value)| (Entry::new(name.as_bytes()).unwrap(), unescape(value))).collect()
+}
+
+/// `news | folder New:subscribed Old | annotated Boat /private/a | annotated "" /shared/x | status Boat messages=3 | overflow`
+fn news(text: &str) -> News {
+    let mut news = News::default();
+    for part in text.split(" | ").skip(1) {
+        let (kind, rest) = part.split_once(' ').unwrap_or((part, ""));
+        let mut words = rest.split(' ');
+        let name = words.next().unwrap();
+        match kind {
+            "folder" => {
+                let old_name = words.next().map(|old| old.as_bytes().to_vec());
+                news.folders.push(FolderNews { folder: folder(name), old_name });
+            }
+            "annotated" => {
+                let name = (name != "\"\"").then(|| name.as_bytes().to_vec());
+                let entries = words.map(|entry| Entry::new(entry.as_bytes()).unwrap()).collect();
+                news.annotations.push((name, entries));
+            }
+            "status" => news.statuses.push((name.as_bytes().to_vec(), status(&Words::of(rest)))),
+            other => news.overflow = other == "overflow",
+        }
+    }
+    news
 }
 
 /// `Name:subscribed,sent,absent`

@@ -96,6 +96,8 @@ transcripts! {
     login_times_out
     long_lines
     metadata
+    notify
+    notify_others
     loopback
     lost_answers
     qresync
