@@ -245,8 +245,13 @@ fn line(recipient: &Recipient) -> String {
         State::Waiting { attempts: 0, last, .. } if last.is_empty() => format!("{to}: not tried yet"),
         State::Waiting { next, attempts, last } => {
             let next = if *next == 0 { "now".to_owned() } else { format_rfc5322(*next, 0) };
-            // None, where the server is known to be down from the tries of others.
-            format!("{to}: tried {attempts} times, next {next}: {last}")
+            let tried = match attempts {
+                // The server is known to be down from the tries of others.
+                0 => "not tried".to_owned(),
+                1 => "tried once".to_owned(),
+                attempts => format!("tried {attempts} times"),
+            };
+            format!("{to}: {tried}, next {next}: {last}")
         }
         State::Delivered { reply, .. } => format!("{to}: sent: {reply}"),
         State::Failed { why, .. } => format!("{to}: failed: {why}"),

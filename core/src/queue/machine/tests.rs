@@ -414,6 +414,9 @@ fn a_flush_tries_now_and_a_removed_mail_is_gone() {
     world.handle(QueueInput::Remove("c".into()));
     world.run();
     assert!(world.spool.is_empty() && world.told.is_empty());
+    assert!(
+        world.reports.last().is_some_and(|line| line.starts_with("c a@busy.test busy.test Failed Removed"))
+    );
     world.run_to_the_end();
 }
 

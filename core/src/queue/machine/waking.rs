@@ -6,12 +6,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Active, LOADS_MAX, Message, Purpose, Queue, QueueAction, Tell, Unreadable};
+use crate::event::Fate;
 use crate::queue::envelope::Envelope;
 use crate::queue::notice::Action as Told;
 use crate::queue::spool::QueueId;
 
 /// How long until something is tried again that the disk has refused, in seconds.
 const DISK_PAUSE_SECS: i64 = 60;
+/// What the log says of a recipient whose message an operator has removed.
+const REMOVED: &str = "Removed from the queue by the operator";
 
 /// Sleeping and waking.
 impl Queue {
@@ -227,6 +230,16 @@ impl Queue {
             return;
         }
         let (done, next) = (active.remove || active.envelope.is_done(), active.next());
+        for recipient in active.envelope.recipients.iter().filter(|to| done && to.next().is_some()) {
+            let (to, host) = (recipient.forward_path.clone(), recipient.domain().into());
+            out.push(QueueAction::Report {
+                id: id.clone(),
+                to,
+                host,
+                fate: Fate::Failed,
+                why: REMOVED.into(),
+            });
+        }
         self.active -= 1;
         if done {
             self.messages.remove(id);
