@@ -1,6 +1,6 @@
 //! The server is killed in the middle of everything it can do, and the power of its disk is cut, again and again: what
 //! it has acknowledged is there, once and whole; what it has not is there whole or not at all; what a client was shown
-//! is never taken back.
+//! is never taken back; and what is for others reaches them.
 //!
 //! kill -9 does not test whether anything was synced, for the kernel keeps what was written. A power cut does: the file
 //! system is a loop-mounted image that is shut down, which drops what was not synced (or, the other way, keeps the
@@ -12,6 +12,7 @@
 use crate::harness::{Dice, Disk, Server, Site, in_own_mounts, mail_in};
 use crate::ledger::Ledger;
 use crate::load::load_until_cut;
+use crate::sending::{Manner, Sink, lose_nothing, route};
 
 fn rounds(usually: usize) -> usize {
     std::env::var("POSTIER_ROUNDS").map_or(usually, |rounds| rounds.parse().unwrap())
@@ -90,4 +91,21 @@ fn power_cuts_of_xfs_take_nothing_back() {
         // After a shutdown XFS says that a directory is synced although what was to be synced is dropped.
         power_cuts(&["mkfs.xfs", "-q", "-f"], 2, true);
     }
+}
+
+#[test]
+#[ignore = "needs root, a loop device and mkfs.ext4; cuts the power of its disk six times"]
+fn power_cuts_of_ext4_lose_no_mail_for_others() {
+    if !in_own_mounts("crash::power_cuts_of_ext4_lose_no_mail_for_others") {
+        return;
+    }
+    let sink = Sink::start(Manner::Good);
+    let site = Site::with(&format!("[queue]\nretry_seconds = 1\n{}", route("there.test", sink.port)));
+    let disk = Disk::new(&site, &["mkfs.ext4", "-q", "-F"], 512 << 20);
+    site.edit("postier.toml", "state = \"state\"", "state = \"mail/state\"");
+    lose_nothing(&site, "mail/state", &sink, rounds(6), |round, server| {
+        disk.cut(2 - round % 2);
+        server.kill();
+        disk.remount();
+    });
 }

@@ -6,11 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Server, Site, client, eventually, good, in_own_network, mail_in};
+use crate::harness::{Server, Site, client, eventually, good, in_own_network, mail_in, run_with};
 use crate::sending::{Manner, Sink};
+use crate::signing::{dkim, zone_lines};
 
 const ZONE: &[&str] = &[
     "here.test. MX 10 mx.here.test.",
+    // What connects to an address of the loopback interface comes from the same one: here, Postfix's.
+    "here.test. TXT \"v=spf1 ip4:127.0.0.2 -all\"",
+    "mx.here.test. TXT \"v=spf1 ip4:127.0.0.2 -all\"",
     "mx.here.test. A 127.0.0.3",
     "there.test. MX 10 mx.there.test.",
     "mx.there.test. A 127.0.0.4",
@@ -25,6 +29,8 @@ const ZONE: &[&str] = &[
     "mx.grey.test. A 127.0.0.5",
 ];
 
+const AUTHENTIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/end_to_end/authentic.py");
+
 /// Programs that end with the test.
 struct Internet {
     dir: tempfile::TempDir,
@@ -32,12 +38,25 @@ struct Internet {
 }
 
 impl Internet {
-    fn start(site: &Site) -> Self {
+    /// With more records, as in a zone file.
+    fn start(site: &Site, records: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let unbound = start_unbound(dir.path(), &local_zone());
+        let unbound = start_unbound(dir.path(), &(local_zone() + &local_data(records)));
         start_postfix(dir.path(), site);
         Internet { dir, unbound }
+    }
+
+    /// What a receiver's programs say of each mail: see `authentic.py`.
+    fn authentic(&self, mails: &[String]) -> Vec<String> {
+        let mut python = Command::new("python3");
+        python.arg(AUTHENTIC);
+        for (n, mail) in mails.iter().enumerate() {
+            let path = self.dir.path().join(format!("{n}.eml"));
+            fs::write(&path, mail).unwrap();
+            python.arg(path);
+        }
+        good(&mut python, "").lines().map(str::to_owned).collect()
     }
 
     fn postfix_mail(&self) -> Vec<String> {
@@ -61,8 +80,13 @@ impl Drop for Internet {
     }
 }
 
+/// Unbound's words for the lines of a zone file.
+fn local_data(lines: &str) -> String {
+    lines.lines().map(|line| format!(" local-data: '{line}'\n")).collect()
+}
+
 fn local_zone() -> String {
-    let data: String = ZONE.iter().map(|record| format!(" local-data: \"{record}\"\n")).collect();
+    let data = local_data(&ZONE.join("\n"));
     format!(" local-zone: \"test.\" static\n{data}")
 }
 
@@ -160,7 +184,7 @@ fn two_postiers_and_a_postfix_write_to_each_other() {
     there.add("users", "bob@six.test:{PLAIN}x\n");
     let grey = Sink::at("127.0.0.5:25", Manner::Greylisting);
     here.add("postier.toml", "[queue]\nretry_seconds = 1\n");
-    let internet = Internet::start(&here);
+    let internet = Internet::start(&here, "");
     let (here_server, there_server) = (Server::start(&here), Server::start(&there));
     let text = "From: ann@here.test\nSubject: Tea\n\nAt five, with caf\u{e9}.\n.dot\n";
 
@@ -202,4 +226,35 @@ fn two_postiers_and_a_postfix_write_to_each_other() {
     });
     here_server.stop();
     there_server.stop();
+}
+
+#[test]
+#[ignore = "needs root, a network namespace, unbound, postfix, swaks and Python's dkimpy, PyNaCl and pyspf"]
+fn what_leaves_passes_dkim_and_spf_where_it_arrives() {
+    if !in_own_network("internet::what_leaves_passes_dkim_and_spf_where_it_arrives") {
+        return;
+    }
+    let here = site_at("here.test", "127.0.0.3");
+    here.add("aliases", "away: you@nowhere.test\n");
+    let records = good(&mut dkim(&here, &["new"]), "");
+    let internet = Internet::start(&here, &zone_lines(&records));
+    eventually("the records", || run_with(&mut dkim(&here, &["check"]), "").status.success().then_some(()));
+    let server = Server::start(&here);
+    // What a user writes, plain and not, and what the server itself has to say to somebody elsewhere.
+    let mut smtp = server.submission("ann");
+    for text in ["Subject: Tea\n\nAt five.\n", "Subject: Tea\n\nAt five, with caf\u{e9}.\n.dot\n"] {
+        smtp.deliver("ann@here.test", &["bob@postfix.test"], &format!("From: ann@here.test\n{text}"));
+    }
+    let mut swaks = client(&here, "swaks");
+    swaks.args(["--server", "127.0.0.3", "--from", "bob@postfix.test", "--to", "away@here.test"]);
+    good(&mut swaks, "");
+    let mails = eventually("three mails at Postfix", || {
+        Some(internet.postfix_mail()).filter(|mails| mails.len() == 3)
+    });
+    assert_eq!(mails.iter().filter(|mail| mail.starts_with("Return-Path: <>\n")).count(), 1);
+    assert_eq!(internet.authentic(&mails), ["pass 2 2"; 3], "{mails:?}");
+    // What is wrong would be found out.
+    let forged = [mails[0].replace("[127.0.0.2]", "[127.0.0.9]"), mails[0].replace("\nFrom: ", "\nFrom: x")];
+    assert_eq!(internet.authentic(&forged), ["fail 2 2", "pass 0 2"]);
+    server.stop();
 }

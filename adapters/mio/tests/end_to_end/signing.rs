@@ -37,14 +37,14 @@ impl Drop for Dns {
     }
 }
 
-fn dkim(site: &Site, words: &[&str]) -> Command {
+pub(crate) fn dkim(site: &Site, words: &[&str]) -> Command {
     let mut command = postier();
     command.arg("dkim").args(words).arg("--config").arg(site.config());
     command
 }
 
 /// The lines for a zone file that `postier dkim` has printed, without the parentheses, which only zone files know.
-fn zone_lines(printed: &str) -> String {
+pub(crate) fn zone_lines(printed: &str) -> String {
     let lines = printed.lines().filter(|line| line.contains(" IN TXT ( "));
     lines.map(|line| line.replace("( ", "").replace(" )", "") + "\n").collect()
 }
