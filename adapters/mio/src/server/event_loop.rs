@@ -280,7 +280,7 @@ impl EventLoop {
             return;
         }
         let id = ConnId(self.shared.next_connection.fetch_add(1, Ordering::Relaxed));
-        let begun = TcpStream::connect(call.address).and_then(|mut socket| {
+        let begun = super::listen::connect(call.address).and_then(|mut socket| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut socket, token(id), interest)?;
             Ok(socket)

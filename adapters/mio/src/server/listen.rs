@@ -89,6 +89,18 @@ impl Listener {
     }
 }
 
+/// Begins a connection to another server, with keepalive and without Nagle's delay: it would hold back the end of a mail, a
+/// short segment, until the other side has acknowledged what came before, and that waits 40 ms for more.
+///
+/// # Errors
+/// The system's.
+pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(socket)
+}
+
 /// Whether these addresses can be had now, for a command that has something to lose when they cannot.
 ///
 /// # Errors
@@ -166,6 +178,13 @@ mod tests {
                 Accepted::Exhausted(error) | Accepted::Broken(error) => panic!("{error}"),
             }
         };
+        assert!(stream.nodelay().unwrap() && SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    #[test]
+    fn sockets_to_other_servers_do_not_delay_the_end_of_a_mail() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(server.local_addr().unwrap()).unwrap();
         assert!(stream.nodelay().unwrap() && SockRef::from(&stream).keepalive().unwrap());
     }
 }
