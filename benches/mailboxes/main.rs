@@ -22,6 +22,9 @@
 mod cases;
 mod client;
 mod generator;
+#[path = "../peers.rs"]
+mod peers;
+#[path = "../report.rs"]
 mod report;
 mod servers;
 
@@ -91,7 +94,7 @@ fn run(options: &Options) -> Result<(), String> {
     let kinds = servers::available()?;
     for &messages in &options.messages {
         let site = Site::new(&options.dir, messages)?;
-        let mut table = Table::new(messages, kinds.iter().map(|kind| kind.name()));
+        let mut table = Table::new(format!("{messages} messages"), kinds.iter().map(|kind| kind.name()));
         for (column, kind) in kinds.iter().enumerate() {
             let mut server = Server::start(&site, *kind)?;
             let mut sitting = cases::Sitting {

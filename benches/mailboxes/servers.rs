@@ -1,8 +1,8 @@
 //! The two servers, each with its configuration, its Maildir and its processes.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::client::Client;
 use super::generator;
+use super::peers::{self, free_port, give, postier, stop};
 
 const PASSWORD: &str = "sesame";
 const DOVECOT: &str = "/usr/sbin/dovecot";
@@ -33,17 +34,6 @@ impl Kind {
             Kind::Dovecot => "Dovecot",
         }
     }
-}
-
-/// The built binary: `$POSTIER`, or what `cargo build --release` has made where this program lies.
-fn postier() -> Result<PathBuf, String> {
-    if let Some(path) = std::env::var_os("POSTIER") {
-        return Ok(path.into());
-    }
-    let here = std::env::current_exe().map_err(|error| error.to_string())?;
-    let binary = here.ancestors().nth(2).unwrap_or(Path::new("/")).join("postier");
-    let missing = || format!("{} is missing: cargo build --release -p postier", binary.display());
-    if binary.is_file() { Ok(binary) } else { Err(missing()) }
 }
 
 /// Which servers there are to be measured.
@@ -191,17 +181,7 @@ impl Server {
 
     /// PSS of the server and all processes it has started, in kilobytes.
     pub(crate) fn memory(&self) -> f64 {
-        let mut family = vec![self.child.id()];
-        let mut total = 0.0;
-        while let Some(pid) = family.pop() {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let kib = pss.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-            total += kib.unwrap_or(0.0) * 1.024;
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        }
-        total
+        peers::memory(self.child.id())
     }
 }
 
@@ -209,21 +189,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         stop(&mut self.child);
     }
-}
-
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
-}
-
-fn give(path: &Path, (uid, gid): (u32, u32)) -> std::io::Result<()> {
-    chown(path, Some(uid), Some(gid))?;
-    if path.symlink_metadata()?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            give(&entry?.path(), (uid, gid))?;
-        }
-    }
-    Ok(())
 }
 
 fn postier_config(site: &Site, (plain, tls): (u16, u16)) -> String {
@@ -282,15 +247,4 @@ fn run(kind: Kind, home: &Path, port: u16) -> Result<Child, String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(child)
-}
-
-/// Ends a server in order.
-fn stop(child: &mut Child) {
-    let _ = Command::new("kill").arg(child.id().to_string()).status();
-    let start = Instant::now();
-    while matches!(child.try_wait(), Ok(None)) && start.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }

@@ -14,14 +14,14 @@ pub(crate) enum Unit {
 }
 
 pub(crate) struct Table {
-    messages: u32,
+    title: String,
     columns: Vec<&'static str>,
     rows: Vec<(&'static str, Unit, Vec<Option<f64>>)>,
 }
 
 impl Table {
-    pub(crate) fn new(messages: u32, columns: impl Iterator<Item = &'static str>) -> Self {
-        Self { messages, columns: columns.collect(), rows: Vec::new() }
+    pub(crate) fn new(title: String, columns: impl Iterator<Item = &'static str>) -> Self {
+        Self { title, columns: columns.collect(), rows: Vec::new() }
     }
 
     pub(crate) fn note(&mut self, column: usize, case: &'static str, unit: Unit, value: f64) {
@@ -37,7 +37,7 @@ impl Table {
     }
 
     pub(crate) fn print(&self) {
-        println!("\n| {} messages | {} | ratio |", self.messages, self.columns.join(" | "));
+        println!("\n| {} | {} | ratio |", self.title, self.columns.join(" | "));
         println!("|---|{}---|", "---|".repeat(self.columns.len()));
         for (case, unit, values) in &self.rows {
             let cells: Vec<String> = values
