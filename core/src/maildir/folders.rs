@@ -5,7 +5,7 @@
 //!
 //! | change | moves |
 //! |---|---|
-//! | create | make `.X` with its parts, a uidlist with a UIDVALIDITY never used before, and its special use if it is given one; sync the root |
+//! | create | make `.X` with its parts, a uidlist with a UIDVALIDITY never used before, and its special use if it is given one (under INBOX's lock); sync the root |
 //! | delete | rename `.X` to `..DOVECOT-TRASHED`; sync the root, or rename it back; then remove what is in it, at leisure |
 //! | rename | rename `.X` and all `.X.…`; sync the root; if any of it fails, what was renamed is renamed back |
 //! | rename INBOX | create the target, copy all messages there, remove them from INBOX (RFC 9051 §6.3.6) |
@@ -219,7 +219,8 @@ async fn create_in(
     special_use: Option<SpecialUse>,
 ) -> Result<[u8; 16], StoreError> {
     let disk = scope.disk.clone();
-    let top = Place::open(scope, context, root, &FolderName::inbox()).await?.root;
+    let mut inbox = Place::open(scope, context, root, &FolderName::inbox()).await?;
+    let top = inbox.root;
     let directory = folder.directory();
     let found = match folder.is_inbox() {
         true => OnDisk::Mailbox(Assigned::Nothing),
@@ -237,12 +238,18 @@ async fn create_in(
         }
     }
     if let Some(special_use) = special_use {
-        metadata::check_use(scope, top, folder, special_use).await?;
+        // Nobody else gives it to another mailbox between this look and the end.
+        inbox.lock(&disk, context, context.lock_wait).await?;
+        if let Err(refused) = metadata::check_use(scope, top, folder, special_use).await {
+            inbox.unlock(&disk, context).await;
+            return Err(refused);
+        }
     }
     let result = make(scope, context, root, top, folder, special_use).await;
     if result.is_err() {
         remove_tree(scope, top, &directory).await;
     }
+    inbox.unlock(&disk, context).await;
     result
 }
 

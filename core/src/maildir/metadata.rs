@@ -131,19 +131,42 @@ pub async fn set_metadata(
     limits: MetadataLimits,
 ) -> Result<(), StoreError> {
     let mut scope = Scope::new(disk.clone());
-    let (folder, kind) = (of.folder(), of.kind());
-    let result = match Place::open(&mut scope, &context, &root, &folder).await {
-        Ok(mut place) => {
-            let result = match place.lock(&disk, &context, context.lock_wait).await {
-                Ok(()) => change(&mut scope, &place, (&folder, kind), changes, limits).await,
-                Err(error) => Err(error),
-            };
-            place.unlock(&disk, &context).await;
-            result
-        }
-        Err(error) => Err(error),
+    let gives_use = |(entry, _): &EntryChange| entry.as_bytes() == SPECIAL_USE;
+    let result = match of.kind() == Of::Mailbox && !of.folder().is_inbox() && changes.iter().any(gives_use) {
+        // Nobody gives the same use to another mailbox meanwhile: INBOX's lock is taken first, here and by CREATE.
+        true => match Place::open(&mut scope, &context, &root, &FolderName::inbox()).await {
+            Ok(mut inbox) => {
+                let result = match inbox.lock(&disk, &context, context.lock_wait).await {
+                    Ok(()) => change_locked(&mut scope, &context, &root, &of, changes, limits).await,
+                    Err(error) => Err(error),
+                };
+                inbox.unlock(&disk, &context).await;
+                result
+            }
+            Err(error) => Err(error),
+        },
+        false => change_locked(&mut scope, &context, &root, &of, changes, limits).await,
     };
     scope.finish().await;
+    result
+}
+
+/// Changes annotations under the mailbox's own lock.
+async fn change_locked(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    of: &Annotated,
+    changes: Vec<EntryChange>,
+    limits: MetadataLimits,
+) -> Result<(), StoreError> {
+    let (disk, folder, kind) = (scope.disk.clone(), of.folder(), of.kind());
+    let mut place = Place::open(scope, context, root, &folder).await?;
+    let result = match place.lock(&disk, context, context.lock_wait).await {
+        Ok(()) => change(scope, &place, (&folder, kind), changes, limits).await,
+        Err(error) => Err(error),
+    };
+    place.unlock(&disk, context).await;
     result
 }
 
@@ -309,8 +332,9 @@ async fn write(scope: &mut Scope, mailbox: Handle, properties: &Properties) -> R
 #[cfg(test)]
 mod tests {
     use super::super::folders;
-    use super::super::memdisk::{MemDisk, context, root};
+    use super::super::memdisk::{MemDisk, Stopped, context, root};
     use super::*;
+    use crate::disk::{Resume, Task};
     use alloc::string::String;
     use std::format;
 
@@ -410,6 +434,34 @@ mod tests {
         disk.run(Vec::new(), move |disk| folders::delete(disk, ctx, root(), name("Ship"))).unwrap().unwrap();
         create(&mut disk, "Ship", None).unwrap().unwrap();
         assert!(shown(&mut disk, ship()).is_empty());
+    }
+
+    #[test]
+    fn of_two_that_are_given_one_use_at_the_same_time_one_has_it() {
+        for stop in 0.. {
+            let mut disk = disk_with_boat();
+            let ctx = Arc::new(context());
+            let first =
+                |disk| folders::create(disk, ctx.clone(), root(), name("Old"), Some(SpecialUse::Archive));
+            let (mut task, mut operations) = (Task::new(first), 0);
+            let stopped = disk.drive_up_to(&mut task, Resume::Start, |_| {
+                operations += 1;
+                operations > stop
+            });
+            let Stopped::Before(next) = stopped else {
+                assert!(stop > 20, "it is over at once");
+                break;
+            };
+            disk.handed_out = None;
+            let second = match stop % 2 {
+                0 => create(&mut disk, "Older", Some(SpecialUse::Archive)).unwrap().is_ok(),
+                _ => set(&mut disk, boat(), "/private/specialuse", Some("\\Archive")).is_ok(),
+            };
+            let first = disk.go_on(&mut task, next).is_ok();
+            assert_ne!(first, second, "stopped before operation {stop}");
+            let archives = uses(&mut disk).into_iter().filter(|line| line.ends_with("Archive"));
+            assert_eq!(archives.count(), 1, "stopped before operation {stop}");
+        }
     }
 
     #[test]
