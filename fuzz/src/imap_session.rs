@@ -11,7 +11,7 @@ use postier_core::auth::scram::{ScramKey, ScramOffer};
 use postier_core::imap::metadata::Entry;
 use postier_core::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use postier_core::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, MessageFlags, News, Notice,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, FoundIn, MessageFlags, News, Notice,
     Refusal, Selected, SelectionId, Session, Setup, Status, Stored,
 };
 use postier_core::imap::thread::{ThreadMessage, Threader};
@@ -308,6 +308,11 @@ impl World {
                 Answer::Vanished(ticket.answer(self.some(&known)))
             }
             Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.draw(1 << 32))),
+            Ask::SearchIn { ticket, .. } => {
+                let uids = self.there.iter().copied().collect();
+                let found = FoundIn { uid_validity: 1, uids, modseqs: Vec::new() };
+                Answer::SearchedIn(ticket.answer(self.or_refused(found)))
+            }
             Ask::Search { ticket, within, .. } => {
                 let found = self.some(&within);
                 Answer::Search(ticket.answer(self.or_refused(found)))

@@ -21,7 +21,7 @@
 use super::fetch::Fetch;
 use super::flag::FlagList;
 use super::metadata::{Depth, Entry};
-use super::notify::Notify;
+use super::notify::{Notify, Source};
 pub use super::parse::{ParseError, parse, parse_append_rest, parse_section, tag_of};
 use super::search::Search;
 use super::sequence::{SequenceSet, UidSet};
@@ -181,6 +181,8 @@ pub enum CommandBody<'a> {
     },
     /// SEARCH and UID SEARCH, RFC 9051 §6.4.4.
     Search(Search),
+    /// ESEARCH, RFC 7377.
+    MultiSearch(MultiSearch),
     /// SORT and UID SORT, RFC 5256.
     Sort(Sort),
     /// THREAD and UID THREAD, RFC 5256.
@@ -306,7 +308,7 @@ impl fmt::Debug for Secret<'_> {
     }
 }
 
-/// A LIST command, RFC 9051 §6.3.9 (RFC 5258, 5819, 6154).
+/// A LIST command, RFC 9051 §6.3.9 (RFC 5258, 5819, 6154, 9590).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List<'a> {
     /// The reference name.
@@ -347,6 +349,9 @@ pub struct ListReturn {
     pub special_use: bool,
     /// STATUS: a STATUS response for each that can be selected, with these items; none when not asked for.
     pub status: Vec<StatusItem>,
+    /// METADATA: a METADATA response for each that can be selected, with these entries (RFC 9590); none when not asked
+    /// for.
+    pub metadata: Vec<Entry>,
 }
 
 /// What STATUS can say of a mailbox, RFC 9051 §6.3.11.
@@ -483,6 +488,15 @@ pub struct LiteralHead {
     pub sync: bool,
     /// Whether it may contain NUL (`~{n}`, literal8).
     pub binary: bool,
+}
+
+/// An ESEARCH command, RFC 7377.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiSearch {
+    /// In which mailboxes; in the selected one if there are none.
+    pub sources: Vec<Source>,
+    /// Which messages; in UIDs.
+    pub search: Search,
 }
 
 /// A THREAD command, RFC 5256.

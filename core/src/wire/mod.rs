@@ -11,6 +11,7 @@
 //! | [`base64`] | strict for SASL, lenient for bodies | RFC 4648 §4, RFC 2045 §6.8 |
 //! | [`quoted_printable`] | lenient, for bodies | RFC 2045 §6.7 |
 //! | [`mutf7`] | mailbox names | RFC 3501 §5.1.3 |
+//! | [`utf7`] | what some clients search for | RFC 2152 |
 //! | [`deflate`] | packed both ways, for COMPRESS | RFC 1951, RFC 4978 |
 //! | [`outgoing`] | what a stored file becomes on its way out | RFC 9051 §4.3, RFC 3516 |
 //! | [`xtext`] | ENVID and ORCPT | RFC 3461 §4 |
@@ -27,6 +28,7 @@ pub mod mutf7;
 pub mod outgoing;
 pub mod quoted_printable;
 pub mod token;
+pub mod utf7;
 pub mod xtext;
 
 #[cfg(test)]

@@ -101,8 +101,22 @@ pub fn decode(input: &[u8]) -> Result<String, Error> {
 
 /// Decodes what stands between `&` and `-`.
 fn decode_shift(encoded: &[u8], out: &mut String) -> Result<(), Error> {
+    decode_units(encoded.iter().copied().filter_map(value_of), |character| {
+        if is_printable(character) {
+            return Err(Error::EncodedPrintable);
+        }
+        out.push(character);
+        Ok(())
+    })
+}
+
+/// The characters of UTF-16 whose bits come six at a time.
+pub(super) fn decode_units(
+    values: impl Iterator<Item = u8>,
+    mut each: impl FnMut(char) -> Result<(), Error>,
+) -> Result<(), Error> {
     let (mut bits, mut held) = (0u32, 0u32);
-    let units = encoded.iter().copied().filter_map(value_of).filter_map(|value| {
+    let units = values.filter_map(|value| {
         bits = bits << 6 | u32::from(value);
         held += 6;
         (held >= 16).then(|| {
@@ -113,11 +127,7 @@ fn decode_shift(encoded: &[u8], out: &mut String) -> Result<(), Error> {
         })
     });
     for character in char::decode_utf16(units) {
-        let character = character.map_err(|_| Error::UnpairedSurrogate)?;
-        if is_printable(character) {
-            return Err(Error::EncodedPrintable);
-        }
-        out.push(character);
+        each(character.map_err(|_| Error::UnpairedSurrogate)?)?;
     }
     if held >= 6 || bits != 0 { Err(Error::OddBits) } else { Ok(()) }
 }

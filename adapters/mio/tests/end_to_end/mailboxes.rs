@@ -413,3 +413,42 @@ fn locks_and_torn_lists_left_by_a_crash_block_nobody() {
     assert_eq!(after[..3], before[..]);
     assert!(after[3].0 >= 4, "{after:?}");
 }
+
+#[test]
+fn a_search_in_many_mailboxes_names_each_that_has_something() {
+    let site = Site::new();
+    let server = Server::start(&site);
+    let mut imap = server.imap("ann");
+    for name in ["Lists", "Lists.imap", "Boat"] {
+        imap.ok(&format!("CREATE {name}"));
+    }
+    let about = |what: &str| format!("Subject: =?utf-8?q?{what}?=\r\n\r\nx\r\n");
+    imap.append("INBOX", "", &about("Gr=C3=BCn"));
+    imap.append("Lists", "", &about("gelb"));
+    imap.append("Lists", "", &about("gr=C3=BCn"));
+    imap.append("Lists.imap", "", &about("gr=C3=BCn"));
+    let mut searched = |command: &str| -> Vec<String> {
+        let found = imap.ok(command).into_iter().filter_map(|line| {
+            let (_, mailbox) = line.strip_prefix("ESEARCH (TAG ")?.split_once(" MAILBOX ")?;
+            let (name, rest) = mailbox.split_once(" UIDVALIDITY ")?;
+            Some(format!("{name}: {}", rest.split_once(") UID ")?.1))
+        });
+        found.collect()
+    };
+    let subject = "CHARSET UTF-7 SUBJECT \"gr+APw-n\"";
+    assert_eq!(
+        searched(&format!("ESEARCH IN (personal) RETURN (MIN COUNT) {subject}")),
+        ["INBOX: MIN 1 COUNT 1", "Lists: MIN 2 COUNT 1", "Lists.imap: MIN 1 COUNT 1"]
+    );
+    assert_eq!(searched(&format!("ESEARCH IN (mailboxes (Lists Nowhere) inboxes) {subject}")).len(), 2);
+    assert_eq!(searched("ESEARCH IN (subtree-one Lists) SUBJECT gelb"), ["Lists: ALL 1"]);
+    // The annotations of all of them in one LIST (RFC 9590).
+    imap.ok("SETMETADATA Lists (/private/comment \"noisy\")");
+    let listed = imap.ok("LIST \"\" \"*\" RETURN (METADATA (/private/comment))");
+    let annotated: Vec<_> = listed.iter().filter(|line| line.starts_with("METADATA ")).collect();
+    assert!(
+        annotated.iter().any(|line| *line == "METADATA Lists (/private/comment \"noisy\")"),
+        "{listed:?}"
+    );
+    assert!(annotated.iter().any(|line| *line == "METADATA Boat (/private/comment NIL)"), "{listed:?}");
+}

@@ -1,6 +1,7 @@
 //! Commands about mailboxes: SELECT, CREATE, LIST, LSUB, STATUS. RFC 9051 §6.3.
 
 use super::cursor::{Cursor, Expected, Parsed};
+use super::metadata;
 use crate::imap::command::{
     AString, CommandBody, List, ListReturn, ListSelect, Resync, Select, SpecialUse, StatusItem,
 };
@@ -192,7 +193,7 @@ fn select_options(cursor: &mut Cursor<'_>) -> Parsed<ListSelect> {
 }
 
 fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
-    const OPTION: &str = "SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS";
+    const OPTION: &str = "SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS or METADATA";
     let mut returns = ListReturn::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
@@ -203,6 +204,11 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
             "STATUS" => {
                 cursor.space()?;
                 returns.status = status_items(cursor)?;
+            },
+            // RFC 9590 §4
+            "METADATA" => {
+                cursor.space()?;
+                returns.metadata = metadata::entries(cursor)?;
             },
             _ => return Err(cursor.back(word, OPTION)),
         );

@@ -5,6 +5,7 @@ use crate::imap::command::{CommandBody, GetMetadata};
 use crate::imap::metadata::{Depth, Entry};
 use crate::wire::keyword::match_keyword;
 use alloc::vec;
+use alloc::vec::Vec;
 
 const ENTRY: &str = "an entry such as /private/comment";
 const OPTION: &str = "MAXSIZE or DEPTH";
@@ -27,11 +28,17 @@ pub(super) fn get<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         cursor.space()?;
     }
     let entries = match cursor.peek() {
-        Some(b'(') => cursor.list(ENTRY, entry)?,
+        Some(b'(') => self::entries(cursor)?,
         Some(_) | None => vec![entry(cursor)?],
     };
-    check_count(&entries)?;
     Ok(CommandBody::GetMetadata(GetMetadata { mailbox, entries, max_size, depth }))
+}
+
+/// Entries in parentheses.
+pub(super) fn entries(cursor: &mut Cursor<'_>) -> Parsed<Vec<Entry>> {
+    let entries = cursor.list(ENTRY, entry)?;
+    check_count(&entries)?;
+    Ok(entries)
 }
 
 pub(super) fn set<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
@@ -96,7 +103,6 @@ mod tests {
     use crate::imap::command::MailboxName;
     use alloc::borrow::Cow;
     use alloc::string::ToString;
-    use alloc::vec::Vec;
 
     fn entry(name: &str) -> Entry {
         Entry::new(name.as_bytes()).unwrap()

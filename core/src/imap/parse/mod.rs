@@ -90,6 +90,7 @@ fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
         "CREATE" => mailbox::create,
         "DELETE" => |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? }),
         "ENABLE" => enable,
+        "ESEARCH" => search::esearch,
         "EXAMINE" => |cursor| mailbox::select(cursor, true),
         "EXPUNGE" => |_| Ok(CommandBody::Expunge { uids: None }),
         "FETCH" => |cursor| fetch::fetch(cursor, false),

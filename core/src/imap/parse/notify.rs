@@ -9,9 +9,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// How many groups one command may have: each is compared with every mailbox.
-const GROUPS_MAX: usize = 32;
+pub(super) const GROUPS_MAX: usize = 32;
 /// How many mailboxes they may name in all.
-const NAMES_MAX: usize = 500;
+pub(super) const NAMES_MAX: usize = 500;
 
 const GROUP: &str = "mailboxes and events in parentheses";
 const FILTER: &str = "a filter such as personal";

@@ -1,10 +1,12 @@
 //! SEARCH, RFC 9051 §6.4.4, and what SORT and THREAD have of it; text is converted from the client's charset here.
 
 use super::cursor::{Cursor, Expected, Parsed};
-use crate::imap::command::CommandBody;
+use super::notify;
+use crate::imap::command::{CommandBody, MultiSearch};
 use crate::imap::search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, Search, SearchKey, SearchReturn};
 use crate::mime::date::parse_search_date;
 use crate::wire::keyword::match_keyword;
+use crate::wire::utf7;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -18,12 +20,31 @@ const SAVE_DATE_SUPPORTED: &[u8] = b"SAVEDATESUPPORTED";
 
 pub(super) fn search<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
+    Ok(CommandBody::Search(program(cursor, uid)?))
+}
+
+/// What SEARCH and ESEARCH have in common: RETURN, CHARSET, and the keys.
+fn program(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Search> {
     let returns = returns(cursor)?;
-    let search = match eat_word(cursor, b"CHARSET ") {
-        true => criteria_in_charset(cursor, uid, returns)?,
-        false => criteria(cursor, uid, returns, Some(UTF_8))?,
-    };
-    Ok(CommandBody::Search(search))
+    match eat_word(cursor, b"CHARSET ") {
+        true => criteria_in_charset(cursor, uid, returns),
+        false => criteria(cursor, uid, returns, Some(Charset::Standard(UTF_8))),
+    }
+}
+
+// RFC 7377 §3
+pub(super) fn esearch<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    const SOURCES: &str = "filters of mailboxes in parentheses";
+    cursor.space()?;
+    let (mut sources, mut names) = (Vec::new(), notify::NAMES_MAX);
+    if eat_word(cursor, b"IN ") {
+        sources = cursor.list(SOURCES, |cursor| notify::source(cursor, &mut names))?;
+        if sources.is_empty() || sources.len() > notify::GROUPS_MAX {
+            return Err(Expected("1 to 32 filters before this"));
+        }
+        cursor.space()?;
+    }
+    Ok(CommandBody::MultiSearch(MultiSearch { sources, search: program(cursor, true)? }))
 }
 
 /// `RETURN (…) `, if it is there.
@@ -38,7 +59,7 @@ pub(super) fn criteria_in_charset(
     returns: Option<SearchReturn>,
 ) -> Parsed<Search> {
     let name = cursor.astring("a charset")?;
-    let charset = Encoding::for_label_no_replacement(&name);
+    let charset = Charset::named(&name);
     cursor.space()?;
     let search = criteria(cursor, uid, returns, charset)?;
     let unknown_charset = charset.is_none().then(|| String::from_utf8_lossy(&name).into_owned());
@@ -49,7 +70,7 @@ fn criteria(
     cursor: &mut Cursor<'_>,
     uid: bool,
     returns: Option<SearchReturn>,
-    charset: Option<&'static Encoding>,
+    charset: Option<Charset>,
 ) -> Parsed<Search> {
     let mut reader = KeyReader { charset, keys: 0, numbers: false, modseq: false };
     let first = reader.key(cursor, 0)?;
@@ -97,9 +118,36 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
     Ok(returns)
 }
 
+/// What text is written in.
+#[derive(Clone, Copy)]
+enum Charset {
+    /// One of the WHATWG Encoding Standard.
+    Standard(&'static Encoding),
+    /// UTF-7, which that standard bars from documents.
+    Utf7,
+}
+
+impl Charset {
+    fn named(name: &[u8]) -> Option<Charset> {
+        match name.eq_ignore_ascii_case(b"UTF-7") {
+            true => Some(Charset::Utf7),
+            false => Encoding::for_label_no_replacement(name).map(Charset::Standard),
+        }
+    }
+
+    fn decode(self, octets: &[u8]) -> Option<String> {
+        match self {
+            Charset::Standard(encoding) => {
+                Some(encoding.decode_without_bom_handling_and_without_replacement(octets)?.into_owned())
+            }
+            Charset::Utf7 => utf7::decode(octets),
+        }
+    }
+}
+
 struct KeyReader {
     /// What text is written in; `None` for a charset we do not know.
-    charset: Option<&'static Encoding>,
+    charset: Option<Charset>,
     keys: usize,
     /// Sequence numbers were among them.
     numbers: bool,
@@ -230,8 +278,8 @@ impl KeyReader {
         match self.charset {
             // The command is going to be refused; its grammar is still checked.
             None => Ok(String::new()),
-            Some(charset) => match charset.decode_without_bom_handling_and_without_replacement(&octets) {
-                Some(text) => Ok(text.into_owned()),
+            Some(charset) => match charset.decode(&octets) {
+                Some(text) => Ok(text),
                 None => Err(Expected("text in the charset named (UTF-8 if none is), before this")),
             },
         }

@@ -529,6 +529,8 @@ fn search_in_charsets() {
     let CommandBody::Search(latin) = latin.body else { panic!() };
     assert_eq!(latin.key, SearchKey::Text("éè".into()));
     assert_eq!(search("a SEARCH CHARSET UTF-8 TEXT \"é\"\r\n").key, SearchKey::Text("é".into()));
+    assert_eq!(search("a SEARCH CHARSET utf-7 TEXT \"Gr+APw-n\"\r\n").key, SearchKey::Text("Grün".into()));
+    assert!(parse(b"a SEARCH CHARSET UTF-7 TEXT +++\r\n").is_err());
     assert_eq!(search("a SEARCH CHARSET x-klingon TEXT a\r\n").unknown_charset.as_deref(), Some("x-klingon"));
     assert!(parse(b"a SEARCH TEXT {1}\r\n\xe9\r\n").is_err());
 }

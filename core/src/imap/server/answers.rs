@@ -35,14 +35,18 @@ impl Session {
                     self.handle_changes(changes, after, tx);
                 }
             }
-            Answer::List(answered) => {
-                if let Some((verdict, Then::List(listing))) = self.take_verdict(answered) {
-                    self.handle_list(listing, verdict, tx);
+            Answer::List(answered) => match self.take_verdict(answered) {
+                Some((verdict, Then::List(listing))) => self.handle_list(listing, verdict, tx),
+                Some((verdict, Then::MultisearchList(searching))) => {
+                    self.handle_multisearch_list(searching, verdict, tx);
                 }
-            }
+                Some(_) | None => {}
+            },
             Answer::Status(answered) => match self.take_verdict(answered) {
                 Some((verdict, Then::Status(status_of))) => self.handle_status(&status_of, verdict, tx),
-                Some((verdict, Then::ListStatus(status))) => self.handle_list_status(status, verdict, tx),
+                Some((verdict, Then::StatusDetail(details))) => {
+                    self.handle_status_detail(details, verdict, tx);
+                }
                 Some(_) | None => {}
             },
             Answer::Quota(answered) => {
@@ -56,11 +60,13 @@ impl Session {
                     self.handle_created(&named, verdict, tx);
                 }
             }
-            Answer::Metadata(answered) => {
-                if let Some((verdict, Then::Metadata(wanted))) = self.take_verdict(answered) {
-                    self.handle_metadata(&wanted, verdict, tx);
+            Answer::Metadata(answered) => match self.take_verdict(answered) {
+                Some((verdict, Then::Metadata(wanted))) => self.handle_metadata(&wanted, verdict, tx),
+                Some((verdict, Then::MetadataDetail(details))) => {
+                    self.handle_metadata_detail(details, verdict, tx);
                 }
-            }
+                Some(_) | None => {}
+            },
             Answer::Followed(answered) => {
                 if let Some((verdict, Then::Follow(set))) = self.take_verdict(answered) {
                     self.handle_followed(set, verdict, tx);
@@ -97,6 +103,11 @@ impl Session {
             Answer::Search(answered) => {
                 if let Some((verdict, Then::Search(searching))) = self.take_verdict(answered) {
                     self.handle_found(searching, verdict, tx);
+                }
+            }
+            Answer::SearchedIn(answered) => {
+                if let Some((verdict, Then::Multisearch(searching))) = self.take_verdict(answered) {
+                    self.handle_searched_in(searching, verdict, tx);
                 }
             }
             Answer::Vanished(answered) => {
@@ -136,6 +147,7 @@ impl Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake
@@ -205,7 +217,8 @@ impl Session {
             Then::Verifier(_)
             | Then::Login(_)
             | Then::List(_)
-            | Then::ListStatus(_)
+            | Then::StatusDetail(_)
+            | Then::MetadataDetail(_)
             | Then::Status(_)
             | Then::Quota(_)
             | Then::Create(_)
@@ -220,6 +233,8 @@ impl Session {
             | Then::Expunge
             | Then::Search(_)
             | Then::Sort(_)
+            | Then::MultisearchList(_)
+            | Then::Multisearch(_)
             | Then::ModSeq(..)
             | Then::Thread(_) => self.end_lost(tx),
         }

@@ -40,6 +40,7 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::GetMetadata(_)
         | CommandBody::SetMetadata { .. }
         | CommandBody::Notify(_)
+        | CommandBody::MultiSearch(_)
         | CommandBody::Status { .. }
         | CommandBody::GetQuota { .. }
         | CommandBody::GetQuotaRoot { .. }
@@ -150,6 +151,7 @@ impl Session {
             CommandBody::Unselect => self.start_unselect(tx),
             CommandBody::Expunge { uids } => self.start_expunge(uids.as_ref(), tx),
             CommandBody::Search(search) => self.start_search(search, tx),
+            CommandBody::MultiSearch(search) => self.start_multisearch(search, tx),
             CommandBody::Sort(sort) => self.start_sort(sort, tx),
             CommandBody::Thread(thread) => self.start_thread(thread, tx),
             CommandBody::Fetch(fetch) => self.start_fetch(fetch, tx),

@@ -133,6 +133,7 @@ impl Session {
             | State::Sasl(_)
             | State::Waiting(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake

@@ -1,16 +1,18 @@
 //! LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9), with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154), CHILDREN
-//! (RFC 3348) and LIST-STATUS (RFC 5819).
+//! (RFC 3348), LIST-STATUS (RFC 5819) and LIST-METADATA (RFC 9590).
 //!
 //! The office gives all mailboxes with their parents; which of them are meant, and what is said of each, is decided
 //! here, some names at a time: patterns can be made to cost much. The special use is said in every LIST, for clients
 //! that know the attribute and not the option.
 
+use super::metadata::write_annotations;
 use super::names::{Spelling, write_old_name};
 use super::session::{Session, State, Then};
 use super::status::write_status;
 use super::{Ask, DELIMITER, Folder, Refusal, Status};
 use crate::imap::command::{AString, INBOX, List, ListReturn, ListSelect, StatusItem};
 use crate::imap::list::ListPattern;
+use crate::imap::metadata::{Annotations, Entry};
 use crate::imap::response;
 use crate::machine::StepOf;
 use crate::maildir::folder::SpecialUse;
@@ -30,12 +32,15 @@ pub(super) enum Listing {
     Lsub { pattern: Option<ListPattern>, ends_with_percent: bool },
 }
 
-/// LIST-STATUS: the mailboxes whose STATUS is still to be told.
-#[derive(Debug)]
-pub(super) struct ListStatus {
+/// Mailboxes whose STATUS, annotations or both are still to be told.
+#[derive(Debug, Default)]
+pub(super) struct Details {
     /// As the client spells them; the first is the one asked for.
     pub(super) names: VecDeque<Vec<u8>>,
+    /// Of STATUS; none when that is not to be told.
     pub(super) items: Vec<StatusItem>,
+    /// Annotations; none when they are not to be told.
+    pub(super) entries: Vec<Entry>,
     /// How the command ends.
     pub(super) done: &'static str,
 }
@@ -92,7 +97,12 @@ impl Session {
                 matching: Matching::Patterns(patterns),
                 held: select.recursive_match.then(Held::default),
                 spelling,
-                status: ListStatus { names: VecDeque::new(), items: returns.status, done: "List completed" },
+                details: Details {
+                    names: VecDeque::new(),
+                    items: returns.status,
+                    entries: returns.metadata,
+                    done: "List completed",
+                },
             },
             Listing::Lsub { pattern, ends_with_percent } => Lister {
                 word: b"LSUB",
@@ -100,7 +110,7 @@ impl Session {
                 matching: Matching::Patterns(pattern.into_iter().collect()),
                 held: None,
                 spelling,
-                status: ListStatus { names: VecDeque::new(), items: Vec::new(), done: "Lsub completed" },
+                details: Details { done: "Lsub completed", ..Details::default() },
             },
         };
         self.state = State::List(lister);
@@ -119,8 +129,9 @@ impl Session {
                 held.take(line, named);
             } else if named {
                 tx.write_with(|out| line.write(out, lister.word, lister.spelling));
-                if line.selectable && !lister.status.items.is_empty() {
-                    lister.status.names.push_back(line.name);
+                let Details { names, items, entries, .. } = &mut lister.details;
+                if line.selectable && !(items.is_empty() && entries.is_empty()) {
+                    names.push_back(line.name);
                 }
             }
         }
@@ -131,20 +142,64 @@ impl Session {
             lister.matching = Matching::Done;
         }
         if lister.lines.len() == 0 {
-            let ListStatus { names, items, done } = &mut lister.status;
-            let (names, items, done) = (core::mem::take(names), core::mem::take(items), *done);
-            self.ask_list_status(ListStatus { names, items, done }, tx);
+            let details = core::mem::take(&mut lister.details);
+            self.tell_details(details, tx);
         }
         self.step(0)
     }
 
-    /// Asks for the next STATUS, or ends the command.
-    pub(super) fn ask_list_status(&mut self, status: ListStatus, tx: &mut SendQueue) {
-        let Some(mailbox) = status.names.front().map(|shown| self.spelling().of_shown(shown)) else {
-            return self.end(response::Status::Ok, None, status.done, tx);
+    /// Asks for what is to be told of the next mailbox, or ends the command.
+    pub(super) fn tell_details(&mut self, details: Details, tx: &mut SendQueue) {
+        let Some(mailbox) = details.names.front().map(|shown| self.spelling().of_shown(shown)) else {
+            return self.end(response::Status::Ok, None, details.done, tx);
         };
-        let size = status.items.iter().any(|item| item.needs_sizes());
-        self.ask(Then::ListStatus(status), |ticket| Ask::Status { ticket, mailbox, size });
+        if details.items.is_empty() {
+            return self.ask_annotations(details, mailbox);
+        }
+        let size = details.items.iter().any(|item| item.needs_sizes());
+        self.ask(Then::StatusDetail(details), |ticket| Ask::Status { ticket, mailbox, size });
+    }
+
+    fn ask_annotations(&mut self, details: Details, mailbox: Vec<u8>) {
+        let mailbox = Some(mailbox);
+        self.ask(Then::MetadataDetail(details), |ticket| Ask::Metadata { ticket, mailbox });
+    }
+
+    /// RFC 5819 §2: a mailbox whose status cannot be told has no STATUS line.
+    pub(super) fn handle_status_detail(
+        &mut self,
+        mut details: Details,
+        answer: Result<Status, Refusal>,
+        tx: &mut SendQueue,
+    ) {
+        let Some(name) = details.names.front() else { return self.tell_details(details, tx) };
+        let (spelling, limit) = (self.spelling(), self.setup.limits.message_bytes_max);
+        if let Ok(found) = answer {
+            tx.write_with(|out| write_status(out, spelling, name, &details.items, &found, limit));
+        }
+        if !details.entries.is_empty() {
+            let mailbox = spelling.of_shown(name);
+            return self.ask_annotations(details, mailbox);
+        }
+        details.names.pop_front();
+        self.tell_details(details, tx);
+    }
+
+    /// RFC 9590 §3: nor has one whose annotations cannot be told a METADATA line; an entry without a value is NIL.
+    pub(super) fn handle_metadata_detail(
+        &mut self,
+        mut details: Details,
+        answer: Result<Annotations, Refusal>,
+        tx: &mut SendQueue,
+    ) {
+        if let (Some(name), Ok(found)) = (details.names.pop_front(), answer) {
+            let value =
+                |name: &Entry| found.iter().find(|(entry, _)| entry == name).map(|(_, value)| &value[..]);
+            let shown: Vec<(&Entry, Option<&[u8]>)> =
+                details.entries.iter().map(|entry| (entry, value(entry))).collect();
+            write_annotations(Some((self.spelling(), &name)), &shown, tx);
+        }
+        self.tell_details(details, tx);
     }
 
     /// LIST of one mailbox, for a client that has not asked (RFC 5465 §5.4, §5.5).
@@ -169,20 +224,6 @@ impl Session {
         };
         tx.write_with(|out| line.write(out, b"LIST", spelling));
     }
-
-    /// RFC 5819 §2: a mailbox whose status cannot be told has no STATUS line.
-    pub(super) fn handle_list_status(
-        &mut self,
-        mut status: ListStatus,
-        answer: Result<Status, Refusal>,
-        tx: &mut SendQueue,
-    ) {
-        if let (Some(name), Ok(found)) = (status.names.pop_front(), answer) {
-            let (spelling, limit) = (self.spelling(), self.setup.limits.message_bytes_max);
-            tx.write_with(|out| write_status(out, spelling, &name, &status.items, &found, limit));
-        }
-        self.ask_list_status(status, tx);
-    }
 }
 
 /// LIST and LSUB while their lines are written.
@@ -195,7 +236,7 @@ pub(super) struct Lister {
     /// With RECURSIVEMATCH: the lines that a pattern means, until all patterns have been compared.
     held: Option<Held>,
     spelling: Spelling,
-    status: ListStatus,
+    details: Details,
 }
 
 /// Which of the lines are meant.
@@ -261,7 +302,7 @@ struct Line {
     child_info: Option<ListSelect>,
     /// RFC 9051 §6.3.9.7: the name it had before.
     old_name: Option<Vec<u8>>,
-    /// It has a STATUS.
+    /// It has a STATUS and annotations.
     selectable: bool,
 }
 

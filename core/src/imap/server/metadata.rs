@@ -4,6 +4,7 @@
 //! of all accounts, and no client may set them (RFC 5464 §3.3). Nobody is told of changes without having asked: a server
 //! need not (§4.1).
 
+use super::names::Spelling;
 use super::session::{Session, Then};
 use super::{Ask, Refusal};
 use crate::imap::command::{AString, GetMetadata, MailboxName};
@@ -85,21 +86,9 @@ impl Session {
             shown.extend(missing.map(|entry| (entry, None)));
         }
         if !shown.is_empty() {
-            let name = stored.as_ref().map(|stored| self.spelling().shown(stored));
-            tx.write_with(|out| {
-                out.extend_from_slice(b"* METADATA ");
-                match &name {
-                    Some(name) => self.spelling().write(out, name),
-                    None => out.extend_from_slice(b"\"\""),
-                }
-                for (index, (entry, value)) in shown.iter().enumerate() {
-                    out.extend_from_slice(if index > 0 { b" " } else { b" (" });
-                    write_astring(out, entry.as_bytes());
-                    out.push(b' ');
-                    write_value(out, *value);
-                }
-                out.extend_from_slice(b")\r\n");
-            });
+            let spelling = self.spelling();
+            let name = stored.as_ref().map(|stored| spelling.shown(stored));
+            write_annotations(name.as_ref().map(|name| (spelling, &**name)), &shown, tx);
         }
         let code = too_long.map(|octets| Code::MetadataLongEntries(octets as u64));
         self.end(Status::Ok, code.as_ref(), "Getmetadata completed", tx);
@@ -111,6 +100,28 @@ impl Session {
             Err(refusal) => self.end_refused(&refusal, tx),
         }
     }
+}
+
+/// METADATA (RFC 5464 §4.4.1) of a mailbox, as the client spells its name, or of the server.
+pub(super) fn write_annotations(
+    name: Option<(Spelling, &[u8])>,
+    entries: &[(&Entry, Option<&[u8]>)],
+    tx: &mut SendQueue,
+) {
+    tx.write_with(|out| {
+        out.extend_from_slice(b"* METADATA ");
+        match name {
+            Some((spelling, name)) => spelling.write(out, name),
+            None => out.extend_from_slice(b"\"\""),
+        }
+        for (index, (entry, value)) in entries.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { b" " } else { b" (" });
+            write_astring(out, entry.as_bytes());
+            out.push(b' ');
+            write_value(out, *value);
+        }
+        out.extend_from_slice(b")\r\n");
+    });
 }
 
 /// A value as a client takes it: one with a NUL is a literal8 (RFC 5464 §5).

@@ -19,7 +19,7 @@
 //! | `login`, `sasl`, `capability`, `enable` | before the login; the one table of capabilities, and what is switched on |
 //! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
-//! | `fetch`, `store`, `copy`, `search`, `sort` | messages |
+//! | `fetch`, `store`, `copy`, `search`, `sort`, `multisearch` | messages |
 //! | `modseq`, `resync` | mod-sequences: who is told them, and when; what has changed since the last time |
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
@@ -70,6 +70,7 @@ mod list;
 mod login;
 mod metadata;
 mod modseq;
+mod multisearch;
 mod names;
 mod notify;
 mod quota;
@@ -90,7 +91,7 @@ pub use append::MessageHead;
 pub use capability::{Mask, names as capability_names};
 pub use session::Session;
 pub use verdict::{
-    Appended, Changes, Copied, FetchPage, FetchRequest, FetchRow, Folder, FolderChange, FolderNews,
+    Appended, Changes, Copied, FetchPage, FetchRequest, FetchRow, Folder, FolderChange, FolderNews, FoundIn,
     MessageFlags, News, Refusal, SearchQuery, Selected, Status, StoreAction, Stored,
 };
 
@@ -354,6 +355,17 @@ pub enum Ask {
         /// What. Sequence numbers are translated to UIDs before.
         query: Arc<SearchQuery>,
     },
+    /// ESEARCH: a search in all of a mailbox that need not be selected (RFC 7377).
+    SearchIn {
+        /// To answer with.
+        ticket: Ticket<Result<FoundIn, Refusal>>,
+        /// Where.
+        mailbox: Vec<u8>,
+        /// What. There are no sequence numbers in it; what `*` is in a set of UIDs the mailbox decides.
+        query: Arc<SearchQuery>,
+        /// The mod-sequences of what is found are wanted, too.
+        modseqs: bool,
+    },
     /// The highest mod-sequence of some messages: what a search for MODSEQ tells (RFC 7162 §3.1.5).
     ModSeq {
         /// To answer with.
@@ -440,6 +452,8 @@ pub enum Answer {
     Copy(Answered<Result<Copied, Refusal>>),
     /// To [`Ask::Search`].
     Search(Answered<Result<UidSet, Refusal>>),
+    /// To [`Ask::SearchIn`].
+    SearchedIn(Answered<Result<FoundIn, Refusal>>),
     /// To [`Ask::ModSeq`].
     ModSeq(Answered<u64>),
     /// To [`Ask::Vanished`].

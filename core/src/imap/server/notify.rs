@@ -7,7 +7,7 @@
 
 use super::changes::After;
 use super::fetch::Fetching;
-use super::list::ListStatus;
+use super::list::Details;
 use super::session::{Session, State, Then};
 use super::status::write_status;
 use super::{Ask, FetchRequest, News, Refusal};
@@ -122,7 +122,8 @@ impl Session {
         let selected = self.mailbox.as_ref().map(|mailbox| &mailbox.name);
         let (names, spelling) = (names.iter().filter(|name| Some(*name) != selected), self.spelling());
         let names = names.map(|name| spelling.shown(name).into_owned()).collect();
-        self.ask_list_status(ListStatus { names, items: self.status_told(), done: DONE }, tx);
+        let items = self.status_told();
+        self.tell_details(Details { names, items, entries: Vec::new(), done: DONE }, tx);
     }
 
     /// What is told of mailboxes with other messages or flags than before (RFC 5465 §5.1–§5.3).
@@ -173,6 +174,7 @@ impl Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Waiting(_)
             | State::Handshake

@@ -4,6 +4,7 @@
 //! The office knows UIDs only: sequence numbers in the keys become UIDs before the question, and the UIDs found
 //! become sequence numbers after it. What SAVE keeps for `$` are UIDs.
 
+use super::names::Spelling;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, SearchQuery, SelectionId};
 use crate::imap::response::{Status, write_number, write_string};
@@ -20,6 +21,16 @@ pub(super) struct Searching {
     pub(super) returns: Option<SearchReturn>,
     /// The highest mod-sequence of what is found is to be told.
     pub(super) modseq: bool,
+    /// It is ESEARCH: the mailbox is named, and nothing found is nothing said.
+    pub(super) names_mailbox: bool,
+}
+
+/// The mailbox that ESEARCH has searched; its name as the client spells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Searched<'n> {
+    pub(super) spelling: Spelling,
+    pub(super) name: &'n [u8],
+    pub(super) uid_validity: u32,
 }
 
 /// What was found.
@@ -40,7 +51,8 @@ impl Session {
         // RFC 9051 §6.4.4: without RETURN it is RETURN (ALL).
         let all = SearchReturn { all: true, ..SearchReturn::default() };
         let returns = search.returns.or(Some(all).filter(|_| self.enabled.rev2));
-        let searching = Searching { uid: search.uid, returns, modseq: search.modseq };
+        let (uid, modseq) = (search.uid, search.modseq);
+        let searching = Searching { uid, returns, modseq, names_mailbox: false };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
     }
@@ -111,12 +123,14 @@ impl Session {
         modseq: Option<u64>,
         tx: &mut SendQueue,
     ) {
-        let Searching { uid, returns, modseq: _ } = *searching;
+        let Searching { uid, returns, modseq: _, names_mailbox } = *searching;
+        let spelling = self.spelling();
         let Some(mailbox) = self.mailbox.as_mut() else { return };
         if let Some(returns) = returns.filter(|returns| returns.save) {
             mailbox.saved = saved_of(&returns, &found);
         }
         let (word, done) = match found {
+            Found::Ascending(_) if names_mailbox => ("ESEARCH", "Esearch completed"),
             Found::Ascending(_) => ("SEARCH", "Search completed"),
             Found::Sorted(_) => ("SORT", "Sort completed"),
         };
@@ -128,15 +142,21 @@ impl Session {
         };
         tx.write_with(|out| match returns {
             None => write_plain(out, word, &found, modseq),
-            Some(returns) if returns.is_only_save() => {}
-            Some(returns) => write_esearch(out, &self.command.tag, uid, returns, (&found, modseq)),
+            Some(returns) if returns.is_only_save() || (names_mailbox && found.count() == 0) => {}
+            Some(returns) => {
+                let name = mailbox.name.as_slice();
+                let shown = spelling.shown(name);
+                let uid_validity = mailbox.uid_validity;
+                let named = names_mailbox.then_some(Searched { spelling, name: &shown, uid_validity });
+                write_esearch(out, (&self.command.tag, named), uid, returns, (&found, modseq));
+            }
         });
         self.end(Status::Ok, None, done, tx);
     }
 }
 
 impl Found {
-    fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         match self {
             Found::Ascending(set) => set.count(),
             Found::Sorted(list) => list.len() as u64,
@@ -212,6 +232,12 @@ fn saved_of(returns: &SearchReturn, found: &Found) -> UidSet {
     saved
 }
 
+/// The highest mod-sequence of what is told, by the UIDs found with theirs.
+pub(super) fn highest_told(returns: &SearchReturn, found: &Found, modseqs: &[(u32, u64)]) -> Option<u64> {
+    let told = saved_of(returns, found);
+    modseqs.iter().filter(|(uid, _)| told.contains(*uid)).map(|(_, modseq)| *modseq).max()
+}
+
 /// RFC 3501 §7.2.5: the line comes even when nothing was found.
 fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found, modseq: Option<u64>) {
     out.extend_from_slice(b"* ");
@@ -233,15 +259,22 @@ fn write_plain(out: &mut Vec<u8>, word: &str, found: &Found, modseq: Option<u64>
 }
 
 /// RFC 9051 §7.3.4 (ESEARCH). The tag is a quoted string always: Outlook does not read an atom.
-fn write_esearch(
+/// ESEARCH names the mailbox, too (RFC 7377 §2.1), as the client spells it, with its UIDVALIDITY.
+pub(super) fn write_esearch(
     out: &mut Vec<u8>,
-    tag: &[u8],
+    (tag, mailbox): (&[u8], Option<Searched<'_>>),
     uid: bool,
     returns: SearchReturn,
     (found, modseq): (&Found, Option<u64>),
 ) {
     out.extend_from_slice(b"* ESEARCH (TAG ");
     write_string(out, tag);
+    if let Some(Searched { spelling, name, uid_validity }) = mailbox {
+        out.extend_from_slice(b" MAILBOX ");
+        spelling.write(out, name);
+        out.extend_from_slice(b" UIDVALIDITY ");
+        write_number(out, uid_validity.into());
+    }
     out.extend_from_slice(if uid { b") UID" } else { b")" });
     let mut number = |name: &[u8], value: u64| {
         out.extend_from_slice(name);

@@ -24,6 +24,7 @@ const SMALL_RANGE: u64 = 32;
 pub(super) struct Mailbox {
     pub(super) id: SelectionId,
     pub(super) name: Vec<u8>,
+    pub(super) uid_validity: u32,
     pub(super) view: UidMap,
     pub(super) recent: UidSet,
     /// What the client has switched on.
@@ -100,6 +101,7 @@ impl Session {
         let mut mailbox = Mailbox {
             id: selected.selection,
             name: selecting.name,
+            uid_validity,
             view: selected.view,
             recent: selected.recent,
             enabled: self.enabled,
@@ -353,6 +355,7 @@ mod tests {
         Mailbox {
             id: SelectionId(1),
             name: Vec::new(),
+            uid_validity: 1,
             view: uids.iter().copied().collect(),
             recent: UidSet::new(),
             enabled: Enabled::default(),

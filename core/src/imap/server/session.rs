@@ -24,8 +24,9 @@ use super::copy::Copying;
 use super::enable::Enabled;
 use super::fetch::Fetching;
 use super::folder::FolderDone;
-use super::list::{ListStatus, Lister, Listing};
+use super::list::{Details, Lister, Listing};
 use super::metadata::MetadataWanted;
+use super::multisearch::Multisearching;
 use super::notify::{NotifySet, Notifying, Rest};
 use super::quota::QuotaAsked;
 use super::reply::of_refusal;
@@ -100,6 +101,8 @@ pub(super) enum State {
     Fetch(Fetching),
     /// LIST goes on when the send queue has room.
     List(Lister),
+    /// ESEARCH goes on when the send queue has room.
+    Search(Multisearching),
     /// The message of an APPEND is coming.
     Message(Message),
     /// IDLE: changes are told as they come, until DONE.
@@ -129,7 +132,8 @@ pub(super) enum Then {
     Select(Selecting),
     Changes(After),
     List(Listing),
-    ListStatus(ListStatus),
+    StatusDetail(Details),
+    MetadataDetail(Details),
     Status(StatusOf),
     Quota(QuotaAsked),
     /// The new mailbox's name: as the client has written it, and as it is stored.
@@ -152,6 +156,9 @@ pub(super) enum Then {
     Close,
     Search(Searching),
     Sort(Searching),
+    /// ESEARCH asks which mailboxes there are.
+    MultisearchList(Multisearching),
+    Multisearch(Multisearching),
     /// SEARCH or SORT that has found something, but for its mod-sequence.
     ModSeq(Searching, Found),
     Thread(Threading),
@@ -171,7 +178,8 @@ impl Then {
             Then::Select(_)
             | Then::Changes(_)
             | Then::List(_)
-            | Then::ListStatus(_)
+            | Then::StatusDetail(_)
+            | Then::MetadataDetail(_)
             | Then::Status(_)
             | Then::Quota(_)
             | Then::Create(_)
@@ -191,6 +199,8 @@ impl Then {
             | Then::Close
             | Then::Search(_)
             | Then::Sort(_)
+            | Then::MultisearchList(_)
+            | Then::Multisearch(_)
             | Then::ModSeq(..)
             | Then::Thread(_) => true,
         }
@@ -306,6 +316,7 @@ impl Machine for Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake => Some((self.idle_until, TimerKind::Idle)),
@@ -340,6 +351,7 @@ impl Session {
             State::Idle => idle::pump(self, rx, tx),
             State::Fetch(_) => self.resume_fetch(),
             State::List(_) => self.resume_list(tx),
+            State::Search(_) => self.resume_multisearch(tx),
             State::Waiting(_) => None,
             State::Handshake => login::pump_handshake(self, rx),
             State::Closed => (!rx.is_empty()).then(|| Step::consumed(rx.len())),
@@ -538,6 +550,7 @@ impl Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Idle
             | State::Handshake => {}
         }
@@ -571,6 +584,7 @@ impl Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Idle
             | State::Handshake
@@ -580,6 +594,7 @@ impl Session {
             | State::Sasl(_)
             | State::Fetch(_)
             | State::List(_)
+            | State::Search(_)
             | State::Message(_)
             | State::Idle => {
                 if self.account.is_some() && tx.pending() != self.unsent {
@@ -611,7 +626,7 @@ impl Session {
     fn handle_ending(&mut self, why: &'static str, tx: &mut SendQueue) {
         self.ending = Some(why);
         match &self.state {
-            State::Closed | State::Fetch(_) | State::List(_) => {}
+            State::Closed | State::Fetch(_) | State::List(_) | State::Search(_) => {}
             State::Waiting(waiting) if waiting.then.rests() => self.bye(why, CloseReason::Shutdown, tx),
             State::Command | State::Sasl(_) | State::Message(_) | State::Idle => {
                 self.bye(why, CloseReason::Shutdown, tx)

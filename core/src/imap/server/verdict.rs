@@ -263,6 +263,17 @@ pub struct SearchQuery {
     pub saved: UidSet,
 }
 
+/// What was found in a mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundIn {
+    /// UIDVALIDITY of the mailbox.
+    pub uid_validity: u32,
+    /// The UIDs that match.
+    pub uids: UidSet,
+    /// UIDs with their mod-sequences, ascending, if they were wanted.
+    pub modseqs: Vec<(u32, u64)>,
+}
+
 /// Why something was refused; each maps to one NO with its response code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -432,6 +432,7 @@ impl Client for imap::server::Session {
             | Ask::Copy { .. }
             | Ask::Expunge { .. }
             | Ask::Search { .. }
+            | Ask::SearchIn { .. }
             | Ask::ModSeq { .. }
             | Ask::Vanished { .. }
             | Ask::Sort { .. }

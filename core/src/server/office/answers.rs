@@ -132,6 +132,13 @@ impl Office {
                 let search = |disk, root, folder, scope| search::search(disk, root, folder, scope, query);
                 self.search(caller, ticket, selection, within, Answer::Search, search, desk);
             }
+            Ask::SearchIn { ticket, mailbox, query, modseqs } => match key(&mailbox) {
+                Ok(key) => {
+                    let then = [AfterSync::Search { caller, ticket, query, modseqs }].into();
+                    self.enqueue(key, Work::Sync { move_new: false, then }, desk);
+                }
+                Err(refused) => desk.imap(caller, Answer::SearchedIn(ticket.answer(Err(refused)))),
+            },
             Ask::ModSeq { ticket, selection, uids } => {
                 let modseq = self.highest_of(selection, &uids);
                 desk.imap(caller, Answer::ModSeq(ticket.answer(modseq)));
@@ -392,6 +399,9 @@ impl Office {
                 self.tell_changes(caller, ticket, selection, desk);
             }
             AfterSync::Status { caller, ticket, size } => self.status(caller, ticket, key, size, desk),
+            AfterSync::Search { caller, ticket, query, modseqs } => {
+                self.search_in(caller, ticket, key, (query, modseqs), desk);
+            }
             AfterSync::Splice { caller, ticket, wanted } => {
                 let spliced = self.splice(caller, key, *wanted, desk);
                 desk.imap(caller, Answer::Done(ticket.answer(spliced)));
@@ -505,6 +515,9 @@ fn refuse_sync(office: &mut Office, after: AfterSync, refused: Refusal, desk: &m
         }
         AfterSync::Status { caller, ticket, .. } => {
             desk.imap(caller, Answer::Status(ticket.answer(Err(refused))));
+        }
+        AfterSync::Search { caller, ticket, .. } => {
+            desk.imap(caller, Answer::SearchedIn(ticket.answer(Err(refused))));
         }
         AfterSync::Splice { caller, ticket, wanted } => {
             let gone = refused == Refusal::NonExistent;

@@ -11,13 +11,15 @@ use crate::disk::{Disk, Task};
 use crate::imap::fetch::FetchItem;
 use crate::imap::flag::{FlagList, FlagSet, SystemFlag};
 use crate::imap::sequence::UidSet;
-use crate::imap::server::{Answer, Copied, FetchPage, FetchRequest, FetchRow, Refusal, SelectionId, Status};
+use crate::imap::server::{
+    Answer, Copied, FetchPage, FetchRequest, FetchRow, FoundIn, Refusal, SearchQuery, SelectionId, Status,
+};
 use crate::maildir::append::{Append, discard_staged};
 use crate::maildir::context::{Root, StoreError, StoreErrorKind};
 use crate::maildir::fetch::{self, Fetched, Learned, TotalSizes};
 use crate::maildir::folder::FolderName;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
-use crate::maildir::search::Scope;
+use crate::maildir::search::{self, Scope};
 use crate::ticket::{Answered, Ticket};
 
 /// Messages of one page whose files are read.
@@ -189,15 +191,7 @@ impl Office {
         let Some((key, state)) = self.selected_state(selection) else {
             return desk.imap(caller, answer(ticket.answer(Err(Refusal::Unavailable))));
         };
-        let mailbox = key.clone();
-        let scope = Scope {
-            cache: self.mailboxes.get(key).map(|mailbox| mailbox.cache.directory().clone()),
-            messages: state.messages.clone(),
-            keywords: state.keywords.clone(),
-            history: state.history.clone(),
-            within,
-            now: desk.now.wall,
-        };
+        let (mailbox, scope) = (key.clone(), self.scope(key, state, within, desk));
         let MailboxKey { root, folder } = mailbox.clone();
         let task = Task::new(move |disk| async move {
             let (found, trouble) = match search(disk, root, folder, scope).await {
@@ -205,6 +199,50 @@ impl Office {
                 Err(error) => (Err(refusal(&error)), Some(error)),
             };
             Done::new(Outcome::Answered { caller, mailbox, answer: answer(ticket.answer(found)), trouble })
+        });
+        self.run(task, desk);
+    }
+
+    fn scope(&self, key: &MailboxKey, state: &MailboxState, within: UidSet, desk: &Desk<'_>) -> Scope {
+        Scope {
+            cache: self.mailboxes.get(key).map(|mailbox| mailbox.cache.directory().clone()),
+            messages: state.messages.clone(),
+            keywords: state.keywords.clone(),
+            history: state.history.clone(),
+            within,
+            now: desk.now.wall,
+        }
+    }
+
+    /// ESEARCH: searches all of an opened mailbox; with mod-sequences if they are wanted.
+    pub(super) fn search_in(
+        &mut self,
+        caller: Caller,
+        ticket: Ticket<Result<FoundIn, Refusal>>,
+        key: &MailboxKey,
+        (query, modseqs): (Arc<SearchQuery>, bool),
+        desk: &mut Desk<'_>,
+    ) {
+        let Some((mailbox, state)) = self.mailboxes.get(key).and_then(|m| Some((m, m.state.clone()?))) else {
+            return desk.imap(caller, Answer::SearchedIn(ticket.answer(Err(Refusal::Unavailable))));
+        };
+        let all: UidSet = state.messages.iter().map(|message| message.uid).collect();
+        let mut query = SearchQuery { recent: mailbox.recent.clone(), ..(*query).clone() };
+        let last = all.last().unwrap_or(0);
+        query.key.resolve(&mut |_| UidSet::new(), &mut |set| set.resolve(last));
+        let (scope, mailbox) = (self.scope(key, &state, all, desk), key.clone());
+        let MailboxKey { root, folder } = key.clone();
+        let task = Task::new(move |disk| async move {
+            let (answer, trouble) = match search::search(disk, root, folder, scope, Arc::new(query)).await {
+                Ok(uids) => {
+                    let found = uids.iter().filter(|_| modseqs).filter_map(|uid| state.messages.find(uid));
+                    let modseqs = found.map(|message| (message.uid, state.told_modseq(message))).collect();
+                    (Ok(FoundIn { uid_validity: state.uid_validity, uids, modseqs }), None)
+                }
+                Err(error) => (Err(refusal(&error)), Some(error)),
+            };
+            let answer = Answer::SearchedIn(ticket.answer(answer));
+            Done::new(Outcome::Answered { caller, mailbox, answer, trouble })
         });
         self.run(task, desk);
     }

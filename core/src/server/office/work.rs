@@ -18,8 +18,8 @@ use crate::imap::flag::FlagList;
 use crate::imap::metadata::Entry;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Appended, Changes, Copied, FetchPage, FetchRequest, Refusal, Selected, SelectionId, Status,
-    StoreAction, Stored,
+    Answer, Appended, Changes, Copied, FetchPage, FetchRequest, FoundIn, Refusal, SearchQuery, Selected,
+    SelectionId, Status, StoreAction, Stored,
 };
 use crate::limits::MetadataLimits;
 use crate::maildir::append::{self, Staged, commit_append};
@@ -101,6 +101,13 @@ pub(super) enum AfterSync {
         caller: Caller,
         ticket: Ticket<Result<Status, Refusal>>,
         size: bool,
+    },
+    /// ESEARCH wants to search it.
+    Search {
+        caller: Caller,
+        ticket: Ticket<Result<FoundIn, Refusal>>,
+        query: Arc<SearchQuery>,
+        modseqs: bool,
     },
     /// CATENATE wants octets of a message.
     Splice {

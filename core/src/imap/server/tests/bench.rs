@@ -317,6 +317,10 @@ fn show(ask: &Ask) -> String {
         Ask::Search { selection, within, query, .. } => {
             format!("search {} {}", selection.0, show_query(query, within))
         }
+        Ask::SearchIn { mailbox, query, modseqs, .. } => {
+            let modseqs = if *modseqs { " modseqs" } else { "" };
+            format!("search in {} {}{modseqs}", text(mailbox), show_key(&query.key))
+        }
         Ask::Vanished { selection, since, uids, .. } => {
             format!("vanished {} {uids} since={since}", selection.0)
         }

@@ -9,8 +9,8 @@ use crate::imap::flag::FlagSet;
 use crate::imap::metadata::Entry;
 use crate::imap::sequence::UidSet;
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, MessageFlags, News, Notice, Refusal,
-    Selected, SelectionId, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FoundIn, MessageFlags, News, Notice,
+    Refusal, Selected, SelectionId, Status, Stored,
 };
 use crate::send_queue::FileRange;
 use crate::site::{Quota, Usage};
@@ -209,6 +209,10 @@ impl Draw {
                 Answer::Vanished(ticket.answer(gone))
             }
             Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(self.below(99).into())),
+            Ask::SearchIn { ticket, .. } => {
+                let found = FoundIn { uid_validity: 1, uids: self.uids(), modseqs: Vec::new() };
+                Answer::SearchedIn(ticket.answer(self.or_refused(found)))
+            }
             Ask::Search { ticket, .. } => {
                 let found = self.uids();
                 Answer::Search(ticket.answer(self.or_refused(found)))
@@ -266,6 +270,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         b"e THREAD ORDEREDSUBJECT UTF-8 ALL\r\n",
         b"e UID FETCH $ FLAGS (PARTIAL 1:2)\r\n",
         b"e UID SEARCH RETURN (MIN MAX ALL COUNT) OR 1 SEEN\r\n",
+        b"e ESEARCH IN (selected) RETURN (MIN SAVE) 1:*\r\n",
+        b"e ESEARCH IN (personal subtree a) RETURN (MIN COUNT) SEEN\r\n",
         b"f APPEND INBOX {5+}\r\nHello\r\n",
         b"f APPEND INBOX (\\Seen) {5}\r\nHello\r\n",
         b"f APPEND INBOX {5+}\r\nHel\0o\r\n",

@@ -16,8 +16,8 @@ use crate::imap::metadata::Entry;
 use crate::imap::sequence::{SequenceSet, UidSet};
 use crate::imap::server::capability::{self, Moment};
 use crate::imap::server::{
-    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, Mask, MessageFlags,
-    News, Notice, Refusal, Selected, SelectionId, Status, Stored,
+    Answer, Appended, Ask, Changes, Copied, FetchPage, FetchRow, Folder, FolderNews, FoundIn, Mask,
+    MessageFlags, News, Notice, Refusal, Selected, SelectionId, Status, Stored,
 };
 use crate::imap::thread::{Algorithm, ThreadMessage, Threader, Threads};
 use crate::machine::TlsInfo;
@@ -280,6 +280,12 @@ fn answer(ask: Ask, text: &str) -> Answer {
             Answer::Copy(ticket.answer(or_refused(text, copied)))
         }
         Ask::Search { ticket, .. } => Answer::Search(ticket.answer(or_refused(text, || words.uids("uids")))),
+        Ask::SearchIn { ticket, .. } => {
+            let (uid_validity, uids) = (words.number("validity"), words.uids("uids"));
+            // Each UID's mod-sequence is ten times as much.
+            let modseqs = uids.iter().map(|uid| (uid, u64::from(uid) * 10)).collect();
+            Answer::SearchedIn(ticket.answer(or_refused(text, || FoundIn { uid_validity, uids, modseqs })))
+        }
         Ask::Vanished { ticket, .. } => Answer::Vanished(ticket.answer(words.uids("uids"))),
         Ask::ModSeq { ticket, .. } => Answer::ModSeq(ticket.answer(words.modseq().unwrap())),
         Ask::Sort { ticket, .. } => {

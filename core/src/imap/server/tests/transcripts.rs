@@ -96,6 +96,7 @@ transcripts! {
     login_times_out
     long_lines
     metadata
+    multisearch
     notify
     notify_others
     loopback
