@@ -16,7 +16,7 @@ use crate::maildir::folder::BadName;
 use crate::maildir::lock::Holder;
 use crate::maildir::name::{HostPart, UniqueName};
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -54,6 +54,9 @@ pub struct HostFacts {
     pub seed: u64,
 }
 
+/// So many locks that could not be removed are remembered.
+const LEFT_LOCKS_MAX: usize = 1024;
+
 /// What all store operations of a process share; one value, behind an `Arc`.
 #[derive(Debug)]
 pub struct StoreContext {
@@ -63,6 +66,8 @@ pub struct StoreContext {
     /// Uidlists (device, inode) of which a sync has failed: what was written to them may never reach the disk, whatever
     /// a later sync says.
     unsure: Mutex<BTreeSet<(u64, u64)>>,
+    /// Locks of ours (device, inode) that could not be removed, as last touched (ns): nobody holds them.
+    left_locks: Mutex<BTreeMap<(u64, u64), i64>>,
     durable: Arc<Durable>,
     /// How long a writer waits for the lock of somebody else before it answers Busy.
     pub lock_wait: Duration,
@@ -76,6 +81,7 @@ impl StoreContext {
             facts,
             sequence: AtomicU32::new(0),
             unsure: Mutex::new(BTreeSet::new()),
+            left_locks: Mutex::new(BTreeMap::new()),
             durable: Arc::default(),
             lock_wait: Duration::from_secs(15),
         }
@@ -114,6 +120,26 @@ impl StoreContext {
     /// A new file has taken its place.
     pub(super) fn forget(&self, list: &Stat) {
         self.unsure.lock().remove(&(list.device, list.inode));
+    }
+
+    /// A lock of ours could not be removed.
+    pub(super) fn leave_lock(&self, lock: &Stat) {
+        let mut left = self.left_locks.lock();
+        if left.len() >= LEFT_LOCKS_MAX {
+            // Of that one nobody knows any more but by its age.
+            left.pop_first();
+        }
+        left.insert((lock.device, lock.inode), lock.mtime_ns);
+    }
+
+    /// Whether this is a lock that we have left; another one may have its number now.
+    pub(super) fn has_left_lock(&self, lock: &Stat) -> bool {
+        self.left_locks.lock().get(&(lock.device, lock.inode)) == Some(&lock.mtime_ns)
+    }
+
+    /// It is gone.
+    pub(super) fn forget_lock(&self, lock: &Stat) {
+        self.left_locks.lock().remove(&(lock.device, lock.inode));
     }
 
     /// The makings of a name that no other file has.

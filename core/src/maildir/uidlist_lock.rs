@@ -83,7 +83,8 @@ impl UidlistLock {
     }
 
     /// Gives the lock back. If we have been stuck for so long that others may have thought us dead, only our
-    /// own file is removed.
+    /// own file is removed. One that cannot be removed is remembered: our next operation tries again, and does not
+    /// wait for a holder who lives, but holds nothing.
     pub(super) async fn release(self, disk: &Disk, context: &StoreContext) {
         let now = disk.now().await.instant;
         if now.since(self.touched) > lock::STALE_AFTER {
@@ -92,7 +93,11 @@ impl UidlistLock {
                 return;
             }
         }
-        let _ = disk.unlink(self.mailbox, LOCK_NAME).await;
+        if !matches!(disk.unlink(self.mailbox, LOCK_NAME).await, Ok(()) | Err(Errno::NotFound))
+            && let Ok(lock) = disk.stat(self.mailbox, LOCK_NAME).await
+        {
+            context.leave_lock(&lock);
+        }
     }
 }
 
@@ -110,12 +115,13 @@ async fn inspect(
     };
     let now = disk.now().await;
     let mut holder_alive = None;
-    loop {
+    let mut dead = seen.0 == context.holder().to_content() && context.has_left_lock(&seen.1);
+    while !dead {
         let facts = facts(context, now, &seen, protected.as_ref(), holder_alive);
         match lock::verdict(&facts) {
             Verdict::Held { recheck } => return Ok(Some(recheck)),
             Verdict::CheckPid(pid) => holder_alive = Some(disk.process_alive(pid).await),
-            Verdict::Stale => break,
+            Verdict::Stale => dead = true,
         }
     }
     // The second look: somebody may have removed the stale lock and taken it since.
@@ -124,7 +130,10 @@ async fn inspect(
         Some(_) | None => return Ok(None),
     }
     match disk.unlink(mailbox, LOCK_NAME).await {
-        Ok(()) | Err(Errno::NotFound) => Ok(None),
+        Ok(()) | Err(Errno::NotFound) => {
+            context.forget_lock(&seen.1);
+            Ok(None)
+        }
         Err(errno) => Err(errno).at(LOCK_NAME),
     }
 }
@@ -175,7 +184,10 @@ mod tests {
     use alloc::sync::Arc;
 
     fn take_and_release(disk: &mut MemDisk) -> Result<(), StoreError> {
-        let context = Arc::new(context());
+        take_and_release_in(disk, Arc::new(context()))
+    }
+
+    fn take_and_release_in(disk: &mut MemDisk, context: Arc<StoreContext>) -> Result<(), StoreError> {
         let run = disk.run(Vec::new(), move |disk| async move {
             let mut scope = Scope::new(disk.clone());
             let mailbox = scope.open_root(&root()).await?;
@@ -232,6 +244,30 @@ mod tests {
                 assert_eq!(take_and_release(&mut disk), Ok(()), "{content:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_lock_of_ours_that_could_not_be_removed_holds_nobody_up() {
+        let mut disk = MemDisk::with_maildir();
+        disk.alive.push(7);
+        let context = Arc::new(context());
+        let take = |disk: &mut MemDisk| take_and_release_in(disk, context.clone());
+        // Operations: open, create, write, unlink.
+        disk.fail_at = Some((3, Errno::Io));
+        assert_eq!(take(&mut disk), Ok(()));
+        disk.fail_at = None;
+        assert_eq!(disk.read("/m/dovecot-uidlist.lock").unwrap(), b"7:mx");
+        let start = disk.now().instant;
+        assert_eq!(take(&mut disk), Ok(()));
+        assert!(disk.now().instant.since(start).as_millis() < 10);
+        assert!(disk.read("/m/dovecot-uidlist.lock").is_none());
+        // One that was taken since is held, whoever has it.
+        disk.fail_at = Some((3, Errno::Io));
+        assert_eq!(take(&mut disk), Ok(()));
+        disk.fail_at = None;
+        disk.advance(1_000_000);
+        disk.put_file("/m/dovecot-uidlist.lock", b"7:mx");
+        assert_eq!(take(&mut disk).unwrap_err().kind, StoreErrorKind::Busy);
     }
 
     #[test]
