@@ -54,11 +54,20 @@
 //! | unnumbered | no `dovecot-uidlist`, or one that breaks the rules | the next operation writes one, with a UIDVALIDITY never used before |
 //! | numbered | `dovecot-uidlist` | appended to, or written as `dovecot-uidlist.tmp`, synced and renamed over |
 //! | torn | half a record or zeros at its end | a crash in the middle of an append; written anew before the next |
-//! | locked | `dovecot-uidlist.lock` | whoever gives UIDs, renames or removes in `cur/`; one that a crash left is [stale](lock) |
+//! | locked | `dovecot-uidlist.lock` | whoever gives UIDs, renames or removes in `cur/`; one that a crash left is [stale](lock), and one that could not be removed is known to the process that left it |
 //! | with new letters | `dovecot-keywords` | written as `dovecot-keywords.lock`, renamed over, durable before a file name has the letter |
 //! | annotated | `postier.properties` | written as `postier.properties.tmp`, synced and renamed over; gone with the mailbox |
 //! | leaving | `..DOVECOT-TRASHED` | DELETE renames, then removes; whatever is left there nobody sees, and the next DELETE removes it |
-//! | remembered | `postier.index` | written when the mailbox has been at rest for some seconds; torn, old or absent, it costs a look |
+//! | remembered | `postier.index`, `postier.cache` | written when the mailbox has been at rest for some seconds, and when messages were read; torn, old, of another hand or absent, they cost a look |
+//! | half written | `dovecot-uidlist.tmp`, `dovecot-keywords.lock`, `postier.properties.tmp`, `postier.index.tmp`, `postier.cache.tmp` | a crash before the rename; it means nothing, and whoever writes that file next begins it anew |
+//!
+//! Of an account, in its root:
+//!
+//! | state | what is there | how it comes about, and goes |
+//! |---|---|---|
+//! | subscribed | `subscriptions` | written as `subscriptions.lock`, which is the lock, too, synced and renamed over; one that a crash left is stale after 30 s |
+//! | numbering | `dovecot-uidvalidity`, `dovecot-uidvalidity.<the same>` | the second is renamed to the next number, then the first written; where they differ after a crash the second counts |
+//! | counted | `maildirsize` | lines appended as mail comes and goes, by whoever enforces a quota counted anew; not synced, for an absent one is counted anew |
 //!
 //! # Mod-sequences
 //!

@@ -637,6 +637,7 @@ pub(super) fn trouble(place: &str, error: &StoreError, desk: &mut Desk<'_>) {
         StoreErrorKind::Temporary(Errno::NotDirectory | Errno::Loop) => {
             "it is no directory; symbolic links are not followed there, mount what they lead to instead"
         }
+        StoreErrorKind::Temporary(Errno::TooManyFiles) => "raise the limit of open files",
         StoreErrorKind::Temporary(_) => "see the kernel's log for this file system",
     };
     desk.event(None, Event::StoreTrouble { place: place.to_string(), what: format!("{error}; {advice}") });
