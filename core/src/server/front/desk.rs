@@ -365,7 +365,9 @@ impl Client for smtp::server::Session {
                 }
                 Some(Answer::Recipient(ticket.answer(verdict)))
             }
-            Ask::Begin { ticket, transaction } => {
+            Ask::Begin { ticket, mut transaction } => {
+                let trusts = |sending: &Arc<Sending>| sending.is_taken_from(desk.peer);
+                transaction.trusted = site.sending.as_ref().is_some_and(trusts);
                 desk.envelope = transaction.octets();
                 let kind = UploadKind::NewDelivery(ticket.id(), Box::new(transaction));
                 desk.upload = Some(Upload { kind, eol: ToLf::new(), unbinary: None, buffer: Vec::new() });

@@ -56,6 +56,7 @@ impl Session {
                 .unwrap_or_default(),
             recipients: Vec::new(),
             submitter: self.account.clone(),
+            trusted: false,
             size: mail.parameters.size,
             eight_bit: mail.parameters.body == Some(Body::EightBit),
             smtputf8: mail.parameters.smtputf8,

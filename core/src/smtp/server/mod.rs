@@ -184,6 +184,11 @@ pub struct Transaction {
     pub recipients: Vec<Recipient>,
     /// Who sent it, at submission.
     pub submitter: Option<Arc<Account>>,
+    /// It comes from an address that may send without logging in ([`Sending::is_taken_from`]); whoever answers the ask
+    /// knows it.
+    ///
+    /// [`Sending::is_taken_from`]: crate::site::Sending::is_taken_from
+    pub trusted: bool,
     /// Announced size in octets, if any.
     pub size: Option<u64>,
     /// `BODY=8BITMIME` was given.

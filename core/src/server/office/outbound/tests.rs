@@ -107,6 +107,8 @@ struct World {
     submitted: u64,
     /// Who submits has logged in.
     submitter: bool,
+    /// Who submits is at an address that need not.
+    trusted: bool,
     last_conn: u64,
     lives: u8,
     /// The power is gone.
@@ -172,6 +174,7 @@ impl World {
             tickets: TicketSource::default(),
             submitted: 0,
             submitter: true,
+            trusted: false,
             last_conn: 0,
             dark: false,
         }
@@ -229,6 +232,7 @@ impl World {
             reverse_path: from.as_bytes().to_vec(),
             recipients: recipients.collect(),
             submitter: self.submitter.then(|| ann.clone()),
+            trusted: self.trusted,
             size: None,
             eight_bit: false,
             smtputf8: false,
@@ -236,7 +240,7 @@ impl World {
             dsn_envelope_id: None,
         };
         let caller = Caller { front: FrontIndex(0), conn: ConnId(1_000_000 + number) };
-        let author = if self.site.dkim_keys.is_empty() { "" } else { "From: ann@us.test\n" };
+        let author = if self.site.dkim_keys.is_empty() { String::new() } else { format!("From: {from}\n") };
         let body = format!("Return-Path: <{from}>\n{author}Subject: {number}\n\n.dotted\n").into_bytes();
         let commit = Some(self.tickets.issue());
         let transaction = Box::new(transaction);
@@ -583,6 +587,18 @@ fn our_notices_are_signed_and_mail_of_others_is_not() {
     world.submitter = false;
     world.submit("joe@c.test", &["eve@c.test"], None);
     assert!(world.received[1].body.starts_with("From: "), "{}", world.received[1].body);
+}
+
+#[test]
+fn what_our_machines_send_is_signed_if_it_is_from_a_domain_of_ours() {
+    let mut world = signing_world();
+    world.domain("c.test", &[(2, Manner::Good)]);
+    (world.submitter, world.trusted) = (false, true);
+    world.submit("ann@us.test", &["eve@c.test"], None);
+    world.submit("joe@c.test", &["eve@c.test"], None);
+    let [ours, others] = world.received.as_slice() else { panic!("{:?}", world.received) };
+    assert!(ours.body.starts_with("DKIM-Signature: "), "{}", ours.body);
+    assert!(others.body.starts_with("From: "), "{}", others.body);
 }
 
 #[test]
