@@ -70,6 +70,22 @@ pub enum Event {
         /// Its Message-ID as written, brackets and all; empty if there is none.
         message_id: Vec<u8>,
     },
+    /// A mail of a program on this machine has been taken: what has become of it follows.
+    PickedUp {
+        /// Its name.
+        id: Arc<str>,
+        /// The number of the user whose program it was.
+        user: u32,
+        /// Reverse-path, empty for `<>`.
+        from: String,
+    },
+    /// What a program on this machine has handed in is no mail, and has been set aside.
+    SetAside {
+        /// Its file, made printable.
+        name: String,
+        /// Why, for a person.
+        why: &'static str,
+    },
     /// A message for other servers is durable in the queue.
     Queued {
         /// Its name.

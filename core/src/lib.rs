@@ -18,6 +18,7 @@
 //! * [`server`]: all of it together: a front for each event loop, one office for the process.
 //! * [`queue`]: mail for the outside, on disk. [`dns`]: a stub resolver, and the hosts a domain's mail goes to.
 //! * [`dkim`]: signatures for mail that leaves.
+//! * [`pickup`]: mail of programs on this machine (`sendmail`).
 //! * [`wire`], [`mime`]: what the others are built from.
 //!
 //! The README has an SMTP session in a loop of its own; every module has an example.
@@ -39,6 +40,7 @@ pub mod limits;
 pub mod machine;
 pub mod maildir;
 pub mod mime;
+pub mod pickup;
 pub mod queue;
 pub mod send_queue;
 pub mod server;

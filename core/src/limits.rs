@@ -57,6 +57,8 @@ pub struct Limits {
     pub metadata: MetadataLimits,
     /// Failed logins.
     pub login: LoginLimits,
+    /// Mail of local programs.
+    pub pickup: PickupLimits,
     /// Connections in all.
     pub connections_max: usize,
     /// Connections from one address (IPv6: one /64).
@@ -77,6 +79,33 @@ pub struct MetadataLimits {
 impl Default for MetadataLimits {
     fn default() -> Self {
         MetadataLimits { value_bytes_max: 32 * 1024, entries_max: 100, bytes_max: 256 * 1024 }
+    }
+}
+
+/// Mail of local programs ([`pickup`](crate::pickup)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PickupLimits {
+    /// Recipients of one mail.
+    pub recipients_max: usize,
+    /// Octets of a drop's envelope.
+    pub envelope_bytes_max: usize,
+    /// Octets of a header that is completed; a longer one is delivered as it is.
+    pub header_bytes_max: usize,
+    /// Drops taken at the same time.
+    pub at_once_max: usize,
+    /// Drops known at the same time; others wait in their directory.
+    pub known_max: usize,
+}
+
+impl Default for PickupLimits {
+    fn default() -> Self {
+        PickupLimits {
+            recipients_max: 10_000,
+            envelope_bytes_max: 2 * 1024 * 1024,
+            header_bytes_max: 256 * 1024,
+            at_once_max: 4,
+            known_max: 1000,
+        }
     }
 }
 
@@ -135,6 +164,7 @@ impl Default for Limits {
             buffers_bytes_max: 256 * 1024 * 1024,
             metadata: MetadataLimits::default(),
             login: LoginLimits::default(),
+            pickup: PickupLimits::default(),
             connections_max: 10_000,
             connections_per_address_max: 512,
         }

@@ -41,6 +41,7 @@ pub mod imap;
 pub mod imap_session;
 pub mod maildir;
 pub mod mime;
+pub mod pickup;
 pub mod smtp;
 pub mod smtp_session;
 pub mod wire;
@@ -71,6 +72,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("mime_unbinary", mime::mime_unbinary),
     ("mime_header", mime::mime_header),
     ("mime_structure", mime::mime_structure),
+    ("pickup_drop", pickup::pickup_drop),
     ("smtp_address", smtp::smtp_address),
     ("smtp_command", smtp::smtp_command),
     ("smtp_session", smtp_session::smtp_session),

@@ -14,6 +14,8 @@ use std::io;
 pub struct Identity {
     /// Login name.
     pub name: String,
+    /// What people call the user; may be empty.
+    pub full_name: String,
     /// User id.
     pub uid: u32,
     /// Primary group.
@@ -43,7 +45,7 @@ impl Identity {
         let found = query(|entry, buffer, found| unsafe {
             libc::getpwuid_r(uid, entry, buffer.as_mut_ptr().cast(), buffer.len(), found)
         })?;
-        Ok(found.unwrap_or(Self { name: uid.to_string(), uid, gid }))
+        Ok(found.unwrap_or(Self { name: uid.to_string(), full_name: String::new(), uid, gid }))
     }
 
     /// Whether this process acts as this user already.
@@ -132,8 +134,22 @@ fn query(
         // SAFETY: a non-null result points at the entry, now filled, whose strings lie in the buffer.
         let (entry, name) = unsafe { (*found, CStr::from_ptr((*found).pw_name)) };
         let name = name.to_string_lossy().into_owned();
-        return Ok(Some(Identity { name, uid: entry.pw_uid, gid: entry.pw_gid }));
+        let about = if entry.pw_gecos.is_null() {
+            String::new()
+        } else {
+            // SAFETY: as above.
+            unsafe { CStr::from_ptr(entry.pw_gecos) }.to_string_lossy().into_owned()
+        };
+        let full_name = full_name(&about, &name);
+        return Ok(Some(Identity { name, full_name, uid: entry.pw_uid, gid: entry.pw_gid }));
     }
+}
+
+/// The name in passwd(5)'s field about the user: its first part, `&` standing for the login name with a capital.
+fn full_name(about: &str, login: &str) -> String {
+    let mut letters = login.chars();
+    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    about.split(',').next().unwrap_or_default().replace('&', &capital)
 }
 
 #[cfg(test)]
@@ -144,6 +160,8 @@ mod tests {
     fn users_are_looked_up() {
         let root = Identity::lookup("root").unwrap().unwrap();
         assert_eq!((root.uid, root.gid), (0, 0));
+        assert_eq!(full_name("Ann B. &,Room 7,555", "jones"), "Ann B. Jones");
+        assert_eq!(full_name("", "jones"), "");
         assert_eq!(Identity::lookup("no such user").unwrap(), None);
         assert_eq!(Identity::lookup("a\0b").unwrap(), None);
         assert!(Identity::current().unwrap().is_current());

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lookup;
 pub mod memory;
 pub mod password;
+pub mod pickup;
 pub mod privileged;
 pub mod report;
 pub mod tls;

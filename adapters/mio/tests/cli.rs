@@ -98,7 +98,7 @@ fn a_good_configuration_is_summed_up() {
             "hostname     mail.one.example\ndomains      one.example, two.example\n\
              certificate  $DIR/crt for mail.one.example, to 2049-12-31\naccounts     1 in $DIR/users\n\
              aliases      1 in $DIR/aliases\nforwards     none\nmail         $DIR/mail/{{domain}}/{{user}}\nstate        $DIR/state\n\
-             user         {user}\nsending      to each domain's own servers\n\
+             sendmail     $DIR/state/drop\nuser         {user}\nsending      to each domain's own servers\n\
              signing      nothing; `postier dkim new` makes keys\nsmtp         127.0.0.1:2525\nsubmission   off\n\
              submissions  0.0.0.0:465, [::]:465\n\
              imap         0.0.0.0:143, [::]:143\nimaps        0.0.0.0:993, [::]:993\n"

@@ -80,6 +80,8 @@ pub struct Stat {
     pub device: u64,
     /// Number of hard links.
     pub links: u64,
+    /// The user whose file it is.
+    pub owner: u32,
 }
 
 /// One file operation.

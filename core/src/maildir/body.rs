@@ -10,6 +10,8 @@ use super::name::push_sizes;
 use super::scope::Scope;
 use crate::disk::{Disk, Errno, Handle, TaskInput};
 use crate::dkim::signer::Signer;
+use crate::machine::Now;
+use crate::pickup::reader::Reader;
 use crate::wire::eol::CrlfLen;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -45,6 +47,10 @@ pub(crate) struct Body {
     wire_bytes_max: Option<u64>,
     /// What follows the buffered octets.
     splice: Option<Box<Splice>>,
+    /// Where octets come from, if not from the task's owner.
+    reader: Option<Box<Reader>>,
+    /// The base name it gets, without sizes, if that is not to be one of its own.
+    named: Option<Box<[u8]>>,
     committed: bool,
     /// Watches the octets pass, where the message is to be signed.
     signer: Option<Box<Signer>>,
@@ -66,6 +72,32 @@ impl Body {
         let mut body = Body { committed: true, ..Body::default() };
         body.take(octets);
         body
+    }
+
+    /// Takes the first octets of a message that another file holds. Its base name is `named`, of which there must be no
+    /// other file.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub(crate) async fn read_from(disk: &Disk, reader: Reader, named: Box<[u8]>) -> Result<Body, StoreError> {
+        let mut body = Body { reader: Some(Box::new(reader)), named: Some(named), ..Body::default() };
+        body.gather_more(disk).await?;
+        Ok(body)
+    }
+
+    /// Gives it a base name, of which there must be no other file.
+    pub(crate) fn named(self, named: Box<[u8]>) -> Body {
+        Body { named: Some(named), ..self }
+    }
+
+    /// The first octets, before anything of it is stored.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        &self.buffered
+    }
+
+    /// The base name it was given.
+    pub(crate) fn name(&self) -> Option<Box<[u8]>> {
+        self.named.clone()
     }
 
     /// Takes the Return-Path field off a message that begins with one: it is for mailboxes (RFC 5321 §4.4). Nothing of
@@ -96,6 +128,14 @@ impl Body {
 
     async fn gather_more(&mut self, disk: &Disk) -> Result<(), StoreError> {
         while !self.committed && self.splice.is_none() && self.buffered.len() < GATHER_BYTES {
+            if let Some(mut reader) = self.reader.take() {
+                match reader.next(disk).await? {
+                    Some(octets) => self.take(octets),
+                    None => self.committed = true,
+                }
+                self.reader = Some(reader);
+                continue;
+            }
             match disk.input().await {
                 TaskInput::Chunk(bytes) => self.take(bytes),
                 TaskInput::Splice(splice) => self.splice = Some(splice),
@@ -133,7 +173,7 @@ impl Body {
     ) -> Result<Staged, StoreError> {
         let disk = scope.disk.clone();
         let now = disk.now().await;
-        let temporary = context.unique_name(now).base(context.host());
+        let temporary = base_name(self.named.as_deref(), context, now);
         let file = disk.create(tmp, &temporary).await.at(&temporary)?;
         let file = scope.hold(file);
         if let Err(error) = self.fill(&disk, tmp, file, &temporary, internal_date).await {
@@ -228,7 +268,7 @@ pub(super) async fn stage_from(
 ) -> Result<Staged, StoreError> {
     let disk = scope.disk.clone();
     let now = disk.now().await;
-    let temporary = context.unique_name(now).base(context.host());
+    let temporary = base_name(from.named, context, now);
     copy_file(scope, (from.dir, from.name), (tmp, &temporary), from.field).await?;
     let mut wire = CrlfLen::default();
     wire.feed(from.field);
@@ -238,6 +278,11 @@ pub(super) async fn stage_from(
     let (temporary, base) = (temporary.into(), base.into());
     let eight_bit = from.eight_bit || !from.field.is_ascii();
     Ok(Staged { temporary, base, size, wire_size, internal_date: now.wall.secs, eight_bit })
+}
+
+/// A base name without sizes: what is wanted, or one that no other file has.
+fn base_name(wanted: Option<&[u8]>, context: &StoreContext, now: Now) -> Vec<u8> {
+    wanted.map_or_else(|| context.unique_name(now).base(context.host()), <[u8]>::to_vec)
 }
 
 /// A whole message in a file somewhere.
@@ -252,6 +297,8 @@ pub(crate) struct Source<'s> {
     pub(crate) eight_bit: bool,
     /// To stand in front of it, with its line end; may be empty.
     pub(crate) field: &'s [u8],
+    /// The base name it gets in a mailbox, without sizes, if that is not to be one of its own.
+    pub(crate) named: Option<&'s [u8]>,
 }
 
 /// Gives a file a second name in another directory, as a hard link where that is possible, else as a copy with

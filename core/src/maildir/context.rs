@@ -17,6 +17,7 @@ use crate::maildir::lock::Holder;
 use crate::maildir::name::{HostPart, UniqueName};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -152,6 +153,13 @@ impl StoreContext {
             sequence: u64::from(sequence),
             random: mix(self.facts.seed ^ u64::from(sequence)) as u32,
         }
+    }
+
+    /// A base name, without sizes, for a mail that has a name already, and the same at every try.
+    pub(crate) fn named_base(&self, seconds: i64, name: &str) -> Box<[u8]> {
+        let mut base = format!("{}.L{name}.", seconds.max(0)).into_bytes();
+        base.extend_from_slice(self.host.as_bytes());
+        base.into()
     }
 
     /// A random GUID for a new mailbox.

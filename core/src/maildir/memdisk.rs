@@ -377,7 +377,16 @@ impl MemDisk {
             Content::Directory(_) => (Kind::Directory, 4096),
         };
         let mtime_ns = node.mtime_ns;
-        Stat { kind, size, mtime_ns, ctime_ns: mtime_ns, inode: inode as u64, device: 1, links: 1 }
+        Stat {
+            kind,
+            size,
+            mtime_ns,
+            ctime_ns: mtime_ns,
+            inode: inode as u64,
+            device: 1,
+            links: 1,
+            owner: 1000,
+        }
     }
 
     fn bytes(&self, inode: usize) -> Result<&Vec<u8>, Errno> {

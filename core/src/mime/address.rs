@@ -68,6 +68,63 @@ pub fn parse(value: &[u8]) -> Vec<Entry> {
     list.finish()
 }
 
+/// The value of an address field with `@domain` behind every local part that stands alone; `None` where there is none. What is
+/// no address, or cannot be told, stays: several words without brackets, a quote that never closes.
+///
+/// ```
+/// use postier_core::mime::address::qualify;
+/// let value = qualify(b"root (Cron Daemon), Bob <bob>, eve@example.net", b"example.org").unwrap();
+/// assert_eq!(value, b"root@example.org (Cron Daemon), Bob <bob@example.org>, eve@example.net");
+/// assert_eq!(qualify(b"a@b", b"example.org"), None);
+/// ```
+pub fn qualify(value: &[u8], domain: &[u8]) -> Option<Vec<u8>> {
+    if find_unclosed(value).is_some() {
+        return None;
+    }
+    let mut places = Vec::new();
+    let (mut words, mut complete) = (0_usize, false);
+    // Where the last word ends.
+    let mut last = 0;
+    let mut rest = value;
+    let mut decide = |words: usize, complete: bool, at: usize| {
+        if words == 1 && !complete {
+            places.push(at);
+        }
+    };
+    while let Some((token, after)) = next_token(rest) {
+        let here = value.len() - after.len();
+        rest = after;
+        match token {
+            Token::Space(_) => {}
+            Token::Quoted(_) | Token::Text(_) => (words, last) = (words + 1, here),
+            Token::Special(b'<' | b':') => (words, complete) = (0, false),
+            Token::Special(b'@') => complete = true,
+            Token::Special(b'>') => {
+                decide(words, complete, last);
+                complete = true;
+            }
+            Token::Special(_) => {
+                decide(words, complete, last);
+                (words, complete) = (0, false);
+            }
+        }
+    }
+    decide(words, complete, last);
+    if places.is_empty() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(value.len() + places.len() * (domain.len() + 1));
+    let mut from = 0;
+    for at in places {
+        out.extend_from_slice(value.get(from..at).unwrap_or_default());
+        out.push(b'@');
+        out.extend_from_slice(domain);
+        from = at;
+    }
+    out.extend_from_slice(value.get(from..).unwrap_or_default());
+    Some(out)
+}
+
 /// One piece of an address.
 enum Token<'a> {
     /// White space or a comment's content.

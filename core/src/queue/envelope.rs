@@ -231,10 +231,8 @@ fn recipient_words(recipient: &Recipient) -> String {
         State::Failed { at, why } => format!(" failed {at} {}", reply(why)),
     });
     if let Some(notify) = recipient.notify {
-        let words = [(notify.success, "success"), (notify.failure, "failure"), (notify.delay, "delay")];
-        let words: Vec<&str> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
         out.push_str(" notify=");
-        out.push_str(&if words.is_empty() { "never".to_string() } else { words.join(",") });
+        out.push_str(&notify_words(notify));
     }
     if let Some((kind, address)) = &recipient.original {
         out.push_str(&format!(" orcpt={};{}", encode(kind.as_bytes()), encode(address)));
@@ -259,17 +257,7 @@ fn recipient_of<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Recipien
     };
     for word in words {
         if let Some(list) = word.strip_prefix("notify=") {
-            let mut notify = Notify::default();
-            for word in list.split(',') {
-                match word {
-                    "never" => {}
-                    "success" => notify.success = true,
-                    "failure" => notify.failure = true,
-                    "delay" => notify.delay = true,
-                    _ => return None,
-                }
-            }
-            recipient.notify = Some(notify);
+            recipient.notify = Some(notify_of(list)?);
         } else if let Some(original) = word.strip_prefix("orcpt=") {
             let (kind, address) = original.split_once(';')?;
             recipient.original = Some((text_of(kind)?, decode(address)?));
@@ -282,8 +270,30 @@ fn recipient_of<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Recipien
     Some(recipient)
 }
 
+/// `NOTIFY=` as a word.
+pub(crate) fn notify_words(notify: Notify) -> String {
+    let words = [(notify.success, "success"), (notify.failure, "failure"), (notify.delay, "delay")];
+    let words: Vec<&str> = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    if words.is_empty() { "never".to_string() } else { words.join(",") }
+}
+
+/// Reads what [`notify_words`] has written.
+pub(crate) fn notify_of(list: &str) -> Option<Notify> {
+    let mut notify = Notify::default();
+    for word in list.split(',') {
+        match word {
+            "never" => {}
+            "success" => notify.success = true,
+            "failure" => notify.failure = true,
+            "delay" => notify.delay = true,
+            _ => return None,
+        }
+    }
+    Some(notify)
+}
+
 /// xtext, with a lone `-` for nothing, so that every value is a word. A real `-` is spelt out.
-fn encode(value: &[u8]) -> String {
+pub(crate) fn encode(value: &[u8]) -> String {
     match value {
         b"" => "-".into(),
         b"-" => "+2D".into(),
@@ -291,7 +301,7 @@ fn encode(value: &[u8]) -> String {
     }
 }
 
-fn decode(word: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(word: &str) -> Option<Vec<u8>> {
     match word {
         "-" => Some(Vec::new()),
         "" => None,
@@ -299,7 +309,7 @@ fn decode(word: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn text_of(word: &str) -> Option<String> {
+pub(crate) fn text_of(word: &str) -> Option<String> {
     String::from_utf8(decode(word)?).ok()
 }
 

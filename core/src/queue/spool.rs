@@ -99,40 +99,52 @@ pub async fn spool(
     signing: Option<Signing>,
     targets: Vec<DeliveryTarget>,
 ) -> Result<Spooled, StoreError> {
-    let mut body = Body::gather(&disk).await?;
-    let field = body.take_return_path();
+    let body = Body::gather(&disk).await?;
     let mut scope = Scope::new(disk);
-    let result = spool_body(&mut scope, &context, &root, &id, envelope, signing, body).await;
-    let result = match result {
-        Ok(spooled) if targets.is_empty() => Ok(spooled),
-        Ok(spooled) => {
-            let envelope = &spooled.envelope;
-            let copied = deliver_copies(&mut scope, &context, &root, &id, envelope, &field, targets).await;
-            if copied.is_err() {
-                // Nobody knows of it yet; what stays behind is sent at the next start.
-                let _ = remove_in(&mut scope, &root, &id).await;
-            }
-            copied.map(|()| spooled)
-        }
-        Err(error) => Err(error),
-    };
+    let mail = Spooling { id: &id, envelope, signing, targets };
+    let result = spool_mail(&mut scope, &context, &root, mail, body).await;
     scope.finish().await;
     result
 }
 
-async fn deliver_copies(
+/// A mail that is to be queued, and delivered to mailboxes of ours.
+pub(crate) struct Spooling<'s> {
+    pub(crate) id: &'s str,
+    pub(crate) envelope: Envelope,
+    pub(crate) signing: Option<Signing>,
+    pub(crate) targets: Vec<DeliveryTarget>,
+}
+
+/// Queues and delivers a message as [`spool`] does.
+///
+/// # Errors
+/// As [`spool`].
+pub(crate) async fn spool_mail(
     scope: &mut Scope,
     context: &StoreContext,
     root: &Root,
-    id: &str,
-    envelope: &Envelope,
-    field: &[u8],
-    targets: Vec<DeliveryTarget>,
-) -> Result<(), StoreError> {
-    let (dir, name) = (open_place(scope, root).await?.mail, message_name(id));
-    let Envelope { size, wire_size, eight_bit, .. } = *envelope;
-    let source = Source { dir, name: &name, size, wire_size, eight_bit, field };
-    deliver_to(scope, context, targets, Message::File(source)).await.map(|_| ())
+    mail: Spooling<'_>,
+    mut body: Body,
+) -> Result<Spooled, StoreError> {
+    let Spooling { id, envelope, signing, targets } = mail;
+    let (field, named) = (body.take_return_path(), body.name());
+    let spooled = spool_body(scope, context, root, id, envelope, signing, body).await?;
+    if targets.is_empty() {
+        return Ok(spooled);
+    }
+    let copied = async {
+        let (dir, name) = (open_place(scope, root).await?.mail, message_name(id));
+        let Envelope { size, wire_size, eight_bit, .. } = spooled.envelope;
+        let named = named.as_deref();
+        let source = Source { dir, name: &name, size, wire_size, eight_bit, field: &field, named };
+        deliver_to(scope, context, targets, Message::File(source)).await
+    };
+    if let Err(error) = copied.await {
+        // Nobody knows of it yet; what stays behind is sent at the next start.
+        let _ = remove_in(scope, root, id).await;
+        return Err(error);
+    }
+    Ok(spooled)
 }
 
 /// Queues a message that is in memory.

@@ -4,6 +4,7 @@
 //! ([`OfficeAction::Run`]), which drives them on worker threads and brings them back ([`OfficeInput::Ran`]).
 //!
 //! * [`outbound`]: the queue, its connections, its lookups.
+//! * `pickup`: mail of local programs.
 //! * `uploads`: bodies on their way into a delivery or an APPEND, many at the same time.
 //! * `mailboxes`: open mailboxes. All that changes one goes through its queue of work, one task
 //!   at a time; what reads works on a snapshot and runs beside it.
@@ -25,6 +26,7 @@ mod lock_tests;
 mod logins;
 mod mailboxes;
 pub mod outbound;
+mod pickup;
 mod quota;
 mod reading;
 mod selections;
@@ -44,6 +46,7 @@ use self::followers::Follower;
 use self::logins::Login;
 use self::mailboxes::MailboxKey;
 use self::outbound::{Outbound, QueueCommand};
+use self::pickup::Pickup;
 use self::selections::Selection;
 use self::table::Mailboxes;
 use self::tree::Tree;
@@ -221,6 +224,8 @@ pub struct Office {
     prepared: BTreeSet<Vec<u8>>,
     /// Mail for other servers, where it is sent.
     outbound: Option<Box<Outbound>>,
+    /// Mail of local programs, where it is taken.
+    pickup: Option<Box<Pickup>>,
 }
 
 /// What a call has to work with: the time, and where actions go.
@@ -267,6 +272,7 @@ impl Office {
             waiting: BTreeMap::new(),
             prepared: BTreeSet::new(),
             outbound: None,
+            pickup: None,
         }
     }
 
@@ -284,7 +290,10 @@ impl Office {
             OfficeInput::Policy { fetch, outcome } => self.handle_policy(fetch, outcome, desk),
             OfficeInput::Queue(command) => self.handle_queue_command(command, desk),
             OfficeInput::Reload(site) => self.outbound(desk, |outbound, _| outbound.reload(site)),
-            OfficeInput::Shutdown => self.outbound(desk, |outbound, _| outbound.stop()),
+            OfficeInput::Shutdown => {
+                self.pickup.iter_mut().for_each(|pickup| pickup.stop());
+                self.outbound(desk, |outbound, _| outbound.stop());
+            }
             OfficeInput::Timeout => self.handle_timeout(desk),
         }
         self.mailboxes.plan();
@@ -297,13 +306,15 @@ impl Office {
         let outbound = self.outbound.as_ref().and_then(|outbound| outbound.poll_timeout());
         let news = self.news_due.first().map(|(instant, _)| *instant);
         let tree = self.trees_due.first().map(|(instant, _)| *instant);
+        let pickup = self.pickup.as_ref().and_then(|pickup| pickup.poll_timeout());
         let of_mail = task.into_iter().chain(mailbox).chain(news).chain(tree);
-        of_mail.chain(outbound).chain(self.next_login()).min()
+        of_mail.chain(outbound).chain(pickup).chain(self.next_login()).min()
     }
 
     /// Nothing is under way: everything that was accepted is durable or refused.
     pub fn is_idle(&self) -> bool {
-        self.uploads.is_empty() && self.mailboxes.are_idle()
+        let pickup = self.pickup.as_ref().is_none_or(|pickup| pickup.is_idle());
+        self.uploads.is_empty() && self.mailboxes.are_idle() && pickup
     }
 
     fn handle_front(&mut self, message: ToOffice, desk: &mut Desk<'_>) {
@@ -354,6 +365,7 @@ impl Office {
         self.look_after_mailboxes(desk);
         self.look_at_trees(desk);
         self.notice_due(desk);
+        self.look_for_drops_when_due(desk);
         self.outbound(desk, Outbound::handle_timeout);
     }
 

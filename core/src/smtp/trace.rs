@@ -14,6 +14,7 @@
 //!     client_address: Some("192.0.2.7".parse().unwrap()),
 //!     host: "mail.example.org",
 //!     protocol: Protocol { extended: true, tls: false, authenticated: false, utf8: false },
+//!     local_user: None,
 //!     tls: None,
 //!     id: "1a2b3c4d",
 //!     recipient: Some("you@example.org"),
@@ -70,6 +71,8 @@ pub struct Received<'a> {
     pub host: &'a str,
     /// The `with` keyword.
     pub protocol: Protocol,
+    /// The number of the user of this machine whose program handed it in: instead of client, protocol and TLS.
+    pub local_user: Option<u32>,
     /// Version and cipher, as a comment.
     pub tls: Option<Tls<'a>>,
     /// What finds the message in our log: letters and digits.
@@ -117,7 +120,10 @@ impl Received<'_> {
             }
         }
         folder.word(&["by ", self.host]);
-        folder.word(&["with ", self.protocol.keyword()]);
+        match self.local_user {
+            Some(user) => folder.word(&["(from userid ", &user.to_string(), ")"]),
+            None => folder.word(&["with ", self.protocol.keyword()]),
+        }
         if let Some(tls) = self.tls {
             folder.word(&["(", tls.version, " ", tls.cipher, ")"]);
         }
@@ -202,6 +208,7 @@ mod tests {
             client_address: Some("2001:db8::7".parse().unwrap()),
             host: "mail.example.org",
             protocol: Protocol { extended: true, tls: true, authenticated: true, utf8: false },
+            local_user: None,
             tls: Some(Tls { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384" }),
             id: "1a2b3c4d",
             recipient: None,
@@ -230,6 +237,12 @@ mod tests {
         let masked = text(&Received { client_address: None, ..sample() });
         assert!(masked.starts_with("Received: by mail.example.org with ESMTPSA"));
         assert!(!masked.contains("client"));
+    }
+
+    #[test]
+    fn a_local_user_is_named_by_number() {
+        let local = Received { client_address: None, local_user: Some(1000), tls: None, ..sample() };
+        assert!(text(&local).starts_with("Received: by mail.example.org (from userid 1000) id 1a2b3c4d;"));
     }
 
     #[test]

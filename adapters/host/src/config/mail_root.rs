@@ -158,7 +158,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(&format!("{}/{{user}}", dir.path().display()));
         let me = Identity::current().unwrap();
-        let stranger = Identity { name: "stranger".into(), uid: 12_345, gid: 12_345 };
+        let stranger =
+            Identity { name: "stranger".into(), full_name: String::new(), uid: 12_345, gid: 12_345 };
         let mut problems = Vec::new();
         check_mail_roots(&settings, &me, &mut problems);
         assert_eq!(problems, []);
@@ -171,7 +172,8 @@ mod tests {
     fn a_directory_that_will_be_missing_after_a_reload_is_warned_of() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(&format!("{}/{{domain}}/{{user}}", dir.path().display()));
-        let stranger = Identity { name: "stranger".into(), uid: 12_345, gid: 12_345 };
+        let stranger =
+            Identity { name: "stranger".into(), full_name: String::new(), uid: 12_345, gid: 12_345 };
         let mut problems = Vec::new();
         check_mail_roots(&settings, &stranger, &mut problems);
         if rustix::process::geteuid().is_root() {
@@ -194,7 +196,8 @@ mod tests {
             make(&above.join("a.example"), &me).unwrap();
             assert_eq!(mode(&above.join("a.example")), wanted);
         }
-        let stranger = Identity { name: "stranger".into(), uid: 12_345, gid: 12_345 };
+        let stranger =
+            Identity { name: "stranger".into(), full_name: String::new(), uid: 12_345, gid: 12_345 };
         // Only root may give a directory away.
         if make(&dir.path().join("755/b.example"), &stranger).is_ok() {
             assert_eq!(mode(&dir.path().join("755/b.example")), 0o700);

@@ -102,6 +102,19 @@ impl Config {
         identity::warn_of_rights(&self.settings, &self.identity)
     }
 
+    /// A warning when programs of other users cannot hand in mail.
+    pub fn warn_of_closed_state(&self) -> Option<Warning> {
+        let state = &self.settings.state;
+        if crate::pickup::is_open(state) {
+            return None;
+        }
+        let title =
+            format!("programs of other users cannot send mail: {} is closed to them", state.display());
+        let advice =
+            format!("`chmod o+x {}` lets them through, to the place for their mail", state.display());
+        Some(Problem::warning(title).in_file(&self.settings.path).advise(advice))
+    }
+
     /// The TLS configuration of a listener.
     pub fn tls_config(&self, tickets: Tickets) -> ServerTls {
         server_config(std::slice::from_ref(&self.tls), tickets)

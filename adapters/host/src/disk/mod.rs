@@ -342,6 +342,7 @@ fn stat(found: &fs::Stat) -> Stat {
         device: found.st_dev,
         #[allow(clippy::useless_conversion, reason = "32 bits wide on some machines")]
         links: found.st_nlink.into(),
+        owner: found.st_uid,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use postier_core::site::{Sending, Site};
 use postier_host::config::{Config, Warning};
 use postier_host::dkim::keyring::{KeyFile, Keyring, State};
+use postier_host::pickup::directory;
 use serde_json::{Map, Value, json};
 
 use super::output::{Failure, complain_of, problems_json, say, say_json};
@@ -13,6 +14,7 @@ pub(super) fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let loaded = Config::load(path).and_then(|(config, mut warnings)| {
         config.check_state()?;
         warnings.extend(config.warn_of_rights());
+        warnings.extend(config.warn_of_closed_state());
         Ok((config, warnings))
     });
     if json {
@@ -58,6 +60,7 @@ fn as_text(config: &Config) -> String {
         ("forwards", forwards(&config.site)),
         ("mail", settings.maildir.value.display().to_string()),
         ("state", settings.state.display().to_string()),
+        ("sendmail", directory(&settings.state).display().to_string()),
         ("user", config.identity.name.clone()),
         ("sending", sending(config.site.sending.as_deref())),
         ("signing", signing(&settings.state)),
@@ -142,6 +145,7 @@ fn as_json(config: &Config, warnings: &[Warning]) -> Value {
         "forwards": config.site.forwards(),
         "mail": settings.maildir.value,
         "state": settings.state,
+        "sendmail": directory(&settings.state),
         "user": config.identity.name,
         "listen": listen,
     })

@@ -11,11 +11,13 @@ mod leave;
 mod output;
 mod prompt;
 mod queue;
+mod sendmail;
 mod serve;
 mod trace;
 mod trial;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -37,7 +39,8 @@ Examples:
   postier serve                         what /etc/postier/postier.toml says
   postier user add you@example.org      an account, its password asked for
   postier config check                  what would be served, and what is wrong
-  postier queue list                    mail that waits to be sent"
+  postier queue list                    mail that waits to be sent
+  postier sendmail root < message       mail of a program on this machine"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -97,6 +100,45 @@ Examples:
   postier queue flush                     try everything now"
     )]
     Queue(QueueCommand),
+    /// Send mail as programs do: the classic sendmail
+    #[command(
+        disable_help_flag = true,
+        long_about = "\
+Send mail as programs do (cron, PHP, mutt …): the classic sendmail, whether the server runs or not.
+Any user of this machine may. The options are those of sendmail:
+
+  -t           recipients are those of To, Cc and Bcc; Bcc is taken out
+  -i, -oi      a line with a dot alone does not end the message
+  -f ADDRESS   the envelope sender; -r is the same, <> is nobody. Anybody may name any: the
+               mail's Received field has the number of the user
+  -F NAME      the sender's name, where the message has no From
+  -N, -R, -V   NOTIFY, RET and ENVID of delivery status notifications (RFC 3461)
+  -bp, -q, -bi list the queue, try it now, read the aliases again
+  -C FILE, --config FILE
+               another configuration
+
+Others, of other mail systems, are taken and change nothing. Called through a link by the name of
+sendmail, mailq or newaliases, the program is that one.",
+        after_help = "\
+Examples:
+  echo hello | postier sendmail root
+  postier sendmail -t -i < message
+  postier sendmail -f ann@example.org -N success,failure -- bob@example.net < message
+
+Exit codes (sysexits): 0 the mail is safe, 64 wrong usage, 65 no mail, 67 no address, 69 no queue
+to be seen, 75 not now, 77 not allowed, 78 the configuration is wrong."
+    )]
+    Sendmail {
+        /// Options, then recipients
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<OsString>,
+    },
+    /// List mail that waits to be sent, as `postier queue list`
+    #[command(after_help = "\
+Examples:
+  postier mailq
+  postier mailq --json | jq -r '.[].id'")]
+    Mailq(ListArgs),
     /// Tell one mail's story: arrived, tried, sent, given back
     #[command(after_help = "\
 Examples:
@@ -418,6 +460,11 @@ struct PasswordArgs {
 
 /// Runs what the command line asks for.
 pub(crate) fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    if let Some(code) = sendmail::called_as(Path::new(&program), &words.collect::<Vec<_>>()) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -450,6 +497,8 @@ pub(crate) fn main() -> ExitCode {
             DkimCommand::List { list, records } => dkim::list(&list, records),
             DkimCommand::Retire(args) => dkim::retire(&args),
         },
+        Command::Sendmail { words } => return sendmail::main(&words),
+        Command::Mailq(list) => queue::list(&list.config, list.json),
         Command::Trace { message, json } => trace::trace(&message, json),
         Command::Completions { shell } => {
             completions(shell);

@@ -21,6 +21,7 @@ pub(super) fn serve(path: &Path) -> Result<(), Failure> {
     let path = std::path::absolute(path).map_err(|error| Failure::io(path.display(), &error))?;
     let (config, mut warnings) = Config::load(&path)?;
     warnings.extend(config.warn_of_rights());
+    warnings.extend(config.warn_of_closed_state());
     complain_of(&warnings);
     log::start(config.settings.log);
     let listeners = listeners(&config.settings);

@@ -96,6 +96,14 @@ impl EventLog {
                 let (from, message_id) = (printable(from.as_bytes()), printable(message_id));
                 info!(conn, %id, from, to, size, message_id, "queued");
             }
+            Event::PickedUp { id, user, from } => {
+                let from = printable(from.as_bytes());
+                info!(%id, service = "sendmail", user, from, "taken from a program");
+            }
+            Event::SetAside { name, why } => {
+                let name = printable(name.as_bytes());
+                warn!(service = "sendmail", name, why, "no mail of a program, set aside");
+            }
             Event::Sent { id, to, host, fate, reply, tls } => {
                 let (to, host) = (printable(to.as_bytes()), printable(host.as_bytes()));
                 let reply = printable(reply.as_bytes());

@@ -232,6 +232,7 @@ pub(crate) fn run(setup: Setup) -> Result<(), RunError> {
 
     let mut office = Office::new(Arc::new(StoreContext::new(host_facts())));
     send_mail(&mut office, site.clone(), &state, dns)?;
+    pick_up(&mut office, &state);
     let office = OfficeDesk::new(office);
     let mut loops = Vec::new();
     let mut senders = Vec::new();
@@ -363,6 +364,17 @@ fn load_policies(root: Root) -> Vec<(DomainName, Kept)> {
     }
 }
 
+/// The office takes the mail of local programs. Where it cannot, the rest is served all the same.
+fn pick_up(office: &mut Office, state: &Path) {
+    match postier_host::pickup::prepare(state) {
+        Ok(drop) => office.pick_up(clock::now(), Root::new(drop.as_os_str().as_encoded_bytes())),
+        Err(error) => {
+            let place = postier_host::pickup::directory(state);
+            tracing::error!(%error, place = %place.display(), "no mail is taken from programs on this machine");
+        }
+    }
+}
+
 /// Randomness that nobody can guess.
 pub(crate) fn secret_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
@@ -450,7 +462,7 @@ fn bind_unless_foreign(
     }
 }
 
-/// Makes the state directory, for nobody but the server's user.
+/// Makes the state directory. Others may pass through, to leave mail in `drop`, and see nothing of the rest.
 pub(crate) fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Result<()> {
     if state.is_dir() {
         return Ok(());
@@ -458,8 +470,8 @@ pub(crate) fn prepare_state(state: &Path, identity: Option<&Identity>) -> io::Re
     if let Some(parent) = state.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::DirBuilder::new().mode(0o700).create(state)?;
-    fs::set_permissions(state, fs::Permissions::from_mode(0o700))?;
+    fs::DirBuilder::new().mode(0o711).create(state)?;
+    fs::set_permissions(state, fs::Permissions::from_mode(0o711))?;
     match identity {
         Some(identity) if !identity.is_current() => chown(state, Some(identity.uid), Some(identity.gid)),
         Some(_) | None => Ok(()),

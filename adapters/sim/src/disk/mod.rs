@@ -159,7 +159,7 @@ impl Disk {
             Body::Directory(_) => (Kind::Directory, 4096),
         };
         let Inode { mtime_ns, ctime_ns, links, .. } = *inode;
-        Stat { kind, size, mtime_ns, ctime_ns, inode: ino as u64, device: 1, links }
+        Stat { kind, size, mtime_ns, ctime_ns, inode: ino as u64, device: 1, links, owner: 0 }
     }
 
     /// Carries a change of names out in the cache; it waits for a sync to reach the platter.

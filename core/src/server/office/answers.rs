@@ -203,6 +203,7 @@ impl Office {
             Outcome::Discarded => {}
             Outcome::Compacted(mailbox) => self.end_compaction(&mailbox),
             Outcome::Outbound(done) => self.finish_outbound(done, desk),
+            Outcome::Pickup(done) => self.finish_pickup(done, desk),
         }
     }
 

@@ -472,6 +472,9 @@ impl Office {
     }
 
     pub(super) fn handle_directory(&mut self, watch: WatchId, desk: &mut Desk<'_>) {
+        if self.drop_changed(watch, desk) {
+            return;
+        }
         let Some(key) = self.watches.get(&watch).cloned() else { return };
         let Some(mailbox) = self.mailboxes.get_mut(&key) else { return };
         let earliest = mailbox.looked.plus(LOOK_GAP);
@@ -482,6 +485,9 @@ impl Office {
     }
 
     pub(super) fn handle_unwatchable(&mut self, watch: WatchId, desk: &mut Desk<'_>) {
+        if self.drop_unwatchable(watch, desk) {
+            return;
+        }
         if let Some(key) = self.watches.remove(&watch)
             && let Some(mailbox) = self.mailboxes.get_mut(&key)
         {

@@ -18,13 +18,13 @@
 //! | `policies` | what domains say of their mail servers by HTTPS: MTA-STS |
 
 mod links;
-mod notices;
+pub(super) mod notices;
 mod policies;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -47,6 +47,7 @@ use crate::event::Event;
 use crate::machine::{Instant, Now};
 use crate::maildir::context::{Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::folder::FolderName;
+use crate::pickup;
 use crate::queue::envelope::{Envelope, Recipient};
 use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput, Unreadable};
 use crate::queue::notice;
@@ -112,6 +113,8 @@ pub(super) struct Outbound {
     wake: Option<Instant>,
     /// The process ends: no more connections.
     stopping: bool,
+    /// What a former process has queued for local programs: its drops may still be there.
+    recovered: BTreeSet<QueueId>,
     todo: VecDeque<Todo>,
     /// To be run.
     tasks: Vec<StoreTask>,
@@ -153,6 +156,9 @@ impl Office {
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let sending = site.sending.clone().unwrap_or_default();
         let queue = Queue::new(sending.queue, number);
+        // A drop's mail, or the notice about it.
+        let dropped = |id: &QueueId| pickup::is_name(id.strip_suffix('n').unwrap_or(id).as_bytes());
+        let of_drops = recovered.queued.iter().filter(|id| dropped(id)).cloned().collect();
         let todo = [Todo::Queue(QueueInput::Found(recovered.queued))].into();
         self.outbound = Some(Box::new(Outbound {
             context: self.context.clone(),
@@ -171,6 +177,7 @@ impl Office {
             // What was found is looked at with the first input.
             wake: Some(now.instant),
             stopping: false,
+            recovered: of_drops,
             todo,
             tasks: Vec::new(),
         }));
@@ -271,8 +278,7 @@ impl Office {
     /// It has recipients elsewhere, and the queue is full, or there is none: the configuration has changed, and this process
     /// not yet.
     pub(super) fn has_no_room(&self, transaction: &Transaction) -> bool {
-        let full = |outbound: &Outbound| outbound.queue.len() >= outbound.sending.queue.messages_max;
-        self.outbound.as_deref().is_none_or(full)
+        self.outbound.as_deref().is_none_or(Outbound::is_full)
             && transaction.recipients.iter().any(|recipient| !recipient.remote.is_empty())
     }
 
@@ -300,8 +306,26 @@ pub(super) fn tell_signed(
 }
 
 impl Outbound {
+    pub(super) fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    pub(super) fn spool_root(&self) -> &Root {
+        &self.spool
+    }
+
+    /// There is no room for another message.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= self.sending.queue.messages_max
+    }
+
+    /// A message of this name was in the queue when the process began.
+    pub(super) fn has_recovered(&self, id: &QueueId) -> bool {
+        self.recovered.contains(id)
+    }
+
     /// With the keys of the configuration, if there are any.
-    fn signing(&self, now: i64) -> Option<Signing> {
+    pub(super) fn signing(&self, now: i64) -> Option<Signing> {
         let keys = &self.site.dkim_keys;
         (!keys.is_empty()).then(|| Signing { keys: keys.clone(), now })
     }

@@ -52,14 +52,14 @@ enum Purpose {
 
 /// What the log shows of a message's header.
 #[derive(Debug, Default)]
-struct Shown {
-    subject: Vec<u8>,
-    message_id: Vec<u8>,
+pub(super) struct Shown {
+    pub(super) subject: Vec<u8>,
+    pub(super) message_id: Vec<u8>,
 }
 
 impl Shown {
     /// Of a message's first octets.
-    fn of(body: &[u8]) -> Self {
+    pub(super) fn of(body: &[u8]) -> Self {
         let value = |name: &[u8]| {
             let field = header::find(body, name);
             field.map(|field| header::unfold(field.value).trim_ascii().to_vec()).unwrap_or_default()

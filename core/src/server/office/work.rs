@@ -233,6 +233,7 @@ pub(super) enum Outcome {
     /// The cache of this mailbox was written anew.
     Compacted(MailboxKey),
     Outbound(super::outbound::Done),
+    Pickup(super::pickup::PickupDone),
 }
 
 /// Whom to answer, and how many messages of the commit were theirs, in order.

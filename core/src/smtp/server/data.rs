@@ -86,7 +86,7 @@ impl Session {
             refuse_bare_newlines: self.setup.refuse_bare_newlines && !submission,
         };
         self.ask(now, |ticket| {
-            let message = Box::new(Message::new(setup, ticket.id()));
+            let message = Box::new(Message::new(setup, Some(ticket.id())));
             (Ask::Begin { ticket, transaction: *transaction }, Question::Begin(message, receive))
         });
     }
@@ -112,6 +112,7 @@ impl Session {
             client_address: (self.setup.role == Role::Exchange).then_some(self.setup.peer),
             host: &self.setup.hostname,
             protocol,
+            local_user: None,
             tls: self.tls.as_ref().map(|tls| Tls { version: tls.version, cipher: tls.cipher }),
             id: &transaction.id,
             recipient: recipient.as_deref(),

@@ -25,9 +25,9 @@ const UNWANTED_OF_SUBMISSION: &[&[u8]] = &[b"return-path", b"bcc", b"resent-bcc"
 
 /// A message whose transaction has begun.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     id: Arc<str>,
-    begin: TicketId,
+    begin: Option<TicketId>,
     /// Goes in front of it.
     trace: Vec<u8>,
     header: Header,
@@ -42,22 +42,22 @@ pub(super) struct Message {
 
 /// What a message is told at its start.
 #[derive(Debug)]
-pub(super) struct MessageSetup {
-    pub(super) id: Arc<str>,
+pub(crate) struct MessageSetup {
+    pub(crate) id: Arc<str>,
     /// Return-Path and Received.
-    pub(super) trace: Vec<u8>,
+    pub(crate) trace: Vec<u8>,
     /// It is a submission: put in what is missing.
-    pub(super) completion: Option<Completion>,
-    pub(super) bytes_max: u64,
-    pub(super) received_fields_max: usize,
-    pub(super) refuse_bare_newlines: bool,
+    pub(crate) completion: Option<Completion>,
+    pub(crate) bytes_max: u64,
+    pub(crate) received_fields_max: usize,
+    pub(crate) refuse_bare_newlines: bool,
 }
 
 /// What missing fields are made of.
 #[derive(Debug)]
-pub(super) struct Completion {
-    pub(super) unix_seconds: i64,
-    pub(super) hostname: Arc<str>,
+pub(crate) struct Completion {
+    pub(crate) unix_seconds: i64,
+    pub(crate) hostname: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -69,8 +69,8 @@ enum Header {
 }
 
 impl Message {
-    /// `begin` is the number of the ask by which it began.
-    pub(super) fn new(setup: MessageSetup, begin: TicketId) -> Self {
+    /// `begin` is the number of the ask by which it began; a mail of a local program began with none.
+    pub(crate) fn new(setup: MessageSetup, begin: Option<TicketId>) -> Self {
         let unwanted = if setup.completion.is_some() { UNWANTED_OF_SUBMISSION } else { UNWANTED };
         Message {
             id: setup.id,
@@ -87,17 +87,17 @@ impl Message {
         }
     }
 
-    pub(super) fn id(&self) -> &Arc<str> {
+    pub(crate) fn id(&self) -> &Arc<str> {
         &self.id
     }
 
     /// The octets that go first; once.
-    pub(super) fn take_trace(&mut self) -> Vec<u8> {
+    pub(crate) fn take_trace(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.trace)
     }
 
     /// The next octets of the message, dots unstuffed; what of them is to be passed on.
-    pub(super) fn pass<'i>(&mut self, octets: &'i [u8]) -> Option<Cow<'i, [u8]>> {
+    pub(crate) fn pass<'i>(&mut self, octets: &'i [u8]) -> Option<Cow<'i, [u8]>> {
         if self.fault.is_some() {
             return None;
         }
@@ -125,7 +125,7 @@ impl Message {
     }
 
     /// The message is over; the last octets to be passed on, if there is no fault.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
         let mut last = Vec::new();
         let received = match &mut self.header {
             Header::Over { received } => *received,
@@ -153,20 +153,20 @@ impl Message {
     }
 
     /// What is wrong with it.
-    pub(super) fn fault(&self) -> Option<Reply> {
+    pub(crate) fn fault(&self) -> Option<Reply> {
         self.fault
     }
 
     /// The transaction to be cancelled because of a fault; once.
-    pub(super) fn poll_cancel(&mut self) -> Option<TicketId> {
+    pub(crate) fn poll_cancel(&mut self) -> Option<TicketId> {
         let due = self.fault.is_some() && !self.cancelled;
         self.cancelled |= due;
-        due.then_some(self.begin)
+        self.begin.filter(|_| due)
     }
 
     /// The transaction to be cancelled because it will not come to its end.
-    pub(super) fn into_cancel(self) -> Option<TicketId> {
-        (!self.cancelled).then_some(self.begin)
+    pub(crate) fn into_cancel(self) -> Option<TicketId> {
+        self.begin.filter(|_| !self.cancelled)
     }
 }
 

@@ -58,7 +58,7 @@ mod auth;
 mod data;
 mod hello;
 mod mail;
-mod message;
+pub(crate) mod message;
 mod session;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! A notice has no reverse-path, so the queue tells nobody about it; and a sender who is nobody any more is not told.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -22,7 +23,7 @@ use crate::site::{AccountId, Resolution, Site};
 use crate::smtp::address::Mailbox;
 
 /// Octets of the original that come back with a notice; of a longer one its header does.
-const RETURNED_BYTES_MAX: usize = 256 * 1024;
+pub(in crate::server::office) const RETURNED_BYTES_MAX: usize = 256 * 1024;
 
 /// What has become of a notice.
 #[derive(Debug)]
@@ -38,23 +39,38 @@ pub(in crate::server::office) struct Delivery {
 
 /// Where the mail of an address goes.
 #[derive(Debug, Default)]
-struct Goal {
-    targets: Vec<DeliveryTarget>,
-    remote: Vec<Recipient>,
+pub(in crate::server::office) struct Goal {
+    pub(in crate::server::office) targets: Vec<DeliveryTarget>,
+    pub(in crate::server::office) remote: Vec<Recipient>,
+}
+
+impl Goal {
+    pub(in crate::server::office) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.remote.is_empty()
+    }
 }
 
 /// A notice on its way.
 struct Parcel {
     about: QueueId,
-    id: String,
     to: String,
     what: &'static str,
     head: Vec<u8>,
     tail: Vec<u8>,
     whole: bool,
-    goal: Goal,
-    now: i64,
-    signing: Option<Signing>,
+    letter: Letter,
+}
+
+/// A notice that is written.
+pub(in crate::server::office) struct Letter {
+    /// Its name.
+    pub(in crate::server::office) id: String,
+    pub(in crate::server::office) goal: Goal,
+    /// In seconds since 1970.
+    pub(in crate::server::office) now: i64,
+    pub(in crate::server::office) signing: Option<Signing>,
+    /// The base name it gets in mailboxes, if it is not to be one of its own.
+    pub(in crate::server::office) named: Option<Box<[u8]>>,
 }
 
 impl Outbound {
@@ -68,7 +84,7 @@ impl Outbound {
         host: Option<&str>,
     ) {
         let goal = goal(&self.site, &envelope.reverse_path);
-        if goal.targets.is_empty() && goal.remote.is_empty() {
+        if goal.is_empty() {
             return self.todo.push_back(Todo::Queue(QueueInput::Told { id, durable: true }));
         }
         self.last_notice += 1;
@@ -104,8 +120,8 @@ impl Outbound {
         };
         let to = envelope.reverse_path.clone();
         let signing = self.signing(now);
-        let parcel =
-            Parcel { about: id.clone(), id: notice_id, to, what, head, tail, whole, goal, now, signing };
+        let letter = Letter { id: notice_id, goal, now, signing, named: None };
+        let parcel = Parcel { about: id.clone(), to, what, head, tail, whole, letter };
         let context = self.context.clone();
         self.task(move |disk, root| async move {
             Done::Told(id, deliver_notice(disk, context, root, parcel).await)
@@ -122,7 +138,7 @@ fn words(state: &State) -> &str {
 }
 
 /// Where mail for this reverse-path goes.
-fn goal(site: &Site, address: &str) -> Goal {
+pub(in crate::server::office) fn goal(site: &Site, address: &str) -> Goal {
     let Ok(mailbox) = Mailbox::parse(address) else { return Goal::default() };
     let (local, domain) = (mailbox.local.unquoted(), format!("{}", mailbox.domain));
     let targets = |ids: Vec<AccountId>| {
@@ -166,10 +182,25 @@ async fn deliver_in(
     root: &Root,
     parcel: Parcel,
 ) -> Result<Delivery, StoreError> {
-    let Parcel { about, id, to, what, head, tail, whole, goal, now, signing } = parcel;
+    let Parcel { about, to, what, head, tail, whole, letter } = parcel;
     let original = spool::read_beginning(scope, root, &about, whole, RETURNED_BYTES_MAX).await?;
-    let message = [head, original, tail].concat();
-    let roots = goal.targets.iter().map(|target| target.root.clone()).collect();
+    let roots = letter.goal.targets.iter().map(|target| target.root.clone()).collect();
+    let queued = post(scope, context, root, letter, [head, original, tail].concat()).await?;
+    Ok(Delivery { about, to, what, queued, roots })
+}
+
+/// Puts a notice into the queue, into mailboxes, or both.
+///
+/// # Errors
+/// [`StoreError`]; part of it may be there.
+pub(in crate::server::office) async fn post(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    letter: Letter,
+    message: Vec<u8>,
+) -> Result<Option<(QueueId, Spooled)>, StoreError> {
+    let Letter { id, goal, now, signing, named } = letter;
     let mut queued = None;
     if !goal.remote.is_empty() {
         let envelope = Envelope { arrived: now, recipients: goal.remote, ..Envelope::default() };
@@ -180,7 +211,11 @@ async fn deliver_in(
     if !goal.targets.is_empty() {
         // RFC 5321 §4.4: the first line of what is delivered.
         let body = Body::whole([&b"Return-Path: <>\n"[..], &message].concat());
+        let body = match named {
+            Some(named) => body.named(named),
+            None => body,
+        };
         deliver_to(scope, context, goal.targets, Message::Body(body)).await?;
     }
-    Ok(Delivery { about, to, what, queued, roots })
+    Ok(queued)
 }
