@@ -31,6 +31,7 @@ mod races;
 mod readers;
 mod scram;
 mod sending;
+mod sendmail;
 mod signing;
 mod sorting;
 mod storm;
