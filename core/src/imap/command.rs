@@ -1,6 +1,7 @@
 //! A client's command as a value, borrowed from the receive buffer: [`parse`] makes it.
 //!
-//! One variant per command; a command with and without UID is one variant with a `uid` field. What goes to
+//! One variant per command; a command with and without UID is one variant with a `uid` field. What makes a variant
+//! much larger than the others is in a box of its own, so that a NOOP is not moved about as a SORT would be. What goes to
 //! another thread (FETCH, SEARCH, sequence sets, mailbox names) is owned, the rest borrows. The parser knows
 //! the grammar only: whether a command is allowed now, and whether a mailbox name is a possible one, is for
 //! the session to say.
@@ -30,6 +31,7 @@ use super::thread::Algorithm;
 pub use crate::maildir::folder::SpecialUse;
 use crate::mime::date::Date;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -180,13 +182,13 @@ pub enum CommandBody<'a> {
         uids: Option<SequenceSet>,
     },
     /// SEARCH and UID SEARCH, RFC 9051 §6.4.4.
-    Search(Search),
+    Search(Box<Search>),
     /// ESEARCH, RFC 7377.
-    MultiSearch(MultiSearch),
+    MultiSearch(Box<MultiSearch>),
     /// SORT and UID SORT, RFC 5256.
-    Sort(Sort),
+    Sort(Box<Sort>),
     /// THREAD and UID THREAD, RFC 5256.
-    Thread(Thread),
+    Thread(Box<Thread>),
     /// FETCH and UID FETCH, RFC 9051 §6.4.5.
     Fetch(Fetch),
     /// STORE and UID STORE, RFC 9051 §6.4.6.
@@ -234,7 +236,7 @@ pub struct Select {
     /// CONDSTORE (RFC 7162 §3.1.8): the client knows of mod-sequences.
     pub condstore: bool,
     /// QRESYNC (RFC 7162 §3.2.5): the client knows the mailbox as it was.
-    pub resync: Option<Resync>,
+    pub resync: Option<Box<Resync>>,
 }
 
 /// What a client remembers of a mailbox that it opens again.

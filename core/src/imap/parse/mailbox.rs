@@ -7,6 +7,7 @@ use crate::imap::command::{
 };
 use crate::imap::sequence::UidSet;
 use crate::wire::keyword::match_keyword;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -28,7 +29,7 @@ pub(super) fn select<'a>(cursor: &mut Cursor<'a>, read_only: bool) -> Parsed<Com
                 "CONDSTORE" => select.condstore = true,
                 "QRESYNC" if select.resync.is_none() => {
                     cursor.space()?;
-                    select.resync = Some(resync(cursor)?);
+                    select.resync = Some(Box::new(resync(cursor)?));
                 },
                 _ => return Err(cursor.back(word, PARAMETER)),
             );

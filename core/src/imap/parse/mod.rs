@@ -1,7 +1,7 @@
 //! The parser of commands: one pass over one command, no backtracking, nothing copied that can be borrowed.
 //!
 //! [`parse`] takes what [`CommandScanner`](super::scanner::CommandScanner) has found: the line with its
-//! inline literals. `command_of` is the table of commands; a command group's grammar is in a file of its own. An
+//! inline literals. `named_command` is the table of commands; a command group's grammar is in a file of its own. An
 //! error is a `&'static str` naming what was expected, and the place is where the cursor stands.
 //!
 //! Lenient where clients are sloppy and nothing is at stake: a bare LF ends a line, spaces may end it, any
@@ -26,6 +26,7 @@ use cursor::{Cursor, Expected, Parsed};
 
 /// How many octets of what was found an error shows.
 const FOUND_BYTES_MAX: usize = 24;
+const END: &str = "the end of the command";
 
 /// Why a command could not be understood. `Display` is a sentence for the tagged BAD:
 /// `FETCH: expected a sequence set, found ")"`.
@@ -69,62 +70,82 @@ impl core::error::Error for ParseError<'_> {}
 type ArgumentParser = for<'a> fn(&mut Cursor<'a>) -> Parsed<CommandBody<'a>>;
 
 macro_rules! commands {
-    ($verb:expr, $($name:literal => $arguments:expr,)+) => {
-        match_keyword!($verb, $($name => Some(($name, $arguments as ArgumentParser)),)+ _ => None)
+    (
+        $cursor:expr, $tag:expr, $verb:expr,
+        alone: { $($alone:literal => $body:expr,)+ }
+        with_arguments: { $($name:literal => $arguments:expr,)+ }
+    ) => {
+        match_keyword!($verb,
+            // Written out for each, so that it is made in its place: what clients that wait say most is not moved.
+            $($alone => match $cursor.at_end() {
+                true => Ok(Command { tag: $tag, body: $body }),
+                false => Err(error($cursor, Some($tag), Some($alone), END)),
+            },)+
+            $($name => with_arguments($cursor, $tag, $name, $arguments),)+
+            _ => Err(unknown($tag, $verb)),
+        )
     };
 }
 
 /// Every command: how it is written, and the parser of its arguments.
-fn command_of(verb: &[u8]) -> Option<(&'static str, ArgumentParser)> {
-    commands!(verb,
-        "APPEND" => append::append,
-        "AUTHENTICATE" => authenticate,
-        "CAPABILITY" => |_| Ok(CommandBody::Capability),
-        "CHECK" => |_| Ok(CommandBody::Check),
-        "CLOSE" => |_| Ok(CommandBody::Close),
-        "COMPRESS" => |cursor| {
-            cursor.space()?;
-            Ok(CommandBody::Compress { mechanism: cursor.atom("a compression mechanism")? })
-        },
-        "COPY" => |cursor| copy(cursor, false),
-        "CREATE" => mailbox::create,
-        "DELETE" => |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? }),
-        "ENABLE" => enable,
-        "ESEARCH" => search::esearch,
-        "EXAMINE" => |cursor| mailbox::select(cursor, true),
-        "EXPUNGE" => |_| Ok(CommandBody::Expunge { uids: None }),
-        "FETCH" => |cursor| fetch::fetch(cursor, false),
-        "GETMETADATA" => metadata::get,
-        "GETQUOTA" => mailbox::get_quota,
-        "GETQUOTAROOT" => |cursor| Ok(CommandBody::GetQuotaRoot { mailbox: cursor.mailbox_argument()? }),
-        "ID" => id,
-        "IDLE" => |_| Ok(CommandBody::Idle),
-        "LIST" => mailbox::list,
-        "LOGIN" => login,
-        "LOGOUT" => |_| Ok(CommandBody::Logout),
-        "LSUB" => mailbox::lsub,
-        "MOVE" => |cursor| move_(cursor, false),
-        "NAMESPACE" => |_| Ok(CommandBody::Namespace),
-        "NOOP" => |_| Ok(CommandBody::Noop),
-        "NOTIFY" => notify::notify,
-        "RENAME" => |cursor| {
-            Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
-        },
-        "REPLACE" => |cursor| append::replace(cursor, false),
-        "SEARCH" => |cursor| search::search(cursor, false),
-        "SELECT" => |cursor| mailbox::select(cursor, false),
-        "SETMETADATA" => metadata::set,
-        "SETQUOTA" => mailbox::set_quota,
-        "SORT" => |cursor| sort::sort(cursor, false),
-        "STARTTLS" => |_| Ok(CommandBody::StartTls),
-        "STATUS" => mailbox::status,
-        "STORE" => |cursor| store::store(cursor, false),
-        "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
-        "THREAD" => |cursor| sort::thread(cursor, false),
-        "UID" => uid_command,
-        "UNAUTHENTICATE" => |_| Ok(CommandBody::Unauthenticate),
-        "UNSELECT" => |_| Ok(CommandBody::Unselect),
-        "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
+fn named_command<'a>(
+    cursor: &mut Cursor<'a>,
+    tag: &'a [u8],
+    verb: &'a [u8],
+) -> Result<Command<'a>, ParseError<'a>> {
+    commands!(cursor, tag, verb,
+        alone: {
+            "CAPABILITY" => CommandBody::Capability,
+            "CHECK" => CommandBody::Check,
+            "CLOSE" => CommandBody::Close,
+            "EXPUNGE" => CommandBody::Expunge { uids: None },
+            "IDLE" => CommandBody::Idle,
+            "LOGOUT" => CommandBody::Logout,
+            "NAMESPACE" => CommandBody::Namespace,
+            "NOOP" => CommandBody::Noop,
+            "STARTTLS" => CommandBody::StartTls,
+            "UNAUTHENTICATE" => CommandBody::Unauthenticate,
+            "UNSELECT" => CommandBody::Unselect,
+        }
+        with_arguments: {
+            "APPEND" => append::append,
+            "AUTHENTICATE" => authenticate,
+            "COMPRESS" => |cursor| {
+                cursor.space()?;
+                Ok(CommandBody::Compress { mechanism: cursor.atom("a compression mechanism")? })
+            },
+            "COPY" => |cursor| copy(cursor, false),
+            "CREATE" => mailbox::create,
+            "DELETE" => |cursor| Ok(CommandBody::Delete { mailbox: cursor.mailbox_argument()? }),
+            "ENABLE" => enable,
+            "ESEARCH" => search::esearch,
+            "EXAMINE" => |cursor| mailbox::select(cursor, true),
+            "FETCH" => |cursor| fetch::fetch(cursor, false),
+            "GETMETADATA" => metadata::get,
+            "GETQUOTA" => mailbox::get_quota,
+            "GETQUOTAROOT" => |cursor| Ok(CommandBody::GetQuotaRoot { mailbox: cursor.mailbox_argument()? }),
+            "ID" => id,
+            "LIST" => mailbox::list,
+            "LOGIN" => login,
+            "LSUB" => mailbox::lsub,
+            "MOVE" => |cursor| move_(cursor, false),
+            "NOTIFY" => notify::notify,
+            "RENAME" => |cursor| {
+                Ok(CommandBody::Rename { from: cursor.mailbox_argument()?, to: cursor.mailbox_argument()? })
+            },
+            "REPLACE" => |cursor| append::replace(cursor, false),
+            "SEARCH" => |cursor| search::search(cursor, false),
+            "SELECT" => |cursor| mailbox::select(cursor, false),
+            "SETMETADATA" => metadata::set,
+            "SETQUOTA" => mailbox::set_quota,
+            "SORT" => |cursor| sort::sort(cursor, false),
+            "STATUS" => mailbox::status,
+            "STORE" => |cursor| store::store(cursor, false),
+            "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
+            "THREAD" => |cursor| sort::thread(cursor, false),
+            "UID" => uid_command,
+            "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
+        }
     )
 }
 
@@ -163,15 +184,25 @@ pub fn parse(command: &[u8]) -> Result<Command<'_>, ParseError<'_>> {
         Ok(verb) => verb,
         Err(Expected(expected)) => return Err(error(&cursor, Some(tag), None, expected)),
     };
-    let Some((name, arguments)) = command_of(verb) else {
-        let (tag, found) = (Some(tag), Some(verb.get(..FOUND_BYTES_MAX).unwrap_or(verb)));
-        return Err(ParseError { tag, command: None, expected: "an IMAP command", found });
-    };
-    match arguments(&mut cursor) {
+    named_command(&mut cursor, tag, verb)
+}
+
+fn with_arguments<'a>(
+    cursor: &mut Cursor<'a>,
+    tag: &'a [u8],
+    name: &'static str,
+    arguments: ArgumentParser,
+) -> Result<Command<'a>, ParseError<'a>> {
+    match arguments(cursor) {
         Ok(body) if cursor.at_end() => Ok(Command { tag, body }),
-        Ok(_) => Err(error(&cursor, Some(tag), Some(name), "the end of the command")),
-        Err(Expected(expected)) => Err(error(&cursor, Some(tag), Some(name), expected)),
+        Ok(_) => Err(error(cursor, Some(tag), Some(name), END)),
+        Err(Expected(expected)) => Err(error(cursor, Some(tag), Some(name), expected)),
     }
+}
+
+fn unknown<'a>(tag: &'a [u8], verb: &'a [u8]) -> ParseError<'a> {
+    let found = Some(verb.get(..FOUND_BYTES_MAX).unwrap_or(verb));
+    ParseError { tag: Some(tag), command: None, expected: "an IMAP command", found }
 }
 
 /// Parses what follows a literal of APPEND or REPLACE, up to the line end: nothing, or more pieces. `joined`: the

@@ -20,7 +20,7 @@ const SAVE_DATE_SUPPORTED: &[u8] = b"SAVEDATESUPPORTED";
 
 pub(super) fn search<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
-    Ok(CommandBody::Search(program(cursor, uid)?))
+    Ok(CommandBody::Search(Box::new(program(cursor, uid)?)))
 }
 
 /// What SEARCH and ESEARCH have in common: RETURN, CHARSET, and the keys.
@@ -44,7 +44,8 @@ pub(super) fn esearch<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         }
         cursor.space()?;
     }
-    Ok(CommandBody::MultiSearch(MultiSearch { sources, search: program(cursor, true)? }))
+    let search = program(cursor, true)?;
+    Ok(CommandBody::MultiSearch(Box::new(MultiSearch { sources, search })))
 }
 
 /// `RETURN (…) `, if it is there.

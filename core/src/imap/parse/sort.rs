@@ -5,6 +5,7 @@ use super::search;
 use crate::imap::command::{CommandBody, Thread};
 use crate::imap::sort::{SORT_CRITERIA_MAX, Sort, SortCriterion, SortKey};
 use crate::imap::thread::Algorithm;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub(super) fn sort<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
@@ -14,7 +15,7 @@ pub(super) fn sort<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody
     let criteria = criteria(cursor)?;
     cursor.space()?;
     let search = search::criteria_in_charset(cursor, uid, returns)?;
-    Ok(CommandBody::Sort(Sort { search, criteria }))
+    Ok(CommandBody::Sort(Box::new(Sort { search, criteria })))
 }
 
 pub(super) fn thread<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
@@ -25,7 +26,7 @@ pub(super) fn thread<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBo
     let Some(algorithm) = known else { return Err(cursor.back(word, ALGORITHM)) };
     cursor.space()?;
     let search = search::criteria_in_charset(cursor, uid, None)?;
-    Ok(CommandBody::Thread(Thread { algorithm, search }))
+    Ok(CommandBody::Thread(Box::new(Thread { algorithm, search })))
 }
 
 fn criteria(cursor: &mut Cursor<'_>) -> Parsed<Vec<SortCriterion>> {

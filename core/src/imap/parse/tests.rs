@@ -40,7 +40,7 @@ fn fetch(text: &str) -> Fetch {
 
 fn search(text: &str) -> Search {
     match body(text) {
-        CommandBody::Search(search) => search,
+        CommandBody::Search(search) => *search,
         other => panic!("{other:?}"),
     }
 }
@@ -301,7 +301,7 @@ fn append_head() {
 #[test]
 fn what_a_client_remembers() {
     let resync = |text: &str| match body(&format!("a SELECT INBOX (QRESYNC {text})\r\n")) {
-        CommandBody::Select(select) => select.resync.unwrap(),
+        CommandBody::Select(select) => *select.resync.unwrap(),
         other => panic!("{other:?}"),
     };
     let set = |text: &str| SequenceSet::parse(text.as_bytes()).unwrap().resolve(u32::MAX);

@@ -11,6 +11,7 @@ use crate::imap::response::{Code, Status, write_message_data, write_untagged};
 use crate::imap::sequence::{NumberRange, SequenceSet, UidSet};
 use crate::imap::view::UidMap;
 use crate::send_queue::SendQueue;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -50,7 +51,7 @@ pub(super) struct Selecting {
     /// As the client has written it.
     sent: Vec<u8>,
     read_only: bool,
-    resync: Option<Resync>,
+    resync: Option<Box<Resync>>,
 }
 
 /// How SELECT and EXAMINE end.
