@@ -165,6 +165,25 @@ fn what_happens_to_mailboxes_is_told_and_new_ones_are_followed() {
 }
 
 #[test]
+fn one_that_takes_the_place_of_another_is_followed() {
+    let mut bench = bench();
+    create(&mut bench, "Boat");
+    follow(&mut bench, 1, ALL, 9).unwrap();
+    bench.disk.move_file("/m/.Boat", "/m/elsewhere");
+    let boat = bench.office.watches.iter().find(|(_, key)| !key.folder.is_inbox()).map(|(watch, _)| *watch);
+    bench.hand_in(OfficeInput::DirectoryChanged { watch: boat.unwrap() });
+    bench.pass(GAP);
+    assert_eq!(bench.office.watches.len(), 1);
+    for directory in ["/m/.Boat", "/m/.Boat/cur", "/m/.Boat/new", "/m/.Boat/tmp"] {
+        bench.disk.put_dir(directory);
+    }
+    bench.disk.put_file("/m/.Boat/new/1.x", b"Subject: x\n\nx\n");
+    bench.pass(Duration::from_secs(31));
+    assert_eq!(told(&mut bench, 1), ["Boat(1 1)"]);
+    assert_eq!(bench.office.watches.len(), 2);
+}
+
+#[test]
 fn annotations_that_others_change_are_told() {
     let mut bench = bench();
     follow(&mut bench, 1, ALL, 9).unwrap();

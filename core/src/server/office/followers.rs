@@ -183,6 +183,19 @@ impl Office {
         }
     }
 
+    /// A followed mailbox is gone with its directory, and so is what its watch would see. If another one has its name when
+    /// the tree is looked at the next time, that one is followed.
+    pub(super) fn lose_followed(&mut self, key: &MailboxKey, desk: &mut Desk<'_>) {
+        let Some(mailbox) = self.mailboxes.get_mut(key) else { return };
+        for caller in core::mem::take(&mut mailbox.followers) {
+            if let Some(follower) = self.followers.get_mut(&caller) {
+                follower.followed.remove(&key.folder);
+                follower.changed.remove(&key.folder);
+            }
+        }
+        self.watch_if_wanted(key, desk);
+    }
+
     /// Something has happened in an open mailbox: those who follow it, and have not selected it, are told.
     pub(super) fn tell_followers(&mut self, key: &MailboxKey, changes: &[Change], desk: &mut Desk<'_>) {
         let Some(mailbox) = self.mailboxes.get(key).filter(|mailbox| !mailbox.followers.is_empty()) else {

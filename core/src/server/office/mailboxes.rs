@@ -413,6 +413,7 @@ impl Office {
             if let Some(mailbox) = self.mailboxes.get_mut(&key) {
                 mailbox.forget();
             }
+            self.lose_followed(&key, desk);
             self.notify(&key, desk);
         }
     }

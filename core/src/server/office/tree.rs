@@ -158,13 +158,12 @@ impl Office {
                     listed.into_iter().map(|folder| (folder.name.clone(), folder)).collect();
                 let before = tree.folders.take();
                 let news = before.map(|before| differences(&before, &folders, |name| tree.old_name(name)));
+                let news = news.unwrap_or_default();
                 if !again {
                     tree.renamed.clear();
                 }
                 let waiting = core::mem::take(&mut tree.waiting);
-                if let Some(news) = news.filter(|news| !news.is_empty()) {
-                    self.tell_tree(root, &news, &folders, desk);
-                }
+                self.tell_tree(root, &news, &folders, desk);
                 for wanted in waiting {
                     self.start_following(wanted, &folders, desk);
                 }
