@@ -117,7 +117,8 @@ impl Session {
             }
             Answer::ModSeq(answered) => {
                 if let Some((modseq, Then::ModSeq(searching, found))) = self.take_verdict(answered) {
-                    self.tell_found(&searching, found, Some(modseq), tx);
+                    // What is gone meanwhile has none.
+                    self.tell_found(&searching, found, Some(modseq).filter(|modseq| *modseq > 0), tx);
                 }
             }
             Answer::Sort(answered) => {
