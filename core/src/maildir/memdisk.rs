@@ -66,6 +66,8 @@ pub(crate) struct MemDisk {
     pub(crate) ops: usize,
     /// This operation fails.
     pub(crate) fail_at: Option<(usize, Errno)>,
+    /// So many operations fail, beginning with that.
+    pub(crate) fail_count: usize,
     /// All operations of the office's tasks fail.
     pub(crate) broken: Option<Errno>,
     /// The power goes after this operation.
@@ -115,6 +117,7 @@ impl MemDisk {
             clock_behind: 0,
             ops: 0,
             fail_at: None,
+            fail_count: 1,
             broken: None,
             crash_at: None,
             before: None,
@@ -255,7 +258,7 @@ impl MemDisk {
             act(self);
         }
         let outcome = match (self.fail_at, self.broken) {
-            (Some((at, errno)), _) if counted && at == index => Err(errno),
+            (Some((at, errno)), _) if counted && (at..at + self.fail_count).contains(&index) => Err(errno),
             (_, Some(errno)) => Err(errno),
             (_, None) => self.carry_out(op),
         };
