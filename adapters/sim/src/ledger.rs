@@ -13,12 +13,14 @@
 mod expunge;
 mod flags;
 mod folder;
+mod modseq;
 mod post;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::flags::{FLAGS, FlagBits, flag_index, flag_name};
 pub use self::folder::{Entry, Folder, Presence};
+pub use self::modseq::When;
 pub use self::post::{Addressed, Circumstances, Post};
 use crate::message::Token;
 

@@ -7,50 +7,57 @@
 //!
 //! | fault | found in 600 worlds | first at seed | has to be found within |
 //! |---|---:|---:|---:|
-//! | skip-directory-sync | 272 | 1 | 100 |
-//! | skip-sync-of-new | 172 | 6 | 100 |
-//! | skip-sync-of-cur | 148 | 1 | 100 |
-//! | skip-sync-of-maildir | 267 | 1 | 100 |
-//! | acknowledge-before-sync | 41 | 13 | 200 |
-//! | skip-file-sync | 321 | 1 | 100 |
-//! | skip-uidlist-sync | 251 | 1 | 100 |
-//! | ignore-sync-error | 3 | 115 | 3000 |
-//! | lose-uidlist-records | 103 | 6 | 100 |
-//! | lose-keyword-table | 129 | 6 | 100 |
-//! | forget-lock | 6 | 91 | 2000 |
-//! | skip-flag-rename | 147 | 1 | 100 |
-//! | skip-unlink | 162 | 0 | 100 |
-//! | deliver-twice | 431 | 0 | 100 |
-//! | short-write | 425 | 0 | 100 |
-//! | list-misses | 152 | 1 | 100 |
-//! | new-uidvalidity | 517 | 0 | 100 |
-//! | lose-by-rename | 472 | 0 | 100 |
-//! | leak-descriptors | 33 | 6 | 200 |
-//! | leak-tmp | 110 | 3 | 600 |
+//! | skip-directory-sync | 270 | 0 | 100 |
+//! | skip-sync-of-new | 184 | 0 | 100 |
+//! | skip-sync-of-cur | 150 | 0 | 100 |
+//! | skip-sync-of-maildir | 256 | 0 | 100 |
+//! | acknowledge-before-sync | 46 | 9 | 200 |
+//! | skip-file-sync | 334 | 0 | 100 |
+//! | skip-uidlist-sync | 198 | 20 | 100 |
+//! | ignore-sync-error | 2 | 3 | 3000 |
+//! | lose-uidlist-records | 88 | 15 | 100 |
+//! | lose-keyword-table | 120 | 0 | 100 |
+//! | forget-lock | 4 | 24 | 2000 |
+//! | skip-flag-rename | 149 | 0 | 100 |
+//! | skip-unlink | 146 | 8 | 100 |
+//! | deliver-twice | 440 | 0 | 100 |
+//! | short-write | 444 | 0 | 100 |
+//! | list-misses | 160 | 11 | 100 |
+//! | new-uidvalidity | 523 | 0 | 100 |
+//! | lose-by-rename | 478 | 0 | 100 |
+//! | leak-descriptors | 42 | 16 | 200 |
+//! | leak-tmp | 112 | 11 | 600 |
 //! | drop-answer | 600 | 0 | 100 |
-//! | drop-notice | 35 | 0 | 200 |
-//! | expunge-during-fetch | 202 | 0 | 100 |
-//! | lose-copyuid | 234 | 0 | 100 |
-//! | wrong-copyuid | 231 | 0 | 100 |
-//! | uidnext-too-high | 508 | 0 | 100 |
-//! | uidnext-falls | 168 | 0 | 100 |
-//! | modseq-falls | 198 | 10 | 100 |
-//! | hide-message | 230 | 0 | 100 |
-//! | lose-exists | 190 | 0 | 100 |
-//! | hide-flag | 9 | 1 | 2000 |
-//! | wrong-literal | 473 | 0 | 100 |
-//! | keep-plaintext | 22 | 32 | 300 |
-//! | never-time-out | 29 | 5 | 300 |
-//! | ok-instead-of-no | 108 | 3 | 100 |
+//! | drop-notice | 49 | 0 | 200 |
+//! | expunge-during-fetch | 133 | 8 | 100 |
+//! | lose-copyuid | 237 | 0 | 100 |
+//! | wrong-copyuid | 239 | 0 | 100 |
+//! | uidnext-too-high | 516 | 0 | 100 |
+//! | uidnext-falls | 205 | 0 | 100 |
+//! | modseq-falls | 251 | 2 | 100 |
+//! | hide-message | 215 | 0 | 100 |
+//! | lose-exists | 280 | 1 | 100 |
+//! | hide-flag | 18 | 23 | 2000 |
+//! | wrong-literal | 469 | 0 | 100 |
+//! | keep-plaintext | 15 | 11 | 400 |
+//! | never-time-out | 47 | 14 | 300 |
+//! | ok-instead-of-no | 112 | 3 | 100 |
 //! | forget-outcome | 95 | 15 | 400 |
-//! | forget-recovery | 117 | 3 | 400 |
-//! | never-retry | 114 | 3 | 400 |
-//! | permanent-for-temporary | 77 | 3 | 400 |
-//! | good-for-temporary | 87 | 3 | 400 |
-//! | notice-twice | 68 | 15 | 400 |
-//! | lose-notice | 110 | 3 | 400 |
-//! | believe-forgeries | 39 | 15 | 400 |
-//! | expunge-off-by-one | 227 | 0 | 100 |
+//! | forget-recovery | 116 | 15 | 400 |
+//! | never-retry | 114 | 15 | 400 |
+//! | permanent-for-temporary | 74 | 15 | 400 |
+//! | good-for-temporary | 84 | 15 | 400 |
+//! | notice-twice | 74 | 15 | 400 |
+//! | lose-notice | 110 | 15 | 400 |
+//! | believe-forgeries | 41 | 15 | 400 |
+//! | expunge-off-by-one | 144 | 8 | 100 |
+//! | highestmodseq-too-high | 254 | 0 | 100 |
+//! | vanished-forgets | 114 | 15 | 100 |
+//! | vanished-names-more | 12 | 101 | 600 |
+//! | ignore-unchangedsince | 21 | 66 | 600 |
+//! | modified-forgets | 18 | 16 | 600 |
+//! | keep-modseq | 160 | 0 | 100 |
+//! | changedsince-too-high | 63 | 22 | 200 |
 //!
 //! A budget is at least ten times the worlds that a fault takes on average, and five times its first seed.
 
@@ -144,7 +151,7 @@ plants! {
     /// A literal is announced one octet too long.
     WrongLiteral = "wrong-literal", 100;
     /// What was said in plaintext behind STARTTLS is heard after the handshake.
-    KeepPlaintext = "keep-plaintext", 300;
+    KeepPlaintext = "keep-plaintext", 400;
     /// Sessions are not told that their time is over.
     NeverTimeOut = "never-time-out", 300;
     /// A NO is told as OK.
@@ -167,6 +174,20 @@ plants! {
     BelieveForgeries = "believe-forgeries", 400;
     /// An EXPUNGE has the number after its own.
     ExpungeOffByOne = "expunge-off-by-one", 100;
+    /// HIGHESTMODSEQ is told as if there had been one change more.
+    HighestModSeqTooHigh = "highestmodseq-too-high", 100;
+    /// VANISHED leaves a UID out.
+    VanishedForgets = "vanished-forgets", 100;
+    /// VANISHED (EARLIER) names a UID more.
+    VanishedNamesMore = "vanished-names-more", 600;
+    /// UNCHANGEDSINCE is not looked at.
+    IgnoreUnchangedSince = "ignore-unchangedsince", 600;
+    /// MODIFIED leaves a UID out.
+    ModifiedForgets = "modified-forgets", 600;
+    /// A message keeps the first mod-sequence that was told of it.
+    KeepModSeq = "keep-modseq", 100;
+    /// CHANGEDSINCE and QRESYNC begin a change too late.
+    ChangedSinceTooHigh = "changedsince-too-high", 200;
 }
 
 /// A sync that was reported done comes so many operations later.
@@ -194,6 +215,8 @@ pub struct Planted {
     /// Syncs that are due at these counts.
     late: VecDeque<(u64, Ino)>,
     ignored: BTreeMap<Ino, Vec<u8>>,
+    /// The first mod-sequence of each UID.
+    first: BTreeMap<u32, u64>,
 }
 
 /// What an operation brings back that is said to have succeeded, and was not carried out.
@@ -337,6 +360,37 @@ impl Planted {
         }
     }
 
+    /// What becomes of a client's octets.
+    pub fn asked(&self, octets: &mut Vec<u8>) {
+        let find = |octets: &[u8], word: &[u8]| octets.windows(word.len()).position(|w| w == word);
+        match self.plant {
+            Some(Plant::IgnoreUnchangedSince) => {
+                if let Some(at) = find(octets, b"(UNCHANGEDSINCE ")
+                    && let Some(end) = find(&octets[at..], b") ")
+                {
+                    octets.drain(at..at + end + 2);
+                }
+            }
+            Some(Plant::ChangedSinceTooHigh) => {
+                let words: [(&[u8], usize); 2] = [(b"(CHANGEDSINCE ", 0), (b"(QRESYNC (", 1)];
+                for (word, skip) in words {
+                    let Some(at) = find(octets, word) else { continue };
+                    let mut number = at + word.len();
+                    for _ in 0..skip {
+                        number +=
+                            octets[number..].iter().position(|byte| *byte == b' ').map_or(0, |end| end + 1);
+                    }
+                    let digits = octets[number..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let text = std::str::from_utf8(&octets[number..number + digits]).unwrap_or_default();
+                    if let Ok(modseq) = text.parse::<u64>() {
+                        octets.splice(number..number + digits, (modseq + 1).to_string().into_bytes());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// What becomes of another server's octets.
     pub fn replied(&self, octets: &mut [u8]) {
         let instead = match self.plant {
@@ -434,7 +488,35 @@ impl Planted {
             (Plant::ExpungeOffByOne, Response::Untagged(Untagged::Expunge(number))) => {
                 vec![Response::Untagged(Untagged::Expunge(number + 1))]
             }
-            (_, response) => vec![response],
+            (plant, response) => vec![self.heard_of_modseqs(plant, response)],
         }
+    }
+
+    fn heard_of_modseqs(&mut self, plant: Plant, mut response: Response) -> Response {
+        match (plant, &mut response) {
+            (
+                Plant::HighestModSeqTooHigh,
+                Response::Untagged(Untagged::Status(_, Some(Code::HighestModSeq(modseq)))),
+            ) => *modseq += 1,
+            (Plant::VanishedForgets, Response::Untagged(Untagged::Vanished { uids, .. })) => {
+                uids.pop();
+            }
+            (Plant::VanishedNamesMore, Response::Untagged(Untagged::Vanished { earlier: true, uids })) => {
+                uids.extend(uids.last().map(|last| last + 1));
+            }
+            (Plant::ModifiedForgets, Response::Tagged(_, _, Some(Code::Modified(uids)))) => {
+                uids.pop();
+            }
+            (
+                Plant::KeepModSeq,
+                Response::Untagged(Untagged::Fetch(_, fetched) | Untagged::UidFetch(_, fetched)),
+            ) => {
+                if let Some((uid, modseq)) = fetched.uid.zip(fetched.modseq) {
+                    fetched.modseq = Some(*self.first.entry(uid).or_insert(modseq));
+                }
+            }
+            _ => {}
+        }
+        response
     }
 }

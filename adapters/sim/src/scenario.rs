@@ -3,8 +3,11 @@
 //! Every step of an actor and every fault is an item with a number. A step brings its own chances (`dice`), so that
 //! leaving one out changes the others as little as possible: that is what makes a failure shrink.
 
+mod habit;
+
 use std::collections::BTreeSet;
 
+pub use self::habit::Habit;
 use crate::rng::Rng;
 
 /// The accounts of the site; their passwords are `pw-` and the name.
@@ -75,7 +78,7 @@ pub enum Role {
         manner: Manner,
     },
     /// Reads and changes mailboxes of an account.
-    Imap(usize, Manner),
+    Imap(usize, Manner, Habit),
     /// Does what no client does.
     Hostile(Manner),
     /// Delivers into a Maildir by itself.
@@ -273,7 +276,12 @@ impl Scenario {
             maker.rng = Rng::fork(seed, 2);
             maker.writers(&mut actors)
         });
+        // So have these.
+        let mut habits = Rng::fork(seed, 3);
         for plan in &mut actors {
+            if let Role::Imap(_, _, habit) = &mut plan.role {
+                *habit = Habit::draw(&mut habits);
+            }
             plan.steps.retain(|step| !dropped.contains(&step.item));
         }
         faults.retain(|fault| !dropped.contains(&fault.item));
@@ -367,7 +375,7 @@ impl Maker {
         let account = |rng: &mut Rng| if rng.chance(75) { 0 } else { rng.index(accounts) };
         for _ in 0..self.rng.between(1, 4) {
             let (account, manner) = (account(&mut self.rng), self.manner());
-            actors.push(self.plan(Role::Imap(account, manner), 4, 26));
+            actors.push(self.plan(Role::Imap(account, manner, Habit::Plain), 4, 26));
         }
         for _ in 0..self.rng.below(3) {
             let manner = self.manner();

@@ -96,7 +96,7 @@ impl World {
             let piece = match plan.role {
                 Role::Smtp(manner)
                 | Role::Submission(_, manner)
-                | Role::Imap(_, manner)
+                | Role::Imap(_, manner, _)
                 | Role::Writer { manner, .. }
                 | Role::Hostile(manner) => manner.piece,
                 Role::Procmail(_) | Role::Mutt(_) | Role::Dovecot(_) => 0,

@@ -124,8 +124,8 @@ impl Actor {
                 let login = inside.then_some(ACCOUNTS.len());
                 Actor::Smtp(smtp::SmtpClient::new(login, domains, manner, steps))
             }
-            Role::Imap(account, manner) => {
-                Actor::Imap(Box::new(imap::ImapClient::new(index, account, manner, steps)))
+            Role::Imap(account, manner, habit) => {
+                Actor::Imap(Box::new(imap::ImapClient::new(index, account, (manner, habit), steps)))
             }
             Role::Hostile(manner) => Actor::Hostile(hostile::Hostile::new(manner, steps)),
             Role::Procmail(account) => Actor::Procmail(programs::Procmail::new(index, account, steps)),

@@ -30,6 +30,8 @@ pub enum Code {
     UidValidity(u32),
     /// The highest mod-sequence.
     HighestModSeq(u64),
+    /// What UNCHANGEDSINCE has left alone.
+    Modified(Vec<u32>),
     /// Another, by its first word.
     Other(String),
 }
@@ -64,8 +66,8 @@ pub enum Untagged {
     List(Vec<String>, String),
     /// STATUS
     MailboxStatus(String, Vec<(String, u64)>),
-    /// SEARCH
-    Search(Vec<u32>),
+    /// SEARCH, with the highest mod-sequence of what was found if it was searched by that.
+    Search(Vec<u32>, Option<u64>),
     /// ESEARCH: the UIDs of ALL, if asked for.
     ESearch(Option<Vec<u32>>),
     /// EXISTS
@@ -76,7 +78,18 @@ pub enum Untagged {
     Expunge(u32),
     /// FETCH
     Fetch(u32, Box<Fetched>),
-    /// ID, NAMESPACE, ENABLED
+    /// UIDFETCH, by UID.
+    UidFetch(u32, Box<Fetched>),
+    /// VANISHED: of what the client has missed (EARLIER), or of what it counts among its messages.
+    Vanished {
+        /// EARLIER
+        earlier: bool,
+        /// Ascending.
+        uids: Vec<u32>,
+    },
+    /// ENABLED
+    Enabled(Vec<String>),
+    /// ID, NAMESPACE
     Other,
 }
 
@@ -231,6 +244,10 @@ fn read_code(cursor: &mut Cursor<'_>) -> Result<Code, Wrong> {
             cursor.space()?;
             Code::HighestModSeq(cursor.number()?)
         }
+        b"MODIFIED" => {
+            cursor.space()?;
+            Code::Modified(cursor.uid_set()?)
+        }
         b"PERMANENTFLAGS" => {
             cursor.space()?;
             cursor.flags(true)?;
@@ -268,19 +285,33 @@ fn untagged(cursor: &mut Cursor<'_>) -> Result<Untagged, Wrong> {
         b"LIST" | b"LSUB" => read_list(cursor)?,
         b"STATUS" => read_status(cursor)?,
         b"SEARCH" | b"SORT" => {
-            let mut found = Vec::new();
-            while !cursor.rest().is_empty() {
+            let (mut found, mut modseq) = (Vec::new(), None);
+            while !cursor.rest().is_empty() && modseq.is_none() {
                 cursor.space()?;
-                if cursor.rest().starts_with(b"(") {
-                    cursor.value()?;
-                    break;
+                if cursor.eat(b"(MODSEQ ") {
+                    modseq = Some(cursor.number()?);
+                    cursor.expect(b")")?;
+                } else {
+                    found.push(cursor.nz_number()?);
                 }
-                found.push(cursor.nz_number()?);
             }
-            Untagged::Search(found)
+            Untagged::Search(found, modseq)
         }
         b"ESEARCH" => read_esearch(cursor)?,
-        b"ID" | b"NAMESPACE" | b"ENABLED" | b"QUOTA" | b"QUOTAROOT" | b"THREAD" | b"METADATA" => {
+        b"VANISHED" => {
+            cursor.space()?;
+            let earlier = cursor.eat(b"(EARLIER) ");
+            Untagged::Vanished { earlier, uids: cursor.uid_set()? }
+        }
+        b"ENABLED" => {
+            let mut names = Vec::new();
+            while !cursor.rest().is_empty() {
+                cursor.space()?;
+                names.push(String::from_utf8_lossy(cursor.atom()?).into_owned());
+            }
+            Untagged::Enabled(names)
+        }
+        b"ID" | b"NAMESPACE" | b"QUOTA" | b"QUOTAROOT" | b"THREAD" | b"METADATA" => {
             while !cursor.rest().is_empty() {
                 cursor.space()?;
                 cursor.value()?;
@@ -300,13 +331,20 @@ fn numbered(cursor: &mut Cursor<'_>) -> Result<Untagged, Wrong> {
         b"EXISTS" => Untagged::Exists(number),
         b"RECENT" => Untagged::Recent(number),
         b"EXPUNGE" if number > 0 => Untagged::Expunge(number),
-        b"FETCH" if number > 0 => {
+        word @ (b"FETCH" | b"UIDFETCH") if number > 0 => {
             cursor.space()?;
             let mut fetched = Fetched::default();
             if cursor.list(|cursor| attribute(cursor, &mut fetched))?.is_empty() {
                 return Err("a FETCH without anything".into());
             }
-            Untagged::Fetch(number, Box::new(fetched))
+            if word == b"FETCH" {
+                Untagged::Fetch(number, Box::new(fetched))
+            } else if fetched.uid.is_none_or(|uid| uid == number) {
+                fetched.uid = Some(number);
+                Untagged::UidFetch(number, Box::new(fetched))
+            } else {
+                return Err("a UIDFETCH with another UID".into());
+            }
         }
         _ => return Err("an unknown response".into()),
     };
@@ -440,11 +478,12 @@ mod tests {
             * OK [PERMANENTFLAGS (\\Seen \\*)] yes\r\n* LIST (\\HasNoChildren) \".\" \"a b\"\r\n\
             * STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n* SEARCH\r\n* SEARCH 1 2\r\n+ go on\r\n\
             * ESEARCH (TAG \"a\") UID ALL 1:3,5\r\n* 3 EXPUNGE\r\n* ID NIL\r\n* ENABLED\r\n\
+            * VANISHED (EARLIER) 3:4,9\r\n* VANISHED 7\r\n* SEARCH 2 (MODSEQ 9)\r\n* 7 UIDFETCH (FLAGS ())\r\n\
             * NAMESPACE ((\"\" \".\")) NIL NIL\r\na1 OK [COPYUID 7 1:2 8,9] done\r\n* BYE gone\r\n";
         let read = all(good).unwrap();
-        assert_eq!(read.len(), 17);
+        assert_eq!(read.len(), 21);
         assert_eq!(
-            read[15],
+            read[19],
             Response::Tagged("a1".into(), Status::Ok, Some(Code::CopyUid(7, vec![1, 2], vec![8, 9])))
         );
     }
@@ -466,6 +505,9 @@ mod tests {
             "* 1 FETCH (UID 7  FLAGS ())\r\n",
             "* 1 FETCH (FLAGS (\\Seen \\Seen))\r\n",
             "* 1 FETCH (UID 0)\r\n",
+            "* 1 UIDFETCH (UID 2)\r\n",
+            "* VANISHED (EARLIER)\r\n",
+            "* SEARCH (MODSEQ 9) 2\r\n",
             "a OK\r\n",
             "a OK \r\n",
             "a FINE yes\r\n",

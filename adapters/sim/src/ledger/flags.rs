@@ -60,6 +60,8 @@ struct Pending {
     change: ChangeId,
     /// Another change was under way at the same time.
     overlapped: bool,
+    /// What it may have been before: off, on.
+    before: (bool, bool),
 }
 
 /// What is known of a message's flags.
@@ -130,10 +132,11 @@ impl FlagStates {
 
     /// A change begins.
     pub fn start(&mut self, change: ChangeId, index: usize, on: bool, now: u64) {
+        let before = (self.0[index].may_be_off, self.0[index].may_be_on);
         self.may_become(index, on);
         let state = &mut self.0[index];
         let overlapped = !state.pending.is_empty() || now < state.unheard_until;
-        state.pending.push(Pending { change, overlapped });
+        state.pending.push(Pending { change, overlapped, before });
     }
 
     /// A change is acknowledged; `alone` if there is but one copy it can have meant.
@@ -144,6 +147,18 @@ impl FlagStates {
         if !pending.overlapped && alone {
             (state.may_be_off, state.may_be_on) = (!on, on);
         }
+    }
+
+    /// A change was refused: it has not happened, and will not.
+    pub fn refuse(&mut self, change: ChangeId) {
+        for state in &mut self.0 {
+            let refused =
+                state.pending.iter().find(|pending| pending.change == change && !pending.overlapped);
+            if let Some(pending) = refused {
+                (state.may_be_off, state.may_be_on) = pending.before;
+            }
+        }
+        self.fail(change);
     }
 
     /// A change has failed: it may have happened, but will not happen any more.

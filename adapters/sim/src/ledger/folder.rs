@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flags::{FLAGS, FlagStates, flag_name};
+use super::modseq::Told;
 use super::{ChangeId, Seen};
 use crate::message::Token;
 
@@ -39,6 +40,8 @@ pub struct Folder {
     pub presence: Presence,
     /// A DELETE or RENAME without an answer: nothing in it is judged.
     pub given_up: bool,
+    /// Mod-sequences of each UID, as told.
+    pub(super) told: BTreeMap<u32, Told>,
     /// EXPUNGEs of all that is `\Deleted` that may be under way.
     pub(super) expunging: BTreeSet<ChangeId>,
 }

@@ -1,3 +1,4 @@
+use super::flags::FlagStates;
 use super::*;
 
 fn place(folder: &str) -> Place {
@@ -137,4 +138,37 @@ fn what_becomes_deleted_while_an_expunge_is_under_way_may_go_with_it_and_not_wha
     ledger.process_died();
     let _ = ledger.start_change(&moved, Token(4), DELETED, true, 0);
     assert_eq!(must(&mut ledger, &moved, Token(4)), 1);
+}
+
+#[test]
+fn a_mod_sequence_means_one_set_of_flags_and_never_falls_in_one_life() {
+    let (inbox, seen) = (place("INBOX"), FlagBits::default().with(0));
+    let mut ledger = Ledger::default();
+    let mut told = |asked, life, modseq, flags| {
+        ledger.saw_message_modseq(&inbox, 1, modseq, Some(flags), When { asked, heard: asked + 1, life });
+        std::mem::take(&mut ledger.violations).len()
+    };
+    assert_eq!(told(1, 1, 5, FlagBits::default()), 0);
+    assert_eq!(told(3, 1, 5, seen), 1, "another flag and the same mod-sequence");
+    assert_eq!(told(3, 1, 7, seen), 0);
+    assert_eq!(told(3, 1, 5, FlagBits::default()), 0, "asked before 7 was heard");
+    assert_eq!(told(9, 1, 6, FlagBits::default()), 1, "it fell");
+    assert_eq!(told(9, 2, 6, FlagBits::default()), 0, "in another life");
+    let when = |asked, life| When { asked, heard: asked, life };
+    assert_eq!(
+        [(9, 2), (11, 2), (11, 3)].map(|(at, life)| ledger.modseq_told(&inbox, 1, when(at, life))),
+        [0, 6, 0]
+    );
+}
+
+#[test]
+fn a_change_that_was_refused_has_not_happened_unless_others_make_the_same() {
+    let mut flags = FlagStates::default();
+    flags.start(ChangeId(1), 2, true, 0);
+    flags.refuse(ChangeId(1));
+    assert!(!flags.may_be(2, true) && flags.may_be(2, false));
+    flags.start(ChangeId(2), 2, true, 0);
+    flags.changed_unheard(2, true, 0);
+    flags.refuse(ChangeId(2));
+    assert!(flags.may_be(2, true));
 }

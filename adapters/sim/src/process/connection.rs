@@ -199,10 +199,11 @@ impl Process {
 
     fn read(&mut self, env: &mut Env, id: ConnId) -> Option<Packet> {
         let mut packet = env.links.get_mut(&LinkId(id.0))?.up.read()?;
-        if let Packet::Octets(octets) = &mut packet
-            && self.connections.get(&id).is_some_and(Connection::is_ours)
-        {
-            env.planted.replied(octets);
+        if let Packet::Octets(octets) = &mut packet {
+            match self.connections.get(&id).is_some_and(Connection::is_ours) {
+                true => env.planted.replied(octets),
+                false => env.planted.asked(octets),
+            }
         }
         if let Packet::Octets(octets) = &packet {
             env.trace

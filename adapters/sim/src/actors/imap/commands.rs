@@ -1,7 +1,9 @@
 //! What a client says: each step becomes a command, and the ledger hears of it first.
 
+use std::collections::BTreeSet;
+
 use super::super::{Cx, Wish};
-use super::{Changing, Command, Doing, ImapClient, PATIENCE, Selected, chances};
+use super::{Changing, Command, Doing, ImapClient, PATIENCE, Selected, chances, set};
 use crate::imap::model::{Known, Model};
 use crate::ledger::{FLAGS, FlagBits, Place, Presence};
 use crate::message::Token;
@@ -88,6 +90,9 @@ impl ImapClient {
     }
 
     fn start_step(&mut self, step: Step, cx: &mut Cx<'_>) {
+        if self.habitual_step(step, cx) {
+            return;
+        }
         let mut rng = chances(step);
         let rng = &mut rng;
         match step.imap {
@@ -166,13 +171,29 @@ impl ImapClient {
 
     fn select(&mut self, examine: bool, rng: &mut Rng, cx: &mut Cx<'_>) {
         let place = self.any_place(rng);
-        self.selected = None;
+        self.select_place(place, examine, rng, cx);
+    }
+
+    pub(super) fn select_place(&mut self, place: Place, examine: bool, rng: &mut Rng, cx: &mut Cx<'_>) {
+        self.leave_selected(cx);
         let folder = cx.env.ledger.folder(&place);
         let (uid_next, modseq) = (folder.uid_next_shown, folder.modseq_shown);
         let verb = if examine { "EXAMINE" } else { "SELECT" };
-        let parts = self.named(verb, &place.folder, "", rng);
-        let (model, since) = (Model::default(), cx.env.now);
-        let selected = Selected { place, read_only: examine, model, uid_next, modseq, since };
+        let (parameters, resync) = self.select_parameters(&place, rng);
+        let parts = self.named(verb, &place.folder, &parameters, rng);
+        let selected = Selected {
+            place,
+            read_only: examine,
+            model: Model::default(),
+            uid_next,
+            modseq,
+            since: cx.env.now,
+            validity: None,
+            first_highest: 0,
+            learned: false,
+            resync,
+            vanished: BTreeSet::new(),
+        };
         self.say_parts(parts, Doing::Select(Box::new(selected)), cx);
     }
 
@@ -182,7 +203,13 @@ impl ImapClient {
         let first = selected.model.messages.iter().position(unknown).unwrap_or(0);
         // What has no token is nobody's message: the judge will say so.
         selected.model.messages.iter_mut().for_each(|known| known.asked = true);
-        let text = format!("FETCH {}:{} {LEARN}", first + 1, selected.model.messages.len());
+        let text = if self.enabled.uid_only {
+            let known = selected.model.messages.iter().filter(|known| known.token.is_some());
+            let last = known.filter_map(|known| known.uid).max().unwrap_or(0);
+            format!("UID FETCH {}:* {LEARN}", last + 1)
+        } else {
+            format!("FETCH {}:{} {LEARN}", first + 1, selected.model.messages.len())
+        };
         self.say(&text, Doing::Learn, cx);
     }
 
@@ -197,11 +224,15 @@ impl ImapClient {
         if empty {
             return self.say("NOOP", Doing::Plain, cx);
         }
-        self.say("FETCH 1:* (UID FLAGS)", Doing::Compare { seen: Vec::new(), strict }, cx);
+        let modseqs = self.habit.uses_modseqs()
+            && self.selected.as_ref().is_some_and(|selected| selected.model.highest.is_some());
+        let items = if modseqs { "(UID FLAGS MODSEQ)" } else { "(UID FLAGS)" };
+        let uid = if self.enabled.uid_only { "UID " } else { "" };
+        self.say(&format!("{uid}FETCH 1:* {items}"), Doing::Compare { seen: Vec::new(), strict }, cx);
     }
 
     /// Some messages that it knows: UIDs and tokens.
-    fn some(&self, rng: &mut Rng) -> Vec<(u32, Token)> {
+    pub(super) fn some(&self, rng: &mut Rng) -> Vec<(u32, Token)> {
         let Some(selected) = &self.selected else { return Vec::new() };
         let mut known: Vec<(u32, Token)> =
             selected.model.messages.iter().filter_map(|known| known.uid.zip(known.token)).collect();
@@ -228,10 +259,10 @@ impl ImapClient {
             "FAST",
         ]);
         let uids = self.some(rng);
-        if rng.chance(50) && !uids.is_empty() {
+        if (rng.chance(50) || self.enabled.uid_only) && !uids.is_empty() {
             return self.say(&format!("UID FETCH {} {items}", set(&uids)), Doing::MayFail, cx);
         }
-        if self.asked.is_empty() {
+        if self.asked.is_empty() && !self.enabled.uid_only {
             let first = 1 + rng.index(count);
             let last = first + rng.index(count - first + 1);
             self.say(&format!("FETCH {first}:{last} {items}"), Doing::MayFail, cx);
@@ -250,7 +281,7 @@ impl ImapClient {
         self.say(&format!("UID FETCH {} (FLAGS {item})", set(&uids)), Doing::Change(changes), cx);
     }
 
-    fn start_changes(
+    pub(super) fn start_changes(
         &self,
         uids: &[(u32, Token)],
         flags: &[(usize, bool)],
@@ -272,6 +303,13 @@ impl ImapClient {
         if uids.is_empty() || self.selected.as_ref().is_none_or(|selected| selected.read_only) {
             return;
         }
+        let (text, changed) = self.some_flags(rng);
+        let changes = self.start_changes(&uids, &changed, cx);
+        self.say(&format!("UID STORE {} {text}", set(&uids)), Doing::Change(changes), cx);
+    }
+
+    /// Flags as STORE takes them, and what they mean.
+    pub(super) fn some_flags(&self, rng: &mut Rng) -> (String, Vec<(usize, bool)>) {
         let mut flags = FlagBits::default();
         for _ in 0..rng.between(1, 3) {
             // \Deleted less often: what is deleted is judged less strictly.
@@ -283,10 +321,8 @@ impl ImapClient {
             3 => ("-", flags.indices().map(|index| (index, false)).collect()),
             _ => ("", (0..FLAGS.len()).map(|index| (index, flags.has(index))).collect()),
         };
-        let changes = self.start_changes(&uids, &changed, cx);
         let silent = if rng.chance(30) { ".SILENT" } else { "" };
-        let text = format!("UID STORE {} {sign}FLAGS{silent} ({})", set(&uids), flags.names());
-        self.say(&text, Doing::Change(changes), cx);
+        (format!("{sign}FLAGS{silent} ({})", flags.names()), changed)
     }
 
     fn copy(&mut self, moving: bool, rng: &mut Rng, cx: &mut Cx<'_>) {
@@ -398,7 +434,7 @@ impl ImapClient {
         let Some(from) = self.own.pop() else { return };
         self.names += 1;
         let to = Place { account: self.account, folder: format!("moved{}-{}", self.index, self.names) };
-        self.leave(&from);
+        self.leave(&from, cx);
         cx.env.ledger.folder(&from).presence = Presence::May;
         cx.env.ledger.folder(&to).presence = Presence::May;
         self.say(&format!("RENAME {} {}", from.folder, to.folder), Doing::Rename(from, to), cx);
@@ -409,16 +445,17 @@ impl ImapClient {
             return;
         }
         let place = self.own.remove(0);
-        self.leave(&place);
+        self.leave(&place, cx);
         cx.env.ledger.give_up(&place);
         self.say(&format!("DELETE {}", place.folder), Doing::Delete(place), cx);
     }
 
     /// A mailbox that goes away is not selected any more.
-    fn leave(&mut self, place: &Place) {
+    fn leave(&mut self, place: &Place, cx: &Cx<'_>) {
         if self.selected.as_ref().is_some_and(|selected| selected.place == *place) {
-            self.selected = None;
+            self.leave_selected(cx);
         }
+        self.remembered.remove(place);
     }
 
     fn subscribe(&mut self, rng: &mut Rng, cx: &mut Cx<'_>) {
@@ -430,9 +467,11 @@ impl ImapClient {
     }
 
     fn close(&mut self, rng: &mut Rng, cx: &mut Cx<'_>) {
-        let Some(selected) = self.selected.take() else { return };
+        let Some(selected) = &self.selected else { return };
+        let (place, read_only) = (selected.place.clone(), selected.read_only);
+        self.leave_selected(cx);
         if rng.chance(50) {
-            let under_way = (!selected.read_only).then(|| cx.env.ledger.start_expunge(&selected.place));
+            let under_way = (!read_only).then(|| cx.env.ledger.start_expunge(&place));
             self.say("CLOSE", Doing::Expunge(under_way), cx);
         } else {
             self.say("UNSELECT", Doing::Plain, cx);
@@ -451,9 +490,4 @@ fn may_follow(doing: &Doing) -> bool {
 /// Whether this step can go along with others: it names messages by UID and needs no `+`.
 fn goes_along(step: ImapStep) -> bool {
     matches!(step, ImapStep::Noop | ImapStep::FetchBody | ImapStep::Store | ImapStep::List | ImapStep::Misc)
-}
-
-/// A set of UIDs on the wire.
-fn set(uids: &[(u32, Token)]) -> String {
-    uids.iter().map(|(uid, _)| uid.to_string()).collect::<Vec<_>>().join(",")
 }

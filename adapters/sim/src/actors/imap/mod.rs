@@ -7,17 +7,20 @@
 //! ```
 //! * `commands`: choosing what to say, and telling the ledger before it is said.
 //! * `responses`: hearing, and telling the ledger what was promised or shown.
+//! * `sync`: following a mailbox by mod-sequences, and from one connection to the next.
 //!
 //! A well-behaved client waits for each answer; a sloppy one sends some commands at once, names in odd case and
 //! strings as literals.
 
 mod commands;
 mod responses;
+mod sync;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postier_core::server::Service;
 
+use self::sync::{Enabled, Remembered, Resync};
 use super::{Acts, Cx, Wish};
 use crate::imap::model::Model;
 use crate::imap::response::Responses;
@@ -25,7 +28,7 @@ use crate::ledger::{ChangeId, FlagBits, Place};
 use crate::message::Token;
 use crate::network::Packet;
 use crate::rng::Rng;
-use crate::scenario::{Manner, Step};
+use crate::scenario::{Habit, Manner, Step};
 
 /// No answer takes longer: the commit's limit of 10 minutes for each of two asks, and a bit.
 const PATIENCE: u64 = 1_300_000_000;
@@ -35,6 +38,7 @@ const PATIENCE: u64 = 1_300_000_000;
 enum Doing {
     StartTls,
     Login,
+    Enable,
     /// Nothing to settle.
     Plain,
     /// The answer may be NO.
@@ -61,6 +65,23 @@ enum Doing {
         modseq: u64,
     },
     Search(Option<Vec<u32>>),
+    /// FETCH CHANGEDSINCE: what is told, and whether what has gone is, too.
+    Since {
+        since: u64,
+        told: BTreeSet<u32>,
+        vanished: bool,
+    },
+    /// STORE UNCHANGEDSINCE; `alone` if no other command was under way.
+    Unchanged {
+        changes: Vec<Changing>,
+        since: u64,
+        alone: bool,
+    },
+    /// SEARCH MODSEQ
+    SearchSince {
+        since: u64,
+        found: Option<(Vec<u32>, Option<u64>)>,
+    },
     Create(Place),
     Rename(Place, Place),
     Delete(Place),
@@ -68,10 +89,20 @@ enum Doing {
     Idle,
     /// All of the mailbox is fetched and compared with the model.
     Compare {
-        seen: Vec<(u32, u32, FlagBits)>,
+        seen: Vec<Shown>,
         strict: bool,
     },
     Logout,
+}
+
+/// A message in the answer to a fresh FETCH.
+#[derive(Clone, Debug)]
+struct Shown {
+    /// Its sequence number, where there are any.
+    number: Option<u32>,
+    uid: u32,
+    flags: FlagBits,
+    modseq: Option<u64>,
 }
 
 /// A flag of a message that is being changed.
@@ -113,6 +144,15 @@ struct Selected {
     modseq: u64,
     /// When it was selected.
     since: u64,
+    /// As shown at SELECT.
+    validity: Option<u32>,
+    first_highest: u64,
+    /// What was there at SELECT is known.
+    learned: bool,
+    /// What was remembered, while SELECT is answered.
+    resync: Option<Resync>,
+    /// VANISHED (EARLIER) has told that these are gone.
+    vanished: BTreeSet<u32>,
 }
 
 /// See the module's manual.
@@ -121,6 +161,11 @@ pub struct ImapClient {
     index: usize,
     account: usize,
     manner: Manner,
+    habit: Habit,
+    enabled: Enabled,
+    remembered: BTreeMap<Place, Remembered>,
+    /// A mailbox was resynchronised, and is to be compared.
+    resynced: bool,
     steps: VecDeque<Step>,
     connected: bool,
     greeted: bool,
@@ -152,11 +197,20 @@ enum Finishing {
 
 impl ImapClient {
     /// One of an account.
-    pub fn new(index: usize, account: usize, manner: Manner, steps: VecDeque<Step>) -> Self {
+    pub fn new(
+        index: usize,
+        account: usize,
+        (manner, habit): (Manner, Habit),
+        steps: VecDeque<Step>,
+    ) -> Self {
         ImapClient {
             index,
             account,
             manner,
+            habit,
+            enabled: Enabled::default(),
+            remembered: BTreeMap::new(),
+            resynced: false,
             steps,
             connected: false,
             greeted: false,
@@ -230,6 +284,9 @@ impl ImapClient {
             }
             Finishing::Done => return,
         }
+        if std::mem::take(&mut self.resynced) {
+            return self.compare(false, cx);
+        }
         if self.wants_to_learn() {
             return self.learn(cx);
         }
@@ -250,7 +307,8 @@ impl ImapClient {
             self.lose(command, cx);
         }
         (self.connected, self.greeted, self.tls, self.ready) = (false, false, false, false);
-        (self.selected, self.idles_until) = (None, None);
+        self.leave_selected(cx);
+        (self.enabled, self.resynced, self.idles_until) = (Enabled::default(), false, None);
         self.responses = Responses::default();
         self.parts.clear();
         if self.finishing == Finishing::No {
@@ -263,7 +321,7 @@ impl ImapClient {
     fn lose(&self, command: Command, cx: &mut Cx<'_>) {
         let died = command.life != cx.env.life || !cx.env.listens;
         match command.doing {
-            Doing::Change(changes) if died => {
+            Doing::Change(changes) | Doing::Unchanged { changes, .. } if died => {
                 let Some(selected) = &self.selected else { return };
                 for Changing { change, token, .. } in changes {
                     if let Some(entry) = cx.env.ledger.folder(&selected.place).entries.get_mut(&token) {
@@ -346,6 +404,11 @@ impl Acts for ImapClient {
         let parked = self.ready && self.asked.is_empty() && !self.wants_to_learn();
         self.steps.is_empty() && (!self.connected || parked)
     }
+}
+
+/// A set of UIDs on the wire.
+fn set(uids: &[(u32, Token)]) -> String {
+    uids.iter().map(|(uid, _)| uid.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// A stream of chances for one step.

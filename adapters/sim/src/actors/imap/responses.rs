@@ -1,10 +1,10 @@
 //! What a client hears: its model follows, and the ledger hears what was promised and shown.
 
 use super::super::{Cx, Wish};
-use super::{Changing, Command, Doing, ImapClient, Selected};
+use super::{Changing, Command, Doing, ImapClient, Selected, Shown};
 use crate::imap::model::bits;
 use crate::imap::response::{Code, Fetched, Response, Status, Untagged};
-use crate::ledger::{Place, Presence};
+use crate::ledger::{Place, Presence, When};
 use crate::message::Token;
 use crate::network::Packet;
 
@@ -40,10 +40,28 @@ impl ImapClient {
                 }
                 self.shown(code, cx);
             }
-            Untagged::Exists(count) => self.on_model(cx, |selected, _| selected.model.exists(count)),
+            Untagged::Exists(count) => self.on_model(cx, |selected, _| selected.exists(count)),
             Untagged::Expunge(number) => self.expunged(number, cx),
-            Untagged::Fetch(number, fetched) => self.fetched(number, *fetched, cx),
-            Untagged::Search(found) | Untagged::ESearch(Some(found)) => {
+            Untagged::Vanished { earlier, uids } => self.vanished(earlier, &uids, cx),
+            Untagged::Enabled(names) => self.enabled(&names, cx),
+            Untagged::Fetch(_, _) if self.enabled.uid_only => {
+                self.complain("FETCH with a sequence number, and there are none", cx);
+            }
+            Untagged::UidFetch(..) if !self.enabled.uid_only => {
+                self.complain("UIDFETCH, and nobody has enabled it", cx);
+            }
+            Untagged::Fetch(number, fetched) => self.fetched(Some(number), *fetched, cx),
+            Untagged::UidFetch(_, fetched) => self.fetched(None, *fetched, cx),
+            Untagged::Search(found, modseq)
+                if matches!(self.asked.front(), Some(Command { doing: Doing::SearchSince { .. }, .. })) =>
+            {
+                if let Some(Command { doing: Doing::SearchSince { found: slot, .. }, .. }) =
+                    self.asked.front_mut()
+                {
+                    *slot = Some((found, modseq));
+                }
+            }
+            Untagged::Search(found, _) | Untagged::ESearch(Some(found)) => {
                 if let Some(Command { doing: Doing::Search(slot), .. }) = self.asked.front_mut() {
                     *slot = Some(found.clone());
                     self.is_found(&found, cx);
@@ -60,7 +78,7 @@ impl ImapClient {
     }
 
     /// Does something with the selected mailbox, or the one that is being selected.
-    fn on_model(
+    pub(super) fn on_model(
         &mut self,
         cx: &mut Cx<'_>,
         act: impl FnOnce(&mut Selected, &mut Cx<'_>) -> Result<(), String>,
@@ -80,10 +98,14 @@ impl ImapClient {
         self.on_model(cx, |selected, cx| {
             let ledger = &mut cx.env.ledger;
             match code {
-                Some(Code::UidValidity(validity)) => ledger.saw_uid_validity(&selected.place, validity),
+                Some(Code::UidValidity(validity)) => {
+                    selected.validity = Some(validity);
+                    ledger.saw_uid_validity(&selected.place, validity);
+                }
                 Some(Code::UidNext(next)) => ledger.saw_uid_next(&selected.place, next, selected.uid_next),
                 Some(Code::HighestModSeq(modseq)) => {
-                    ledger.saw_modseq(&selected.place, modseq, selected.modseq)
+                    selected.model.highest = selected.model.highest.max(Some(modseq));
+                    ledger.saw_modseq(&selected.place, modseq, selected.modseq);
                 }
                 Some(_) | None => {}
             }
@@ -108,6 +130,9 @@ impl ImapClient {
     }
 
     fn expunged(&mut self, number: u32, cx: &mut Cx<'_>) {
+        if self.enabled.tells_vanished() {
+            return self.complain("EXPUNGE, and VANISHED is enabled", cx);
+        }
         match self.asked.front() {
             None => self.complain("EXPUNGE while no command runs", cx),
             Some(command) if command.hides_expunges => {
@@ -124,7 +149,8 @@ impl ImapClient {
         });
     }
 
-    fn fetched(&mut self, number: u32, fetched: Fetched, cx: &mut Cx<'_>) {
+    /// FETCH, or without a number UIDFETCH.
+    fn fetched(&mut self, number: Option<u32>, fetched: Fetched, cx: &mut Cx<'_>) {
         // What others changed may be told in between without the UID (RFC 3501 §6.4.8).
         let asked_for = !fetched.sections.is_empty() || fetched.size.is_some() || fetched.date.is_some();
         if self.asked.front().is_some_and(|command| command.by_uid) && asked_for && fetched.uid.is_none() {
@@ -138,8 +164,19 @@ impl ImapClient {
         let body = whole.and_then(|(_, octets)| {
             octets.as_deref().filter(|octets| octets.len() > 100).map(<[u8]>::to_vec)
         });
+        let when = self.asked.front().map(|command| command.when(cx.env.now));
+        let (mut shown, flags) = (None, fetched.flags.as_deref().and_then(|flags| bits(flags).ok()));
         self.on_model(cx, |selected, cx| {
-            if let Some((uid, token)) = selected.model.fetch(number, &fetched)? {
+            let number = selected.number(number, &fetched)?;
+            let pair = selected.model.fetch(number, &fetched)?;
+            shown = selected.model.messages.get(number as usize - 1).and_then(|known| known.uid);
+            if let Some(uid) = shown.filter(|uid| selected.vanished.contains(uid)) {
+                return Err(format!("UID {uid} has vanished (EARLIER), and is there"));
+            }
+            if let Some(((uid, modseq), when)) = shown.zip(fetched.modseq).zip(when) {
+                cx.env.ledger.saw_message_modseq(&selected.place, uid, modseq, flags, when);
+            }
+            if let Some((uid, token)) = pair {
                 cx.env.ledger.saw_uid(&selected.place, uid, token, selected.since);
                 if let Some(body) = body
                     .filter(|body| !token.is_whole(body))
@@ -154,18 +191,24 @@ impl ImapClient {
             }
             Ok(())
         });
+        if let Some(Command { doing: Doing::Since { told, .. }, .. }) = self.asked.front_mut() {
+            told.extend(shown);
+        }
     }
 
     /// A message of a fresh FETCH, kept apart from the model until all are there.
-    fn compared(&mut self, number: u32, fetched: &Fetched, cx: &mut Cx<'_>) {
+    fn compared(&mut self, number: Option<u32>, fetched: &Fetched, cx: &mut Cx<'_>) {
         let (uid, flags) = (fetched.uid, fetched.flags.as_deref().map(bits));
         match (self.asked.front_mut(), uid, flags) {
             (Some(Command { doing: Doing::Compare { seen, .. }, .. }), Some(uid), Some(Ok(flags))) => {
-                seen.push((number, uid, flags));
+                seen.push(Shown { number, uid, flags, modseq: fetched.modseq });
             }
             (_, _, Some(Err(wrong))) => self.complain(&wrong, cx),
             // Flags that have changed are told in between, without a UID.
-            _ => self.on_model(cx, |selected, _| selected.model.fetch(number, fetched).map(|_| ())),
+            _ => self.on_model(cx, |selected, _| {
+                let number = selected.number(number, fetched)?;
+                selected.model.fetch(number, fetched).map(|_| ())
+            }),
         }
     }
 
@@ -189,30 +232,70 @@ impl ImapClient {
                 cx,
             );
         }
+        let when = command.when(cx.env.now);
         match command.doing {
             Doing::StartTls if good => return cx.wishes.push(Wish::Send(Packet::Tls)),
             Doing::StartTls => {}
-            Doing::Login if good => self.ready = true,
+            Doing::Login if good => {
+                self.ready = true;
+                if self.enable(cx) {
+                    return;
+                }
+            }
             Doing::Login => {
                 cx.wishes.push(Wish::Leave);
                 return self.lost(cx);
             }
             Doing::Select(selected) => {
                 if good {
-                    self.selected = Some(*selected);
+                    self.selected(*selected, when, cx);
                 }
+            }
+            Doing::Learn => {
+                let complete = |selected: &Selected| {
+                    selected.model.messages.iter().all(|known| known.uid.is_some() || !known.asked)
+                };
+                if let Some(selected) = self.selected.as_mut().filter(|selected| good && complete(selected)) {
+                    selected.learned = true;
+                }
+            }
+            Doing::Unchanged { changes, since, alone } => {
+                let modified = match code {
+                    Some(Code::Modified(uids)) if good => uids,
+                    Some(_) | None => Vec::new(),
+                };
+                self.enabled.condstore = true;
+                let left = self.settle_modified(changes, (since, alone), &modified, when, cx);
+                self.changed(left, (command.silent, false), good, cx);
+            }
+            Doing::Since { since, told, .. } if good => {
+                self.enabled.condstore = true;
+                self.changes_told(since, &told, when, cx);
+            }
+            Doing::SearchSince { since, found } if good => {
+                self.enabled.condstore = true;
+                let (found, modseq) = found.unwrap_or_default();
+                self.searched_since(since, (&found, modseq), when, cx);
             }
             Doing::Change(changes) => {
                 let fetches = command.verb.contains("FETCH");
                 self.changed(changes, (command.silent, fetches), good, cx);
             }
             Doing::Copy { uids, to, moving } => {
+                if let Some(Code::HighestModSeq(modseq)) = code {
+                    self.expunge_told(modseq, cx);
+                }
                 self.copied(&uids, &to, moving, good.then_some(command.sent_at), code, cx)
             }
             Doing::Append { token, to } => {
                 self.appended(token, &to, good.then_some(command.sent_at), code, cx)
             }
-            Doing::Expunge(under_way) => under_way.into_iter().for_each(|id| cx.env.ledger.end_expunge(id)),
+            Doing::Expunge(under_way) => {
+                under_way.into_iter().for_each(|id| cx.env.ledger.end_expunge(id));
+                if let Some(Code::HighestModSeq(modseq)) = code {
+                    self.expunge_told(modseq, cx);
+                }
+            }
             Doing::Search(found) if good => self.searched(&found.unwrap_or_default(), cx),
             Doing::Create(place) => {
                 if good {
@@ -241,14 +324,15 @@ impl ImapClient {
                     cx.env.ledger.subscription(&place, presence);
                 }
             }
-            Doing::Compare { seen, strict } if good => self.compare_all(&seen, strict, cx),
+            Doing::Compare { seen, strict } => self.compare_all(&seen, strict && good, when, good, cx),
             Doing::Idle
             | Doing::Plain
+            | Doing::Enable
             | Doing::MayFail
-            | Doing::Learn
+            | Doing::Since { .. }
+            | Doing::SearchSince { .. }
             | Doing::Status { .. }
             | Doing::Search(_)
-            | Doing::Compare { .. }
             | Doing::Logout => {}
         }
         self.go_on(cx);
@@ -367,13 +451,21 @@ impl ImapClient {
         }
     }
 
-    /// A fresh FETCH against the model.
-    fn compare_all(&mut self, seen: &[(u32, u32, crate::ledger::FlagBits)], strict: bool, cx: &mut Cx<'_>) {
+    /// A fresh FETCH against the model: `whole` if it shows all, and not only what is not gone meanwhile.
+    fn compare_all(&mut self, seen: &[Shown], strict: bool, when: When, whole: bool, cx: &mut Cx<'_>) {
         let Some(selected) = &mut self.selected else { return };
         let mut wrong = Vec::new();
-        for (number, uid, flags) in seen {
-            let Some(known) = selected.model.messages.get_mut(*number as usize - 1) else {
-                wrong.push(format!("FETCH {number} in a mailbox of {}", selected.model.messages.len()));
+        for Shown { number, uid, flags, modseq } in seen {
+            let number = match number.map_or_else(|| selected.model.place(*uid), Ok) {
+                Ok(number) => number,
+                Err(what) => {
+                    wrong.push(what);
+                    continue;
+                }
+            };
+            let (count, highest) = (selected.model.messages.len(), selected.model.highest);
+            let Some(known) = selected.model.messages.get_mut(number as usize - 1) else {
+                wrong.push(format!("FETCH {number} in a mailbox of {count}"));
                 continue;
             };
             if let Some(before) = known.uid.filter(|before| before != uid) {
@@ -383,12 +475,22 @@ impl ImapClient {
                 let (was, is) = (before.names(), flags.names());
                 wrong.push(format!("UID {uid} has ({is}), and ({was}) in the model"));
             }
+            if selected.vanished.contains(uid) {
+                wrong.push(format!("UID {uid} has vanished (EARLIER), and is there"));
+            }
+            let before = known.flags;
             (known.uid, known.flags) = (Some(*uid), Some(*flags));
+            if let Some(modseq) = *modseq {
+                wrong.extend(
+                    known.has_modseq(modseq, before, highest).err().map(|what| format!("UID {uid} {what}")),
+                );
+                cx.env.ledger.saw_message_modseq(&selected.place, *uid, modseq, Some(*flags), when);
+            }
         }
-        for (index, known) in selected.model.messages.iter().enumerate() {
+        for (index, known) in selected.model.messages.iter().enumerate().filter(|_| whole) {
             let number = index as u32 + 1;
             let Some((uid, token)) = known.uid.zip(known.token) else { continue };
-            if seen.iter().any(|(seen, ..)| *seen == number) {
+            if seen.iter().any(|seen| seen.number.map_or(seen.uid == uid, |seen| seen == number)) {
                 continue;
             }
             let entry = cx.env.ledger.folder(&selected.place).entries.entry(token).or_default();
@@ -399,6 +501,17 @@ impl ImapClient {
         }
         for what in wrong {
             self.complain(&what, cx);
+        }
+    }
+}
+
+impl Selected {
+    /// The number of the message that a FETCH or a UIDFETCH is about.
+    fn number(&mut self, number: Option<u32>, fetched: &Fetched) -> Result<u32, String> {
+        match (number, fetched.uid) {
+            (Some(number), _) => Ok(number),
+            (None, Some(uid)) => self.model.place(uid),
+            (None, None) => Err("a UIDFETCH without a UID".into()),
         }
     }
 }
