@@ -142,7 +142,13 @@ impl World {
                 }
                 self.handle(QueueInput::Noted { id, durable });
             }
-            QueueAction::Remove(id) => assert!(self.spool.remove(&id).is_some()),
+            QueueAction::Remove(id) => {
+                let durable = self.disk();
+                if durable {
+                    assert!(self.spool.remove(&id).is_some());
+                }
+                self.handle(QueueInput::Removed { id, durable });
+            }
             QueueAction::Connect { link, destination } => {
                 self.connects.push(destination.clone());
                 match self.down.get(&*destination) {
@@ -637,4 +643,25 @@ fn destinations_of_old_troubles_are_forgotten() {
         world.now += 600;
     }
     assert!(world.queue.destinations.len() <= 2 * SWEEP_LEAST, "{}", world.queue.destinations.len());
+}
+
+#[test]
+fn a_mail_that_is_sent_at_once_is_not_noted_before_it_goes_and_its_connection_waits_until_it_is_gone() {
+    let mut world = World::new();
+    world.hosts.insert("yes.test", yes);
+    world.put("a", "me@us.test", &["a@yes.test"]);
+    world.put("b", "me@us.test", &["a@yes.test", "b@yes.test", "c@yes.test"]);
+    let mut gone = 0;
+    while let Some(action) = world.pending.pop_front() {
+        match &action {
+            QueueAction::Remove(_) => gone += 1,
+            // Two recipients at a time: the first two of `b` are noted.
+            QueueAction::GoOn(_) => {
+                assert!(gone + world.notes > 0 && gone + world.notes >= world.offered.len() / 2)
+            }
+            _ => {}
+        }
+        world.act(action);
+    }
+    assert_eq!((gone, world.notes, world.offered.len()), (2, 1, 4));
 }

@@ -152,6 +152,7 @@ impl Queue {
             tells: VecDeque::new(),
             telling: false,
             noting: false,
+            removing: false,
             dirty: false,
             noted_for: Vec::new(),
             waiting: Vec::new(),
@@ -220,6 +221,9 @@ impl Queue {
             out.push(QueueAction::Tell { id: id.clone(), envelope, action, recipients, host });
             return;
         }
+        if active.jobs == 0 && (active.remove || active.envelope.is_done()) {
+            return self.finish(id, out);
+        }
         if active.dirty {
             (active.dirty, active.noting) = (false, true);
             active.noted_for = core::mem::take(&mut active.waiting);
@@ -229,25 +233,39 @@ impl Queue {
         if active.jobs > 0 {
             return;
         }
-        let (done, next) = (active.remove || active.envelope.is_done(), active.next());
-        for recipient in active.envelope.recipients.iter().filter(|to| done && to.next().is_some()) {
-            let (to, host) = (recipient.forward_path.clone(), recipient.domain().into());
-            out.push(QueueAction::Report {
-                id: id.clone(),
-                to,
-                host,
-                fate: Fate::Failed,
-                why: REMOVED.into(),
-            });
-        }
+        let next = active.next();
         self.active -= 1;
-        if done {
-            self.messages.remove(id);
-            out.push(QueueAction::Remove(id.clone()));
-        } else {
-            // Never at once: what was not decided now is not decided in the same second.
-            self.sleep(id.clone(), next.map(|next| next.max(now + 1)));
+        // Never at once: what was not decided now is not decided in the same second.
+        self.sleep(id.clone(), next.map(|next| next.max(now + 1)));
+    }
+
+    /// Removes a message for which nothing is left to do.
+    fn finish(&mut self, id: &QueueId, out: &mut Vec<QueueAction>) {
+        let Some(active) = self.active(id) else { return };
+        if !active.removing {
+            for recipient in active.envelope.recipients.iter().filter(|to| to.next().is_some()) {
+                let (to, host) = (recipient.forward_path.clone(), recipient.domain().into());
+                let (id, why) = (id.clone(), REMOVED.into());
+                out.push(QueueAction::Report { id, to, host, fate: Fate::Failed, why });
+            }
         }
+        (active.noting, active.removing) = (true, true);
+        active.noted_for = core::mem::take(&mut active.waiting);
+        out.push(QueueAction::Remove(id.clone()));
+    }
+
+    pub(super) fn removed(&mut self, now: i64, id: QueueId, durable: bool, out: &mut Vec<QueueAction>) {
+        let Some(active) = self.active(&id).filter(|active| active.removing) else { return };
+        if !durable {
+            active.noting = false;
+            active.waiting = core::mem::take(&mut active.noted_for);
+            self.refused.insert((now + DISK_PAUSE_SECS, id));
+            return;
+        }
+        let ready = core::mem::take(&mut active.noted_for);
+        out.extend(ready.into_iter().filter(|link| self.links.contains_key(link)).map(QueueAction::GoOn));
+        self.messages.remove(&id);
+        self.active -= 1;
     }
 
     pub(super) fn noted(&mut self, now: i64, id: &QueueId, durable: bool, out: &mut Vec<QueueAction>) {

@@ -437,11 +437,11 @@ impl Outbound {
                 QueueInput::Noted { id, durable }
             }
             Done::Removed(id, result) => {
-                // What stays behind is removed at the next start, or goes out again.
-                if self.checked(&id, result, desk).is_some() {
-                    desk.event(None, Event::Dequeued { id });
+                let durable = self.checked(&id, result, desk).is_some();
+                if durable {
+                    desk.event(None, Event::Dequeued { id: id.clone() });
                 }
-                return roots;
+                QueueInput::Removed { id, durable }
             }
             Done::Read(link, ticket, result) => {
                 let octets = self.checked("", result, desk);
