@@ -345,7 +345,12 @@ impl Office {
                 let _ = self.adopt(key, result, None, desk);
             }
             (then, result) => {
-                let origin = Origin { session: selection, uids: &uids };
+                // What had changed before is not changed by this one, and its client has yet to hear of it.
+                let own = match &result {
+                    Ok((_, _, unchanged)) => uids.difference(&unchanged.modified),
+                    Err(_) => UidSet::default(),
+                };
+                let origin = Origin { session: selection, uids: &own };
                 match self.adopt(key, result, Some(origin), desk) {
                     Ok(unchanged) => self.after_store(key, caller, selection, (&uids, unchanged), then, desk),
                     Err(refused) => refuse_store(caller, then, refused, desk),

@@ -118,9 +118,13 @@ impl Bench {
     }
 
     pub(super) fn flag(&mut self, conn: u64, selection: SelectionId, uid: u32) {
+        self.flag_unchanged(conn, selection, uid, None);
+    }
+
+    fn flag_unchanged(&mut self, conn: u64, selection: SelectionId, uid: u32, unchanged_since: Option<u64>) {
         let flags = FlagList { system: FlagSet::EMPTY.with(SystemFlag::Flagged), keywords: Vec::new() };
         let (uids, action) = (UidSet::from_iter([uid]), StoreAction::Add);
-        self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, unchanged_since: None, action, flags });
+        self.ask(conn, |ticket| Ask::Store { ticket, selection, uids, unchanged_since, action, flags });
     }
 
     fn fetch_texts(&mut self, conn: u64, selection: SelectionId) -> Result<FetchPage, Refusal> {
@@ -249,6 +253,23 @@ fn what_a_silent_store_could_not_change_is_told() {
     // So lately that one look proves nothing.
     bench.disk.remove_file("/m/cur/2.b:2,");
     bench.flag(1, one, 4);
+    bench.answers.clear();
+    assert_eq!(bench.told(1, one), [4]);
+}
+
+/// Seed 202634 of the simulator: the client of a silent STORE never heard of the flag that had kept it from changing any.
+#[test]
+fn what_a_conditional_store_found_changed_is_told() {
+    let mut bench = Bench::locked();
+    bench.disk.remove_file(LOCK);
+    let (one, _) = bench.select(1);
+    assert_eq!(bench.told(1, one), []);
+    bench.disk.advance(10_000_000);
+    bench.disk.move_file("/m/cur/2.b:2,", "/m/cur/2.b:2,R");
+    let key = bench.office.mailboxes.keys().next().cloned().unwrap();
+    let known = bench.office.state(&key).unwrap().highest_modseq;
+    bench.flag_unchanged(1, one, 4, Some(known));
+    assert_eq!(bench.disk.names("/m/cur"), ["1.a:2,S", "2.b:2,R", "3.c:2,"]);
     bench.answers.clear();
     assert_eq!(bench.told(1, one), [4]);
 }
