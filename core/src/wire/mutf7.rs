@@ -174,7 +174,7 @@ fn letter_of(six_bits: u32) -> char {
     char::from(ALPHABET[(six_bits & 0x3f) as usize])
 }
 
-fn value_of(letter: u8) -> Option<u8> {
+pub(super) fn value_of(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a' + 26),

@@ -2,7 +2,7 @@
 //!
 //! Printable ASCII stands for itself, `+` is `+-`, and anything else is UTF-16 in base64 between `+` and `-`, or whatever
 //! else ends it. What mail clients once sent is read; nothing is written in it. Mailbox names have a spelling of their
-//! own ([`mutf7`](super::mutf7)).
+//! own ([`mutf7`]).
 //!
 //! ```
 //! use postier_core::wire::utf7;
@@ -11,7 +11,7 @@
 //! assert_eq!(utf7::decode(b"+ZeVnLIqe and 1 +- 1").as_deref(), Some("日本語 and 1 + 1"));
 //! ```
 
-use super::mutf7::decode_units;
+use super::mutf7::{self, decode_units};
 use alloc::string::String;
 
 /// The text; `None` if it is no UTF-7: an octet above 127, or base64 that is no UTF-16.
@@ -44,22 +44,18 @@ pub fn decode(input: &[u8]) -> Option<String> {
     Some(out)
 }
 
-/// RFC 4648 §4
+/// RFC 4648 §4: modified UTF-7 has `,` where this has `/`.
 fn value_of(letter: u8) -> Option<u8> {
     match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'+' => Some(62),
         b'/' => Some(63),
-        _ => None,
+        b',' => None,
+        _ => mutf7::value_of(letter),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::mutf7;
     use proptest::prelude::*;
 
     #[test]
