@@ -41,6 +41,9 @@ pub struct Limits {
     pub imap_append_urls_max: usize,
     /// Mailboxes one connection can be told of by NOTIFY (RFC 5465): each is watched and kept open.
     pub imap_notify_mailboxes_max: usize,
+    /// Searches one connection can have kept up (RFC 5267 §4.3): of each the result is remembered, and each change is
+    /// searched again for all of them.
+    pub imap_contexts_max: usize,
     /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
     pub imap_idle: Duration,
     /// A client is told that its command goes on after each such time (RFC 9585 §3.1 wants 10 to 15 seconds).
@@ -156,6 +159,7 @@ impl Default for Limits {
             imap_append_messages_max: 4096,
             imap_append_urls_max: 256,
             imap_notify_mailboxes_max: 1000,
+            imap_contexts_max: 8,
             imap_idle: Duration::from_secs(31 * 60),
             imap_progress: Duration::from_secs(12),
             imap_login: Duration::from_secs(180),

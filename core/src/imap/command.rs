@@ -89,6 +89,11 @@ pub enum CommandBody<'a> {
         /// The capabilities named, at least one.
         capabilities: Vec<&'a [u8]>,
     },
+    /// CANCELUPDATE, RFC 5267 §4.3.5.
+    CancelUpdate {
+        /// Tags of searches, at least one.
+        tags: Vec<AString<'a>>,
+    },
     /// SELECT and EXAMINE, RFC 9051 §6.3.2, §6.3.3.
     Select(Select),
     /// CREATE, RFC 9051 §6.3.4, with `USE` of RFC 6154 §3.

@@ -117,6 +117,8 @@ pub enum Code<'a> {
     NotSaved,
     /// The client is not told any more what it wanted to be told (RFC 5465 §5.8).
     NotificationOverflow,
+    /// The result of the search with this tag is not kept up (RFC 5267 §4.3.1).
+    NoUpdate(&'a [u8]),
     /// Over quota.
     OverQuota,
     /// The system flags and keywords that can be stored, and whether new keywords can be made (`\*`).
@@ -195,6 +197,7 @@ impl Code<'_> {
             Code::NoPerm => "NOPERM",
             Code::NotSaved => "NOTSAVED",
             Code::NotificationOverflow => "NOTIFICATIONOVERFLOW",
+            Code::NoUpdate(_) => "NOUPDATE",
             Code::OverQuota => "OVERQUOTA",
             Code::PermanentFlags { .. } => "PERMANENTFLAGS",
             Code::PrivacyRequired => "PRIVACYREQUIRED",
@@ -257,6 +260,10 @@ impl Code<'_> {
                     write_text(out, name);
                 }
                 out.push(b')');
+            }
+            Code::NoUpdate(tag) => {
+                out.push(b' ');
+                write_quoted(out, tag);
             }
             // What a client gets to know is not how far it is, only that it goes on.
             Code::InProgress(tag) => {

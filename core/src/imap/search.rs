@@ -1,5 +1,5 @@
-//! What a SEARCH command asks for, RFC 9051 §6.4.4 with the RFC 3501 keys, WITHIN (RFC 5032) and
-//! PARTIAL (RFC 9394).
+//! What a SEARCH command asks for, RFC 9051 §6.4.4 with the RFC 3501 keys, WITHIN (RFC 5032), PARTIAL (RFC 9394) and
+//! CONTEXT=SEARCH (RFC 5267).
 //!
 //! The request is owned and `Send`. Text to look for is Unicode by now: the parser has converted it from the
 //! charset the client named. Nesting is at most [`SEARCH_DEPTH_MAX`] deep, so walking a key by recursion is
@@ -14,6 +14,7 @@
 //! assert_eq!(search.key, SearchKey::And(vec![SearchKey::Unseen, SearchKey::From("smith".into())]));
 //! ```
 
+use super::fetch::FetchItem;
 use super::response::write_number;
 use super::sequence::{SequenceSet, UidSet};
 use alloc::boxed::Box;
@@ -35,6 +36,8 @@ pub struct Search {
     /// The options of `RETURN (…)`; `None` when RETURN was not said and the answer is a plain SEARCH line.
     /// `RETURN ()` means ALL (RFC 9051 §6.4.4) and is given as that.
     pub returns: Option<SearchReturn>,
+    /// UPDATE: changes of the result are told from then on; with what is to be fetched of new messages in it (RFC 5465 §7).
+    pub update: Option<Vec<FetchItem>>,
     /// Whether the client has named a charset.
     pub names_charset: bool,
     /// The charset the client named, if it is one we do not know. Then the answer is `NO [BADCHARSET]`
@@ -63,6 +66,8 @@ pub struct SearchReturn {
     pub save: bool,
     /// PARTIAL: a part of the result; never together with `all`.
     pub partial: Option<PartialRange>,
+    /// UPDATE: an answer comes whatever else is to be told (RFC 5267 §4.3).
+    pub update: bool,
 }
 
 impl SearchReturn {
@@ -219,11 +224,11 @@ pub enum SearchKey {
 
 impl SearchKey {
     /// Replaces every sequence set by the UIDs that `uids_of` gives for it, for whoever knows no sequence
-    /// numbers. UID sets go through `uids_of_uids`, where `*` becomes a number.
+    /// numbers. UID sets go through `uids_of_uids`, where `*` may become a number.
     pub fn resolve(
         &mut self,
         uids_of: &mut dyn FnMut(&SequenceSet) -> UidSet,
-        uids_of_uids: &mut dyn FnMut(&SequenceSet) -> UidSet,
+        uids_of_uids: &mut dyn FnMut(&SequenceSet) -> SequenceSet,
     ) {
         match self {
             // A `$` costs nothing however often it is written: the set itself is in the query once.
@@ -231,7 +236,7 @@ impl SearchKey {
                 *self = SearchKey::Uid(SequenceSet::SAVED);
             }
             SearchKey::Sequence(set) => *self = SearchKey::Uid(uids_of(set).into()),
-            SearchKey::Uid(set) => *set = uids_of_uids(set).into(),
+            SearchKey::Uid(set) => *set = uids_of_uids(set),
             SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.resolve(uids_of, uids_of_uids)),
             SearchKey::Not(key) => key.resolve(uids_of, uids_of_uids),
             SearchKey::Or(keys) => {
@@ -279,6 +284,82 @@ impl SearchKey {
             | SearchKey::SavedSince(_)
             | SearchKey::ModSeq(_)
             | SearchKey::SaveDateSupported => {}
+        }
+    }
+
+    /// What a message's match depends on beside the message as it came.
+    pub fn grounds(&self) -> Grounds {
+        let of =
+            |keys: &[SearchKey]| keys.iter().map(SearchKey::grounds).fold(Grounds::default(), Grounds::or);
+        match self {
+            SearchKey::And(keys) => of(keys),
+            SearchKey::Or(keys) => keys.0.grounds().or(keys.1.grounds()),
+            SearchKey::Not(key) => key.grounds(),
+            SearchKey::Sequence(set) | SearchKey::Uid(set) => {
+                Grounds { saved: set.is_saved(), largest: set.has_star(), ..Grounds::default() }
+            }
+            SearchKey::Answered
+            | SearchKey::Deleted
+            | SearchKey::Draft
+            | SearchKey::Flagged
+            | SearchKey::Seen
+            | SearchKey::Unanswered
+            | SearchKey::Undeleted
+            | SearchKey::Undraft
+            | SearchKey::Unflagged
+            | SearchKey::Unseen
+            | SearchKey::New
+            | SearchKey::Old
+            | SearchKey::Recent
+            | SearchKey::Keyword(_)
+            | SearchKey::Unkeyword(_)
+            | SearchKey::ModSeq(_) => Grounds { flags: true, ..Grounds::default() },
+            SearchKey::All
+            | SearchKey::Bcc(_)
+            | SearchKey::Body(_)
+            | SearchKey::Cc(_)
+            | SearchKey::From(_)
+            | SearchKey::Header { .. }
+            | SearchKey::Subject(_)
+            | SearchKey::Text(_)
+            | SearchKey::To(_)
+            | SearchKey::Before(_)
+            | SearchKey::On(_)
+            | SearchKey::Since(_)
+            | SearchKey::SentBefore(_)
+            | SearchKey::SentOn(_)
+            | SearchKey::SentSince(_)
+            | SearchKey::Older(_)
+            | SearchKey::Younger(_)
+            | SearchKey::Larger(_)
+            | SearchKey::Smaller(_)
+            | SearchKey::EmailId(_)
+            | SearchKey::ThreadId(_)
+            | SearchKey::SavedBefore(_)
+            | SearchKey::SavedOn(_)
+            | SearchKey::SavedSince(_)
+            | SearchKey::SaveDateSupported => Grounds::default(),
+        }
+    }
+}
+
+/// What decides whether a message matches a [`SearchKey`], beside what never changes of it and the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grounds {
+    /// Its flags, `\Recent` and its mod-sequence.
+    pub flags: bool,
+    /// Which number is the largest: there is a `*`.
+    pub largest: bool,
+    /// What `$` means.
+    pub saved: bool,
+}
+
+impl Grounds {
+    fn or(self, other: Grounds) -> Grounds {
+        Grounds {
+            flags: self.flags || other.flags,
+            largest: self.largest || other.largest,
+            saved: self.saved || other.saved,
         }
     }
 }

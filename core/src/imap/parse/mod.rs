@@ -110,6 +110,7 @@ fn named_command<'a>(
         with_arguments: {
             "APPEND" => append::append,
             "AUTHENTICATE" => authenticate,
+            "CANCELUPDATE" => cancel_update,
             "COMPRESS" => |cursor| {
                 cursor.space()?;
                 Ok(CommandBody::Compress { mechanism: cursor.atom("a compression mechanism")? })
@@ -277,6 +278,18 @@ fn enable<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         capabilities.push(cursor.atom("a capability")?);
         if cursor.at_end() {
             return Ok(CommandBody::Enable { capabilities });
+        }
+    }
+}
+
+// RFC 5267 §5
+fn cancel_update<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    let mut tags = Vec::new();
+    loop {
+        cursor.space()?;
+        tags.push(cursor.string()?);
+        if cursor.at_end() {
+            return Ok(CommandBody::CancelUpdate { tags });
         }
     }
 }

@@ -1,8 +1,9 @@
 //! SEARCH, RFC 9051 §6.4.4, and what SORT and THREAD have of it; text is converted from the client's charset here.
 
 use super::cursor::{Cursor, Expected, Parsed};
-use super::notify;
+use super::{fetch, notify};
 use crate::imap::command::{CommandBody, MultiSearch};
+use crate::imap::fetch::FetchItem;
 use crate::imap::search::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, Search, SearchKey, SearchReturn};
 use crate::mime::date::parse_search_date;
 use crate::wire::keyword::match_keyword;
@@ -20,12 +21,14 @@ const SAVE_DATE_SUPPORTED: &[u8] = b"SAVEDATESUPPORTED";
 
 pub(super) fn search<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
-    Ok(CommandBody::Search(Box::new(program(cursor, uid)?)))
+    let mut update = None;
+    let returns = returns(cursor, Some(&mut update))?;
+    let search = program(cursor, uid, returns)?;
+    Ok(CommandBody::Search(Box::new(Search { update, ..search })))
 }
 
-/// What SEARCH and ESEARCH have in common: RETURN, CHARSET, and the keys.
-fn program(cursor: &mut Cursor<'_>, uid: bool) -> Parsed<Search> {
-    let returns = returns(cursor)?;
+/// What SEARCH and ESEARCH have in common: CHARSET, and the keys.
+fn program(cursor: &mut Cursor<'_>, uid: bool, returns: Option<SearchReturn>) -> Parsed<Search> {
     match eat_word(cursor, b"CHARSET ") {
         true => criteria_in_charset(cursor, uid, returns),
         false => criteria(cursor, uid, returns, Some(Charset::Standard(UTF_8))),
@@ -44,13 +47,17 @@ pub(super) fn esearch<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
         }
         cursor.space()?;
     }
-    let search = program(cursor, true)?;
+    let returns = returns(cursor, None)?;
+    let search = program(cursor, true, returns)?;
     Ok(CommandBody::MultiSearch(Box::new(MultiSearch { sources, search })))
 }
 
-/// `RETURN (…) `, if it is there.
-pub(super) fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
-    if eat_word(cursor, b"RETURN ") { return_options(cursor).map(Some) } else { Ok(None) }
+/// What is to be fetched of messages that come into the result, if UPDATE is said.
+type Update = Option<Vec<FetchItem>>;
+
+/// `RETURN (…) `, if it is there. `update`: a place for UPDATE, where that may be said.
+pub(super) fn returns(cursor: &mut Cursor<'_>, update: Option<&mut Update>) -> Parsed<Option<SearchReturn>> {
+    if eat_word(cursor, b"RETURN ") { return_options(cursor, update).map(Some) } else { Ok(None) }
 }
 
 /// The name of a charset and the keys, as SORT and THREAD have them and SEARCH after CHARSET.
@@ -77,7 +84,8 @@ fn criteria(
     let first = reader.key(cursor, 0)?;
     let key = reader.and_more(cursor, first, 0, Cursor::at_end)?;
     let KeyReader { numbers, modseq, .. } = reader;
-    Ok(Search { uid, returns, names_charset: false, unknown_charset: None, numbers, modseq, key })
+    let (update, unknown_charset) = (None, None);
+    Ok(Search { uid, returns, update, names_charset: false, unknown_charset, numbers, modseq, key })
 }
 
 fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
@@ -88,8 +96,9 @@ fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
     there
 }
 
-fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+fn return_options(cursor: &mut Cursor<'_>, mut update: Option<&mut Update>) -> Parsed<SearchReturn> {
     const OPTION: &str = "MIN, MAX, ALL, COUNT, SAVE or PARTIAL";
+    const CONTEXT: &str = "CONTEXT and UPDATE in SEARCH only";
     let mut returns = SearchReturn::default();
     cursor.list(OPTION, |cursor| {
         let word = cursor.name();
@@ -104,6 +113,16 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
                 cursor.space()?;
                 returns.partial = Some(cursor.partial_range()?);
             },
+            // RFC 5267 §4.2: a hint that more searches like this one will come.
+            "CONTEXT" if update.is_some() => {},
+            "UPDATE" if update.is_some() => {
+                returns.update = true;
+                if let Some(update) = &mut update {
+                    **update = Some(items_to_fetch(cursor)?);
+                }
+            },
+            "CONTEXT" => return Err(cursor.back(word, CONTEXT)),
+            "UPDATE" => return Err(cursor.back(word, CONTEXT)),
             _ => return Err(cursor.back(word, OPTION)),
         );
         Ok(())
@@ -117,6 +136,15 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
         returns.all = true;
     }
     Ok(returns)
+}
+
+/// What is to be fetched of messages that come into the result, in parentheses (RFC 5465 §7), or nothing.
+fn items_to_fetch(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    if !cursor.rest().starts_with(b" (") {
+        return Ok(Vec::new());
+    }
+    cursor.space()?;
+    fetch::items(cursor)
 }
 
 /// What text is written in.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 pub(super) fn sort<'a>(cursor: &mut Cursor<'a>, uid: bool) -> Parsed<CommandBody<'a>> {
     cursor.space()?;
     // RFC 5267 §3: ESORT
-    let returns = search::returns(cursor)?;
+    let returns = search::returns(cursor, None)?;
     let criteria = criteria(cursor)?;
     cursor.space()?;
     let search = search::criteria_in_charset(cursor, uid, returns)?;

@@ -100,11 +100,11 @@ impl Session {
                     self.handle_copied(copying, verdict, tx);
                 }
             }
-            Answer::Search(answered) => {
-                if let Some((verdict, Then::Search(searching))) = self.take_verdict(answered) {
-                    self.handle_found(searching, verdict, tx);
-                }
-            }
+            Answer::Search(answered) => match self.take_verdict(answered) {
+                Some((verdict, Then::Search(searching))) => self.handle_found(searching, verdict, tx),
+                Some((verdict, Then::Update(updating))) => self.handle_updated(updating, verdict, tx),
+                Some(_) | None => {}
+            },
             Answer::SearchedIn(answered) => {
                 if let Some((verdict, Then::Multisearch(searching))) = self.take_verdict(answered) {
                     self.handle_searched_in(searching, verdict, tx);
@@ -118,7 +118,7 @@ impl Session {
             Answer::ModSeq(answered) => {
                 if let Some((modseq, Then::ModSeq(searching, found))) = self.take_verdict(answered) {
                     // What is gone meanwhile has none.
-                    self.tell_found(&searching, found, Some(modseq).filter(|modseq| *modseq > 0), tx);
+                    self.tell_found(searching, found, Some(modseq).filter(|modseq| *modseq > 0), tx);
                 }
             }
             Answer::Sort(answered) => {
@@ -208,8 +208,9 @@ impl Session {
                 self.end_lost(tx);
             }
             Then::Fetch(fetching) | Then::Vanished(fetching) => {
-                self.fail_fetch(&fetching, &Code::Unavailable, LOST_ANSWER, tx);
+                self.fail_fetch(fetching, &Code::Unavailable, LOST_ANSWER, tx);
             }
+            Then::Update(updating) => self.handle_updated(updating, Err(Refusal::Unavailable), tx),
             // It is asked for again when there is more to tell.
             Then::News(rest) => {
                 self.state = rest.state();

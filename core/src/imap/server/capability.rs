@@ -1,9 +1,9 @@
 //! The one table of capabilities: the RFC that defines each, when it is shown, and the transcripts that earn it.
 //!
 //! Some of what other servers show has no row, because it has no use here: ACL and LIST-MYRIGHTS (RFC 4314, RFC 8440),
-//! where a mailbox has one owner, who may do everything; CONTEXT=SEARCH (RFC 5267), whose searches stay alive: each change
-//! of a message would be held against all of them, and those for texts read files for it. What of that RFC has a use,
-//! a page of an ordered result, are ESORT and PARTIAL.
+//! where a mailbox has one owner, who may do everything; CONTEXT=SORT (RFC 5267), where each change would say at which
+//! place of an ordered result it is, for which all of it would have to be ordered again. A page of an ordered result is
+//! had by ESORT and PARTIAL.
 //!
 //! Only what works whole is in the table. The greeting, the answer to a login and CAPABILITY itself all show the
 //! capabilities of the moment (RFC 9051 §6.1.1, §7.2.2), in the order of the table.
@@ -102,6 +102,12 @@ const CAPABILITIES: &[Capability] = &[
     row("MULTISEARCH", "RFC 7377", after_login, &["multisearch"]),
     row("SEARCHRES", "RFC 5182", after_login, &["search_save"]),
     row("PARTIAL", "RFC 9394", after_login, &["search_partial"]),
+    row(
+        "CONTEXT=SEARCH",
+        "RFC 5267",
+        after_login,
+        &["search_context", "search_context_fetch", "search_partial"],
+    ),
     row("ESORT", "RFC 5267", after_login, &["sort"]),
     row("SORT", "RFC 5256", after_login, &["sort"]),
     row("SORT=DISPLAY", "RFC 5957", after_login, &["sort"]),

@@ -27,6 +27,13 @@ pub(super) enum After {
     Rest(Rest),
 }
 
+impl After {
+    /// Whether no command is in progress.
+    pub(super) fn rests(&self) -> bool {
+        matches!(self, After::Rest(_))
+    }
+}
+
 /// Writes a VANISHED response, with what it says beside the UIDs.
 pub(super) fn tell_vanished(uids: &UidSet, tag: &[u8], tx: &mut SendQueue) {
     tx.write_with(|out| {
@@ -98,6 +105,7 @@ impl Session {
     /// Writes what was held back and goes on.
     pub(super) fn resume_after(&mut self, after: After, tx: &mut SendQueue) {
         match after {
+            After::Reply(_) if self.wants_updates() => self.ask_update(after),
             After::Reply(line) => {
                 tx.push(&line);
                 self.between_commands(tx);
@@ -134,6 +142,7 @@ impl Mailbox {
             self.tell_keywords(keywords, tx);
         }
         let before = self.view.len();
+        self.doubt_new(&changes.appended);
         for uid in changes.appended {
             self.view.push(uid);
         }
@@ -152,6 +161,7 @@ impl Mailbox {
         for message in changes.flags.iter().filter(|_| !hides_flags) {
             self.tell_flags(message, Told::default(), tx);
         }
+        self.doubt_flags(changes.flags.iter().map(|message| message.uid));
     }
 
     /// Writes the EXPUNGE responses that are due. From the highest number down, so that none changes another. To a client
@@ -159,6 +169,7 @@ impl Mailbox {
     fn tell_expunged(&mut self, tx: &mut SendQueue) {
         let gone = core::mem::take(&mut self.untold);
         let by_uid = self.enabled.tells_vanished();
+        self.leave_results(&gone, tx);
         if by_uid && !gone.is_empty() {
             tell_vanished(&gone, b"", tx);
         }

@@ -3,9 +3,10 @@
 //! The office renders what stands between the parentheses; the session knows the sequence numbers. A page may have
 //! parts of one opened file, which go into the send queue at their places.
 
+use super::context::Update;
 use super::notify::Rest;
 use super::reply::of_refusal;
-use super::select::SelectEnd;
+use super::select::{Mailbox, SelectEnd};
 use super::session::{Session, State, Then};
 use super::{Ask, FetchPage, FetchRequest, FetchRow, Refusal};
 use crate::imap::fetch::{Fetch, FetchItem};
@@ -14,6 +15,7 @@ use crate::imap::sequence::{NumberRange, UidSet};
 use crate::imap::view::UidMap;
 use crate::machine::StepOf;
 use crate::send_queue::{FileRange, SendQueue};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -37,21 +39,29 @@ pub(super) struct Fetching {
     select: Option<SelectEnd>,
     /// It is what NOTIFY tells of new messages; where the session goes on.
     news: Option<Rest>,
+    /// It is of messages that come into a result, which is told after it.
+    update: Option<Box<Update>>,
 }
 
 impl Fetching {
     pub(super) fn new(uid: bool, uids: UidSet, request: FetchRequest, select: Option<SelectEnd>) -> Self {
         let request = Arc::new(request);
-        let (gone, unreadable, unknown_encoding, news) = (false, false, false, None);
-        Fetching { uid, uids, request, gone, unreadable, unknown_encoding, select, news }
+        let (gone, unreadable, unknown_encoding) = (false, false, false);
+        let (news, update) = (None, None);
+        Fetching { uid, uids, request, gone, unreadable, unknown_encoding, select, news, update }
     }
 
     pub(super) fn of_news(uids: UidSet, request: FetchRequest, rest: Rest) -> Self {
         Fetching { news: Some(rest), ..Fetching::new(true, uids, request, None) }
     }
 
-    pub(super) fn is_news(&self) -> bool {
-        self.news.is_some()
+    pub(super) fn of_update(uids: UidSet, request: FetchRequest, update: Update) -> Self {
+        Fetching { update: Some(Box::new(update)), ..Fetching::new(true, uids, request, None) }
+    }
+
+    /// Whether no command is in progress.
+    pub(super) fn rests(&self) -> bool {
+        self.news.is_some() || self.update.as_ref().is_some_and(|update| update.after().rests())
     }
 
     /// Whether it asks for what the session knows of a message that is gone: the UID at a sequence number, for as long
@@ -102,22 +112,19 @@ impl Session {
     /// Asks for the first page, if there is anything to ask for.
     pub(super) fn go_on_fetching(&mut self, fetching: Fetching, tx: &mut SendQueue) {
         match fetching.uids.is_empty() {
-            true => self.end_fetch(&fetching, tx),
+            true => self.end_fetch(fetching, tx),
             false => self.ask_page(fetching),
         }
     }
 
     /// A FETCH ends without having told all, with a NO: where it was part of SELECT, nothing is selected; where it was of
     /// no command, nobody is told.
-    pub(super) fn fail_fetch(
-        &mut self,
-        fetching: &Fetching,
-        code: &Code<'_>,
-        text: &str,
-        tx: &mut SendQueue,
-    ) {
+    pub(super) fn fail_fetch(&mut self, fetching: Fetching, code: &Code<'_>, text: &str, tx: &mut SendQueue) {
         if let Some(rest) = fetching.news {
             return self.rest(rest, tx);
+        }
+        if let Some(update) = fetching.update {
+            return self.tell_update(*update, tx);
         }
         if fetching.select.is_some() {
             self.leave_mailbox();
@@ -158,35 +165,41 @@ impl Session {
             Ok(page) => page,
             Err(refusal) => {
                 let (code, text) = of_refusal(&refusal);
-                return self.fail_fetch(&fetching, &code, text, tx);
+                return self.fail_fetch(fetching, &code, text, tx);
             }
         };
         if page.gone && fetching.is_of_uids() {
             page = page_of_uids(&fetching.uids, page.next);
         }
-        if let Some(mailbox) = self.mailbox.as_ref() {
+        if let Some(mailbox) = self.mailbox.as_mut() {
             write_page(&page, &mailbox.view, self.enabled.uid_only, tx);
+            if fetching.request.set_seen {
+                mailbox.doubt_flags(page.rows.iter().map(|row| row.uid));
+            }
         }
         fetching.gone |= page.gone;
         fetching.unknown_encoding |= page.unknown_encoding;
         fetching.unreadable |= !page.unreadable.is_empty();
-        let Some(next) = page.next else { return self.end_fetch(&fetching, tx) };
+        let Some(next) = page.next else { return self.end_fetch(fetching, tx) };
         if fetching.uids.first().is_none_or(|first| next <= first) {
             // The office does not get on; without this the two would go round in circles.
-            return self.fail_fetch(&fetching, &Code::ServerBug, "Fetch came to a halt", tx);
+            return self.fail_fetch(fetching, &Code::ServerBug, "Fetch came to a halt", tx);
         }
         fetching.uids = uids_from(&fetching.uids, next);
         match fetching.uids.is_empty() {
-            true => self.end_fetch(&fetching, tx),
+            true => self.end_fetch(fetching, tx),
             false => self.state = State::Fetch(fetching),
         }
     }
 
     /// RFC 5530 §3: messages that are gone, though their EXPUNGE cannot be told now. UID FETCH of what is not there
     /// is no error (RFC 9051 §6.4.9).
-    fn end_fetch(&mut self, fetching: &Fetching, tx: &mut SendQueue) {
+    fn end_fetch(&mut self, fetching: Fetching, tx: &mut SendQueue) {
         if let Some(rest) = fetching.news {
             return self.rest(rest, tx);
+        }
+        if let Some(update) = fetching.update {
+            return self.tell_update(*update, tx);
         }
         if let Some(end) = &fetching.select {
             return self.end_select(end, tx);
@@ -205,6 +218,18 @@ impl Session {
             return self.end(Status::No, Some(&Code::ExpungeIssued), text, tx);
         }
         self.end(Status::Ok, None, "Fetch completed", tx);
+    }
+}
+
+impl Mailbox {
+    /// What is fetched without a FETCH: it comes with the UID, and nothing is \Seen by it.
+    pub(super) fn request_unasked(&self, items: &[FetchItem]) -> FetchRequest {
+        let mut items = items.to_vec();
+        if !self.enabled.uid_only && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        let (recent, tells_modseq) = (self.recent.clone(), self.tells_modseq());
+        FetchRequest { items, recent, set_seen: false, changed_since: None, tells_modseq }
     }
 }
 

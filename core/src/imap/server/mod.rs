@@ -20,6 +20,7 @@
 //! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort`, `multisearch` | messages |
+//! | `context` | searches whose clients are told how the results change |
 //! | `modseq`, `resync` | mod-sequences: who is told them, and when; what has changed since the last time |
 //! | `append` | messages come in |
 //! | `list`, `status`, `folder`, `names` | the tree of mailboxes |
@@ -60,6 +61,7 @@ mod append;
 mod capability;
 mod changes;
 mod compress;
+mod context;
 mod copy;
 mod dispatch;
 mod enable;

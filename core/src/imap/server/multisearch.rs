@@ -55,8 +55,8 @@ impl Session {
             return self.end(Status::Bad, None, "Select a mailbox first", tx);
         }
         if filters.is_empty() {
-            let searching =
-                Searching { uid: true, returns: Some(returns), modseq: search.modseq, names_mailbox: true };
+            let (returns, modseq) = (Some(returns), search.modseq);
+            let searching = Searching { uid: true, returns, modseq, names_mailbox: true, context: None };
             let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
             return self.ask(Then::Search(searching), |ticket| Ask::Search {
                 ticket,

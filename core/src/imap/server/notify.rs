@@ -10,7 +10,7 @@ use super::fetch::Fetching;
 use super::list::Details;
 use super::session::{Session, State, Then};
 use super::status::write_status;
-use super::{Ask, FetchRequest, News, Refusal};
+use super::{Ask, News, Refusal};
 use crate::imap::command::StatusItem;
 use crate::imap::fetch::FetchItem;
 use crate::imap::notify::{Events, Notify, Source};
@@ -196,6 +196,8 @@ impl Session {
         }
         if let Some(fetching) = self.new_messages(rest) {
             self.ask_page(fetching);
+        } else if self.wants_updates() {
+            self.ask_update(After::Rest(rest));
         } else if core::mem::take(&mut self.news) {
             self.ask(Then::News(rest), |ticket| Ask::News { ticket });
         }
@@ -211,16 +213,17 @@ impl Session {
         }
     }
 
+    /// Whether something of new messages is to be fetched before anything else is told of them.
+    pub(super) fn has_new_messages(&self) -> bool {
+        let hears = self.notify.as_ref().is_some_and(|notifying| notifying.selected.is_some());
+        hears && self.mailbox.as_ref().is_some_and(|mailbox| !mailbox.to_fetch.is_empty())
+    }
+
     fn new_messages(&mut self, rest: Rest) -> Option<Fetching> {
         let selected = self.notify.as_ref()?.selected.as_ref()?;
         let mailbox = self.mailbox.as_mut().filter(|mailbox| !mailbox.to_fetch.is_empty())?;
         let uids = core::mem::take(&mut mailbox.to_fetch);
-        let mut items = selected.fetch.clone();
-        if !self.enabled.uid_only && !items.contains(&FetchItem::Uid) {
-            items.insert(0, FetchItem::Uid);
-        }
-        let (recent, tells_modseq) = (mailbox.recent.clone(), mailbox.tells_modseq());
-        let request = FetchRequest { items, recent, set_seen: false, changed_since: None, tells_modseq };
+        let request = mailbox.request_unasked(&selected.fetch);
         Some(Fetching::of_news(uids, request, rest))
     }
 

@@ -4,6 +4,7 @@
 //! The office knows UIDs only: sequence numbers in the keys become UIDs before the question, and the UIDs found
 //! become sequence numbers after it. What SAVE keeps for `$` are UIDs.
 
+use super::context::Context;
 use super::names::Spelling;
 use super::session::{Session, Then};
 use super::{Ask, Refusal, SearchQuery, SelectionId};
@@ -11,6 +12,7 @@ use crate::imap::response::{Status, write_number, write_string};
 use crate::imap::search::{PartialRange, Search, SearchReturn};
 use crate::imap::sequence::UidSet;
 use crate::send_queue::SendQueue;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,6 +25,8 @@ pub(super) struct Searching {
     pub(super) modseq: bool,
     /// It is ESEARCH: the mailbox is named, and nothing found is nothing said.
     pub(super) names_mailbox: bool,
+    /// The result is to be kept up.
+    pub(super) context: Option<Box<Context>>,
 }
 
 /// The mailbox that ESEARCH has searched; its name as the client spells it.
@@ -52,7 +56,17 @@ impl Session {
         let all = SearchReturn { all: true, ..SearchReturn::default() };
         let returns = search.returns.or(Some(all).filter(|_| self.enabled.rev2));
         let (uid, modseq) = (search.uid, search.modseq);
-        let searching = Searching { uid, returns, modseq, names_mailbox: false };
+        if search.update.is_some() && self.reuses_tag() {
+            // RFC 5267 §4.3
+            return self.end(
+                Status::Bad,
+                None,
+                "The result of a search with that tag is kept up already",
+                tx,
+            );
+        }
+        let context = self.new_context(&search, tx);
+        let searching = Searching { uid, returns, modseq, names_mailbox: false, context };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
     }
@@ -63,7 +77,8 @@ impl Session {
         search: Search,
         tx: &mut SendQueue,
     ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
-        let Search { uid, returns, names_charset: _, unknown_charset, numbers, modseq, mut key } = search;
+        let Search { uid, returns, update: _, names_charset: _, unknown_charset, numbers, modseq, mut key } =
+            search;
         self.command.hides_expunges = !uid;
         if numbers || !uid {
             self.use_numbers(tx)?;
@@ -73,7 +88,7 @@ impl Session {
         }
         let mailbox = self.mailbox.as_mut()?;
         let last = mailbox.view.last().unwrap_or(0);
-        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last));
+        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last).into());
         let saved = match returns.is_some_and(|returns| returns.save) {
             // RFC 5182 §2.1: nothing is saved until something is found, whatever goes wrong.
             true => core::mem::take(&mut mailbox.saved),
@@ -108,7 +123,7 @@ impl Session {
     pub(super) fn finish_search(&mut self, searching: Searching, found: Found, tx: &mut SendQueue) {
         let Some(mailbox) = self.mailbox.as_ref() else { return };
         if !searching.modseq || found.count() == 0 {
-            return self.tell_found(&searching, found, None, tx);
+            return self.tell_found(searching, found, None, tx);
         }
         let selection = mailbox.id;
         let uids = searching.returns.map_or_else(|| found.to_set(), |returns| saved_of(&returns, &found));
@@ -118,16 +133,19 @@ impl Session {
     /// Saves what is to be saved of the UIDs found, and tells what is to be told: in a line of its own, or in ESEARCH.
     pub(super) fn tell_found(
         &mut self,
-        searching: &Searching,
+        searching: Searching,
         found: Found,
         modseq: Option<u64>,
         tx: &mut SendQueue,
     ) {
-        let Searching { uid, returns, modseq: _, names_mailbox } = *searching;
+        let Searching { uid, returns, modseq: _, names_mailbox, context } = searching;
         let spelling = self.spelling();
         let Some(mailbox) = self.mailbox.as_mut() else { return };
         if let Some(returns) = returns.filter(|returns| returns.save) {
             mailbox.saved = saved_of(&returns, &found);
+        }
+        if let Some(context) = context {
+            mailbox.open_context(*context, found.to_set());
         }
         let (word, done) = match found {
             Found::Ascending(_) if names_mailbox => ("ESEARCH", "Esearch completed"),
@@ -221,7 +239,7 @@ impl Found {
 /// What `$` is after the search, and what the mod-sequence told is of (RFC 7162 §3.1.10): all that was found, or, if only some of it was asked for, that (RFC 9051 §6.4.4.4,
 /// RFC 9394 §3.2).
 fn saved_of(returns: &SearchReturn, found: &Found) -> UidSet {
-    let SearchReturn { min, max, all, count, save: _, partial } = *returns;
+    let SearchReturn { min, max, all, count, save: _, partial, update: _ } = *returns;
     if all || count || !(min || max || partial.is_some()) {
         return found.to_set();
     }

@@ -1,6 +1,7 @@
 //! SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE (RFC 9051 §6.3.2, §6.3.3, §6.4.1–§6.4.3), and [`Mailbox`]: what the
 //! session knows of the mailbox it has selected.
 
+use super::context::Context;
 use super::enable::Enabled;
 use super::reply::NOT_WRITABLE;
 use super::session::{Session, Then};
@@ -42,6 +43,8 @@ pub(super) struct Mailbox {
     pub(super) saved: UidSet,
     /// New messages of which NOTIFY wants to have something fetched.
     pub(super) to_fetch: UidSet,
+    /// Searches whose results are kept up.
+    pub(super) contexts: Vec<Context>,
 }
 
 /// SELECT and EXAMINE while their answer is on its way.
@@ -113,6 +116,7 @@ impl Session {
             untold: UidSet::new(),
             saved: UidSet::new(),
             to_fetch: UidSet::new(),
+            contexts: Vec::new(),
         };
         mailbox.enable(self.enabled);
         mailbox.tell_flag_names(tx);
@@ -241,7 +245,11 @@ impl Mailbox {
     pub(super) fn enable(&mut self, enabled: Enabled) {
         self.enabled = enabled;
         if enabled.rev2 {
-            self.recent = UidSet::new();
+            let recent = core::mem::take(&mut self.recent);
+            self.doubt_flags(recent.iter());
+        }
+        if enabled.uid_only {
+            self.tell_contexts_by_uid();
         }
     }
 
@@ -367,6 +375,7 @@ mod tests {
             untold: UidSet::new(),
             saved: UidSet::new(),
             to_fetch: UidSet::new(),
+            contexts: Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@ use super::append::Message;
 use super::capability::{self, Moment};
 use super::changes::After;
 use super::compress::Unpacking;
+use super::context::Updating;
 use super::copy::Copying;
 use super::enable::Enabled;
 use super::fetch::Fetching;
@@ -155,6 +156,8 @@ pub(super) enum Then {
     Expunge,
     Close,
     Search(Searching),
+    /// A search that is kept up.
+    Update(Updating),
     Sort(Searching),
     /// ESEARCH asks which mailboxes there are.
     MultisearchList(Multisearching),
@@ -168,7 +171,8 @@ impl Then {
     /// Whether no command is in progress: the session asks for what it tells of its own accord.
     fn rests(&self) -> bool {
         matches!(self, Then::Changes(After::Rest(_)) | Then::News(_))
-            || matches!(self, Then::Fetch(fetching) if fetching.is_news())
+            || matches!(self, Then::Update(updating) if updating.after().rests())
+            || matches!(self, Then::Fetch(fetching) if fetching.rests())
     }
 
     /// Whether the answer is a matter of the disk, which may stall.
@@ -198,6 +202,7 @@ impl Then {
             | Then::Expunge
             | Then::Close
             | Then::Search(_)
+            | Then::Update(_)
             | Then::Sort(_)
             | Then::MultisearchList(_)
             | Then::Multisearch(_)
@@ -484,6 +489,11 @@ impl Session {
             return self.ask_changes(After::Reply(line));
         }
         self.tell_untold(tx);
+        if self.wants_updates() {
+            let mut line = Vec::new();
+            write_tagged(&mut line, &self.command.tag, status, code, text);
+            return self.ask_update(After::Reply(line));
+        }
         tx.write_with(|out| write_tagged(out, &self.command.tag, status, code, text));
         self.between_commands(tx);
     }

@@ -21,7 +21,7 @@ impl Session {
     pub(super) fn start_sort(&mut self, sort: Sort, tx: &mut SendQueue) {
         let Sort { search, criteria } = sort;
         let (uid, returns, modseq) = (search.uid, search.returns, search.modseq);
-        let searching = Searching { uid, returns, modseq, names_mailbox: false };
+        let searching = Searching { uid, returns, modseq, names_mailbox: false, context: None };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Sort(searching), |ticket| Ask::Sort { ticket, selection, within, query, criteria });
     }

@@ -63,6 +63,7 @@ impl Session {
             for message in &stored.flags {
                 mailbox.tell_flags(message, told, tx);
             }
+            mailbox.doubt_flags(stored.flags.iter().map(|message| message.uid));
         }
         let modified = match self.mailbox.as_ref() {
             Some(mailbox) if !storing.uid => mailbox.numbers_of(&stored.modified),

@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod model;
 mod properties;
+mod results;
 mod script;
 mod transcripts;
 

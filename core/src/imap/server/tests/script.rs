@@ -6,7 +6,7 @@
 //! else is what the session must do then, as [`bench`](super::bench) writes it. `#` begins a comment.
 //! `CAPABILITY {logged in}`, `{with TLS}`, `{without TLS}` and `{on loopback}` stand for what is offered then. The first
 //! lines may set things up: `setup: plain` and `setup: loopback` (no TLS, and a login without it), `setup: scram` and `setup: scram bound` (SCRAM is offered; all have the password and the server's nonce of RFC 7677 §3), `setup: whole`
-//! (not cut into pieces), `setup: three errors` (are too many), `setup: short commands` (64 octets at most), `setup: masks` (something is hidden from iPhone Mail, and ESORT from all), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
+//! (not cut into pieces), `setup: three errors` (are too many), `setup: three contexts` (are the most), `setup: short commands` (64 octets at most), `setup: masks` (something is hidden from iPhone Mail, and ESORT from all), `setup: logged in`, `setup: selected 4 with …` (the answer to SELECT).
 
 use super::bench::{Bench, flags_of, setup};
 use crate::auth::AuthVerdict;
@@ -51,6 +51,7 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
                 options.scram = true;
                 options.tls = Some(TlsInfo { exporter: Some([5; 32]), ..TlsInfo::default() });
             }
+            "three contexts" => options.limits.imap_contexts_max = 3,
             "three errors" => options.limits.errors_max = 3,
             other => assert!(other.starts_with("selected "), "{name}: setup {other}"),
         }

@@ -106,6 +106,8 @@ transcripts! {
     rev2
     rev2_names
     search
+    search_context
+    search_context_fetch
     search_partial
     search_save
     select
