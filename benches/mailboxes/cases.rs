@@ -14,8 +14,10 @@ use super::servers::Server;
 const APPENDS: usize = 400;
 /// After a change of the mailbox servers wait before they trust the times of its directories, and save what they know.
 const REST: Duration = Duration::from_secs(6);
-/// Connections that idle while memory is measured.
-const IDLERS: usize = 50;
+/// Connections that idle while memory is measured: as many as Dovecot serves over TLS by default,
+const IDLERS: usize = 100;
+/// and for so long, that a server may put away what it had at hand before.
+const IDLE: Duration = Duration::from_secs(15);
 const ENVELOPES: &str = "FETCH 1:* (FLAGS UID RFC822.SIZE ENVELOPE)";
 
 pub(crate) struct Sitting<'s> {
@@ -227,7 +229,7 @@ fn beside(sitting: &mut Sitting<'_>) -> Result<(), String> {
 }
 
 fn memory(sitting: &mut Sitting<'_>) -> Result<(), String> {
-    if !sitting.wants("memory, 50 idle connections") {
+    if !sitting.wants("memory, 100 idle connections") {
         return Ok(());
     }
     let mut idlers = Vec::new();
@@ -237,8 +239,9 @@ fn memory(sitting: &mut Sitting<'_>) -> Result<(), String> {
         client.read_line()?;
         idlers.push(client);
     }
+    thread::sleep(IDLE);
     let value = sitting.server.memory();
-    sitting.note("memory, 50 idle connections", Unit::Kilobytes, value);
+    sitting.note("memory, 100 idle connections", Unit::Kilobytes, value);
     drop(idlers);
     Ok(())
 }

@@ -1,8 +1,11 @@
-//! Memory that a server has used to start and does not need to go on.
+//! Memory that a server has used, and does not need to go on.
 //!
-//! Reading a configuration, PEM and a command line runs through a large part of the program once; the kernel maps the
-//! pages of it, with their neighbours, and keeps them mapped. [`forget_code`] unmaps all of it: what runs on comes back
-//! from the page cache at the price of a page fault each, and the rest does not count for the process any more.
+//! * Work runs through a large part of the program now and then; the kernel maps the pages of it, with their neighbours,
+//!   and keeps them mapped. [`give_back`] unmaps all of it: what runs on comes back from the page cache at the price of a
+//!   page fault each, and the rest does not count for the process any more.
+//! * glibc's malloc gives every thread a region of its own, up to eight for each core, and each keeps what its largest
+//!   work has needed. With [`share_arenas`] there are as many as cores: of two cores, 50 sessions in a mailbox of 10,000
+//!   messages whose envelopes were read took 13 MB instead of 28. [`give_back`] returns what is free in them.
 
 use std::ffi::c_void;
 use std::fs;
@@ -10,11 +13,32 @@ use std::io;
 
 use rustix::mm::{Advice, madvise};
 
+/// Keeps the allocator from a region for every thread. To be called before there are any.
+pub fn share_arenas() {
+    #[cfg(target_env = "gnu")]
+    {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+        let arenas = libc::c_int::try_from(cores).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the call takes numbers, and touches the allocator's own settings under its own lock. Where it has no
+        // such setting it says so, and nothing has changed.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
+    }
+}
+
+/// Gives memory back that is not in use: free memory of the allocator, and code until it runs again. Takes some
+/// milliseconds; for a moment when nothing is to be done.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number, and looks for free pages under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+    // Without /proc it stays mapped; nothing depends on it.
+    let _ = forget_code();
+}
+
 /// Unmaps the pages of this program and its libraries that hold code, until they run again.
-///
-/// # Errors
-/// Without `/proc`. Nothing depends on it.
-pub fn forget_code() -> io::Result<()> {
+fn forget_code() -> io::Result<()> {
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let Some((start, length)) = code_of_a_file(line) else { continue };
         // SAFETY: the mapping is private, of a file, and nobody can write to it, so that every page of it is the

@@ -15,6 +15,7 @@ use postier_core::server::office::{Ended, JobId, Office, OfficeAction, OfficeInp
 use postier_core::site::Account;
 use postier_host::clock;
 use postier_host::disk::{self, DiskExecutor};
+use postier_host::memory;
 use postier_host::password::PasswordChecker;
 use rustls::ClientConfig;
 
@@ -27,6 +28,8 @@ use super::workers::Pool;
 
 /// Threads that drive store tasks.
 const STORE_THREADS: usize = 16;
+/// After so long without work for them, memory is given back.
+const QUIET: Duration = Duration::from_secs(10);
 /// How long everything under way may take once the sessions are over.
 const FINISH: Duration = Duration::from_secs(2);
 /// How often it is looked whether everything under way has ended.
@@ -63,6 +66,8 @@ struct State {
     to_ring: Vec<bool>,
     /// When the time thread wakes by itself; `None` is never.
     sleeps_until: Option<postier_core::machine::Instant>,
+    /// When a worker was last done, if memory has not been given back since.
+    worked: Option<Instant>,
     ended: bool,
 }
 
@@ -80,8 +85,14 @@ struct Equipment {
 
 impl OfficeDesk {
     pub(super) fn new(office: Office) -> Self {
-        let state =
-            State { office, actions: Vec::new(), to_ring: Vec::new(), sleeps_until: None, ended: false };
+        let state = State {
+            office,
+            actions: Vec::new(),
+            to_ring: Vec::new(),
+            sleeps_until: None,
+            worked: None,
+            ended: false,
+        };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         OfficeDesk(Arc::new(Shared { state, changed, equipment: OnceLock::new() }))
     }
@@ -130,12 +141,16 @@ impl OfficeDesk {
     pub(super) fn send(&self, input: OfficeInput) {
         let Some(equipment) = self.0.equipment.get() else { return };
         let mut state = self.0.lock();
+        let works = matches!(input, OfficeInput::Ran { .. } | OfficeInput::PasswordChecked { .. });
+        // The time thread learns of the first work after a rest; of more when it looks whether that is long ago.
+        let first_work = works && state.worked.replace(Instant::now()).is_none();
         state.handle(input, equipment, self);
-        let wake = match (state.office.poll_timeout(), state.sleeps_until) {
-            (Some(wanted), Some(planned)) => wanted < planned,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
+        let wake = first_work
+            || match (state.office.poll_timeout(), state.sleeps_until) {
+                (Some(wanted), Some(planned)) => wanted < planned,
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
         drop(state);
         if wake {
             self.0.changed.notify_all();
@@ -150,10 +165,17 @@ impl OfficeDesk {
             let deadline = state.office.poll_timeout();
             state.sleeps_until = deadline;
             let left = deadline.map(|deadline| deadline.since(clock::now().instant));
-            state = match left {
-                Some(Duration::ZERO) => {
+            let quiet = state.worked.map(|worked| QUIET.saturating_sub(worked.elapsed()));
+            state = match left.into_iter().chain(quiet).min() {
+                Some(Duration::ZERO) if left == Some(Duration::ZERO) => {
                     state.handle(OfficeInput::Timeout, equipment, self);
                     state
+                }
+                Some(Duration::ZERO) => {
+                    state.worked = None;
+                    drop(state);
+                    memory::give_back();
+                    self.0.lock()
                 }
                 Some(left) => {
                     let waited = self.0.changed.wait_timeout(state, left);
