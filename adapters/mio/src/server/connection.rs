@@ -386,6 +386,12 @@ impl Connection {
             Received::Octets(count) => {
                 self.used += count.max(CALL_BYTES);
                 self.offer(count, desk);
+                if desk.actions.is_empty()
+                    && desk.front.tx(self.id).is_some_and(|tx| tx.is_empty())
+                    && desk.front.wants_bytes(self.id)
+                {
+                    acknowledge(self.wire.socket());
+                }
                 Ok(true)
             }
             Received::Blocked => Ok(false),
@@ -523,6 +529,17 @@ impl Connection {
             (WireError::Io(error), _) => tracing::debug!(conn = self.id.0, %error, "connection lost"),
         }
     }
+}
+
+/// Has the kernel acknowledge what was read, now that there is no reply to take the acknowledgement along: it would wait for
+/// one, 40 ms. A client that says one thing in two writes and leaves Nagle's algorithm on (Python's imaplib does, in an
+/// APPEND) keeps the second back until then: 21 messages a second instead of hundreds.
+fn acknowledge(socket: &TcpStream) {
+    // Elsewhere than on Linux there is no such switch, and nothing depends on it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_quickack(socket, true);
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 /// How many octets left the queue since it held `before`.

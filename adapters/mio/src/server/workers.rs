@@ -4,9 +4,15 @@
 //! sleep in fsync; there are as many for passwords as cores, because they calculate. What is queued is bounded
 //! by the connections that wait for it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+
+thread_local! {
+    /// Of a pool's thread: the pool, by its address, until it has handed a job in itself since its last.
+    static COMES_BACK_TO: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Jobs for the threads of a pool.
 pub(super) struct Pool<J> {
@@ -41,6 +47,7 @@ impl<J: Send + 'static> Pool<J> {
             let body = move || {
                 let mut work = worker();
                 while let Some(job) = shared.next() {
+                    COMES_BACK_TO.set(shared.address());
                     work(job);
                 }
             };
@@ -49,11 +56,13 @@ impl<J: Send + 'static> Pool<J> {
         Ok(Pool { shared, threads: Mutex::new(threads) })
     }
 
-    /// Queues a job.
+    /// Queues a job. One that a thread of the pool hands in as the last thing in its own job it takes up itself, for it is
+    /// awake; more of them wake others.
     pub(super) fn push(&self, job: J) {
         let mut queue = self.shared.lock();
         queue.jobs.push_back(job);
-        let wake = queue.idle > 0;
+        let comes_back = COMES_BACK_TO.take() == self.shared.address();
+        let wake = queue.idle > 0 && !comes_back;
         drop(queue);
         if wake {
             self.shared.more.notify_one();
@@ -73,6 +82,10 @@ impl<J: Send + 'static> Pool<J> {
 }
 
 impl<J> Shared<J> {
+    fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<J>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,5 +126,26 @@ mod tests {
         let mut done: Vec<u32> = receiver.iter().collect();
         done.sort_unstable();
         assert_eq!(done, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_thread_hands_in_itself_is_done_whether_it_is_one_job_or_more() {
+        let (sender, receiver) = mpsc::channel();
+        let pool: Arc<std::sync::OnceLock<Pool<u32>>> = Arc::default();
+        let inside = pool.clone();
+        let started = Pool::start("test", 3, move || {
+            let (sender, inside) = (sender.clone(), inside.clone());
+            move |job: u32| {
+                for _ in 0..job {
+                    inside.get().unwrap().push(job - 1);
+                }
+                sender.send(job).unwrap();
+            }
+        });
+        pool.set(started.unwrap()).ok().unwrap();
+        pool.get().unwrap().push(5);
+        // 5, five times 4, twenty times 3 …: the last ones hand in nothing.
+        let jobs = 1 + 5 + 5 * 4 + 5 * 4 * 3 + 5 * 4 * 3 * 2 + 5 * 4 * 3 * 2;
+        assert_eq!(receiver.iter().take(jobs).filter(|job| *job == 0).count(), 120);
     }
 }
