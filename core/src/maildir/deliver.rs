@@ -20,6 +20,9 @@
 //! They share `tmp/` too: a directory for each of those under way takes a queue away where the sync of a new file writes
 //! its directory as well (ext4 without a journal), and ten sessions into one mailbox were no faster for it.
 //!
+//! Where the message is promised already, for the queue has it, a mailbox that fails takes nothing away from the others:
+//! `each`.
+//!
 //! ```
 //! # use std::sync::Arc;
 //! # use postier_core::disk::{Op, Resume, Task, TaskInput, TaskStep};
@@ -37,6 +40,10 @@
 //! let opens = Op::OpenRoot { path: b"/mail/you".to_vec(), create: false };
 //! assert!(matches!(task.resume(Resume::Start), TaskStep::Op(op) if op == opens));
 //! ```
+
+mod each;
+
+pub(crate) use self::each::{Each, deliver_each, has_had, take_back_each};
 
 use super::account;
 use super::body::{Body, Source, Staged, link_or_copy, stage_from};

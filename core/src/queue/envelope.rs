@@ -13,6 +13,7 @@
 //! to bob@example.net waiting 1764000300 2 450+204.2.0+20Greylisted notify=failure orcpt=rfc822;bob@example.com told
 //! to eve@example.net delivered 1764000001 250+20Ok
 //! to joe@example.net failed 1764000001 550+205.1.1+20No+20such+20user
+//! to ann@example.org waiting 0 0 - mailbox=1764000000.L4f3a.mx
 //! end
 //! ```
 //!
@@ -82,6 +83,9 @@ pub struct Recipient {
     pub state: State,
     /// The sender has been told that it takes long.
     pub delay_told: bool,
+    /// It is an account of ours whose mailbox could not be had when the mail came: the base name that its copy gets
+    /// there. `None` for who is elsewhere.
+    pub mailbox: Option<String>,
 }
 
 /// What has become of a recipient.
@@ -121,6 +125,7 @@ impl Recipient {
             original: None,
             state: State::Waiting { next: 0, attempts: 0, last: String::new() },
             delay_told: false,
+            mailbox: None,
         }
     }
 
@@ -240,6 +245,9 @@ fn recipient_words(recipient: &Recipient) -> String {
     if recipient.delay_told {
         out.push_str(" told");
     }
+    if let Some(base) = &recipient.mailbox {
+        out.push_str(&format!(" mailbox={}", encode(base.as_bytes())));
+    }
     out
 }
 
@@ -263,6 +271,8 @@ fn recipient_of<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Recipien
             recipient.original = Some((text_of(kind)?, decode(address)?));
         } else if word == "told" {
             recipient.delay_told = true;
+        } else if let Some(base) = word.strip_prefix("mailbox=") {
+            recipient.mailbox = Some(text_of(base)?);
         } else {
             return None;
         }
@@ -343,13 +353,16 @@ mod tests {
         let notify =
             any::<[bool; 3]>().prop_map(|[success, failure, delay]| Notify { success, failure, delay });
         let original = ("[a-z0-9-]{1,8}", any::<Vec<u8>>());
-        ("\\PC{0,20}", proptest::option::of(notify), proptest::option::of(original), state(), any::<bool>())
-            .prop_map(|(forward_path, notify, original, state, delay_told)| Recipient {
+        let mailbox = proptest::option::of("\\PC{0,20}");
+        let told = any::<bool>();
+        ("\\PC{0,20}", proptest::option::of(notify), proptest::option::of(original), state(), told, mailbox)
+            .prop_map(|(forward_path, notify, original, state, delay_told, mailbox)| Recipient {
                 forward_path,
                 notify,
                 original,
                 state,
                 delay_told,
+                mailbox,
             })
     }
 

@@ -5,6 +5,7 @@
 //! tmp/<unique> ─rename─▶ mail/<id>.m                              it has no envelope: nobody was promised anything
 //! mail/<id>.m ─write mail/<id>.t, sync, rename, sync mail/─▶ + mail/<id>.e     queued: the answer is 250
 //! mail/<id>.e ─write mail/<id>.t, sync, rename over, sync mail/─▶ mail/<id>.e  an outcome is noted
+//! mail/<id>.e ─the same, one of our mailboxes has failed─▶ mail/<id>.e         its copy is queued, too, before the 250
 //! mail/<id>.e ─unlink, sync mail/─▶ mail/<id>.m alone ─unlink─▶ nothing        every recipient is decided
 //! ```
 //!
@@ -31,16 +32,20 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Recipient};
 use crate::disk::{Disk, Errno, Handle};
 use crate::dkim::Keys;
 use crate::dkim::signer::{Signed, Unsigned};
 use crate::maildir::body::{Body, Source};
 use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
-use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
+use crate::maildir::deliver::{
+    DeliveryTarget, Each, Message, deliver_each, deliver_to, has_had, take_back_each,
+};
+
 use crate::maildir::durable::make_above_sure;
 use crate::maildir::scope::Scope;
 
@@ -75,6 +80,15 @@ pub struct Signing {
     pub now: i64,
 }
 
+/// A copy for a mailbox of ours.
+#[derive(Clone, Debug)]
+pub struct LocalCopy {
+    /// Where it goes.
+    pub target: DeliveryTarget,
+    /// The recipient in the queue, if the mailbox cannot be had now: the account's address, and when to tell the sender.
+    pub recipient: Recipient,
+}
+
 /// What has been queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spooled {
@@ -82,14 +96,28 @@ pub struct Spooled {
     pub envelope: Envelope,
     /// What came of signing it, where that was wanted.
     pub signed: Option<Result<Signed, Unsigned>>,
+    /// Mailboxes of ours that could not be had, and why: their copies are queued.
+    pub late: Vec<Late>,
 }
 
-/// Queues the message that comes as input (LF line ends), and delivers it to mailboxes of ours, if any, as
-/// [`deliver`](crate::maildir::deliver::deliver) does: both, or neither. Success means that both are durable; the envelope
-/// comes back with its sizes. A Return-Path field in front is for the mailboxes only, a signature for what leaves.
+/// A mailbox that could not be had when its mail came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Whose.
+    pub root: Root,
+    /// The account's address.
+    pub address: String,
+    /// What was wrong.
+    pub error: StoreError,
+}
+
+/// Queues the message that comes as input (LF line ends), and delivers it to mailboxes of ours, if any. A mailbox that
+/// cannot be had now gets its copy from the queue. Success means that all is durable; the envelope comes back with its
+/// sizes. A Return-Path field in front is for the mailboxes only, a signature for what leaves.
 ///
 /// # Errors
-/// [`StoreError`]; nothing is left of either, as far as removing it works.
+/// [`StoreError`], of a mailbox too if it is the only one and has no room; nothing is left of anything, as far as removing
+/// it works.
 pub async fn spool(
     disk: Disk,
     context: Arc<StoreContext>,
@@ -97,11 +125,11 @@ pub async fn spool(
     id: QueueId,
     envelope: Envelope,
     signing: Option<Signing>,
-    targets: Vec<DeliveryTarget>,
+    copies: Vec<LocalCopy>,
 ) -> Result<Spooled, StoreError> {
     let body = Body::gather(&disk).await?;
     let mut scope = Scope::new(disk);
-    let mail = Spooling { id: &id, envelope, signing, targets };
+    let mail = Spooling { id: &id, envelope, signing, copies };
     let result = spool_mail(&mut scope, &context, &root, mail, body).await;
     scope.finish().await;
     result
@@ -112,7 +140,7 @@ pub(crate) struct Spooling<'s> {
     pub(crate) id: &'s str,
     pub(crate) envelope: Envelope,
     pub(crate) signing: Option<Signing>,
-    pub(crate) targets: Vec<DeliveryTarget>,
+    pub(crate) copies: Vec<LocalCopy>,
 }
 
 /// Queues and delivers a message as [`spool`] does.
@@ -126,18 +154,19 @@ pub(crate) async fn spool_mail(
     mail: Spooling<'_>,
     mut body: Body,
 ) -> Result<Spooled, StoreError> {
-    let Spooling { id, envelope, signing, targets } = mail;
+    let Spooling { id, envelope, signing, copies } = mail;
     let (field, named) = (body.take_return_path(), body.name());
-    let spooled = spool_body(scope, context, root, id, envelope, signing, body).await?;
-    if targets.is_empty() {
+    let named = named.unwrap_or_else(|| context.named_base(envelope.arrived, id));
+    let mut spooled = spool_body(scope, context, root, id, envelope, signing, body).await?;
+    if copies.is_empty() {
         return Ok(spooled);
     }
     let copied = async {
+        let targets = copies.iter().map(|copy| copy.target.clone()).collect();
         let (dir, name) = (open_place(scope, root).await?.mail, message_name(id));
-        let Envelope { size, wire_size, eight_bit, .. } = spooled.envelope;
-        let named = named.as_deref();
-        let source = Source { dir, name: &name, size, wire_size, eight_bit, field: &field, named };
-        deliver_to(scope, context, targets, Message::File(source)).await
+        let source = source(dir, &name, &spooled.envelope, &field, &named);
+        let each = deliver_each(scope, context, targets, &source).await?;
+        queue_late(scope, context, root, id, &mut spooled, &copies, each, &named).await
     };
     if let Err(error) = copied.await {
         // Nobody knows of it yet; what stays behind is sent at the next start.
@@ -145,6 +174,85 @@ pub(crate) async fn spool_mail(
         return Err(error);
     }
     Ok(spooled)
+}
+
+/// A queued message as what a mailbox gets: with `field` in front, under the name `named`.
+fn source<'s>(
+    dir: Handle,
+    name: &'s [u8],
+    envelope: &Envelope,
+    field: &'s [u8],
+    named: &'s [u8],
+) -> Source<'s> {
+    let Envelope { size, wire_size, eight_bit, .. } = *envelope;
+    Source { dir, name, size, wire_size, eight_bit, field, named: Some(named) }
+}
+
+/// Queues the copies of mailboxes that have failed, durably.
+#[expect(clippy::too_many_arguments, reason = "all of one mail")]
+async fn queue_late(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    id: &str,
+    spooled: &mut Spooled,
+    copies: &[LocalCopy],
+    each: Each,
+    named: &[u8],
+) -> Result<(), StoreError> {
+    for (target, error) in &each.failed {
+        let Some(copy) = copies.iter().find(|copy| copy.target.root == target.root) else { continue };
+        let mailbox = Some(String::from_utf8_lossy(named).into_owned());
+        spooled.envelope.recipients.push(Recipient { mailbox, ..copy.recipient.clone() });
+        let address = copy.recipient.forward_path.clone();
+        spooled.late.push(Late { root: target.root.clone(), address, error: error.clone() });
+    }
+    if spooled.late.is_empty() {
+        return Ok(());
+    }
+    let noted = note_in(scope, root, id, &spooled.envelope).await;
+    if noted.is_err() {
+        take_back_each(scope, context, &each).await;
+    }
+    noted
+}
+
+/// Delivers a queued message to the mailbox of one of its recipients.
+///
+/// # Errors
+/// [`StoreError`]; nothing is left visible, as far as removing it works.
+pub(crate) async fn deliver_queued(
+    disk: Disk,
+    context: Arc<StoreContext>,
+    root: Root,
+    id: QueueId,
+    envelope: Arc<Envelope>,
+    target: DeliveryTarget,
+    named: String,
+) -> Result<(), StoreError> {
+    let mut scope = Scope::new(disk);
+    let result =
+        deliver_queued_in(&mut scope, &context, &root, &id, &envelope, target, named.as_bytes()).await;
+    scope.finish().await;
+    result
+}
+
+async fn deliver_queued_in(
+    scope: &mut Scope,
+    context: &StoreContext,
+    root: &Root,
+    id: &str,
+    envelope: &Envelope,
+    target: DeliveryTarget,
+    named: &[u8],
+) -> Result<(), StoreError> {
+    if has_had(scope, &target.root, named).await? {
+        return Ok(());
+    }
+    let field = format!("Return-Path: <{}>\n", envelope.reverse_path).into_bytes();
+    let (dir, name) = (open_place(scope, root).await?.mail, message_name(id));
+    let source = source(dir, &name, envelope, &field, named);
+    deliver_to(scope, context, [target].into(), Message::File(source)).await.map(|_| ())
 }
 
 /// Queues a message that is in memory.
@@ -190,7 +298,7 @@ async fn spool_body(
         let _ = unlink_both(&scope.disk, place, id).await;
         let _ = scope.disk.unlink(place.tmp, &staged.temporary).await;
     }
-    result.map(|()| Spooled { envelope, signed })
+    result.map(|()| Spooled { envelope, signed, late: Vec::new() })
 }
 
 async fn show(

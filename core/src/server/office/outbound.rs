@@ -13,11 +13,13 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `mailboxes` | mailboxes of ours that could not be had when their mail came |
 //! | `links` | a connection: its way, the hosts tried and what they must show, its session's questions |
 //! | `notices` | what senders are told, and where that goes |
 //! | `policies` | what domains say of their mail servers by HTTPS: MTA-STS |
 
 mod links;
+mod mailboxes;
 pub(super) mod notices;
 mod policies;
 #[cfg(test)]
@@ -49,9 +51,9 @@ use crate::maildir::context::{Root, StoreContext, StoreError, StoreErrorKind};
 use crate::maildir::folder::FolderName;
 use crate::pickup;
 use crate::queue::envelope::{Envelope, Recipient};
-use crate::queue::machine::{LinkId, Queue, QueueAction, QueueInput, Unreadable};
+use crate::queue::machine::{Job, LinkId, Queue, QueueAction, QueueInput, Unreadable};
 use crate::queue::notice;
-use crate::queue::spool::{self, QueueId, Recovered, Signing, Spooled};
+use crate::queue::spool::{self, Late, QueueId, Recovered, Signing, Spooled};
 use crate::server::{Caller, ConnId, LinkNews};
 use crate::site::{Sending, Site};
 use crate::smtp::client::ReadVerdict;
@@ -102,6 +104,8 @@ pub(super) struct Outbound {
     resolver: Resolver,
     policies: Policies,
     links: BTreeMap<LinkId, Link>,
+    /// Of mailboxes: what is being delivered.
+    mailbox_links: BTreeMap<LinkId, Option<Job>>,
     lookups: BTreeMap<LookupId, Asker>,
     last_lookup: u64,
     last_notice: u64,
@@ -146,6 +150,7 @@ pub(super) enum Done {
     Read(LinkId, Ticket<ReadVerdict>, Result<Vec<u8>, StoreError>),
     Told(QueueId, Result<Delivery, StoreError>),
     PolicySaved(Result<(), StoreError>),
+    Kept(LinkId, Root, Result<(), StoreError>),
 }
 
 impl Office {
@@ -169,6 +174,7 @@ impl Office {
             resolver: Resolver::new(dns, seed),
             policies: Policies::new(policies, kept, now.wall.secs),
             links: BTreeMap::new(),
+            mailbox_links: BTreeMap::new(),
             lookups: BTreeMap::new(),
             last_lookup: 0,
             last_notice: 0,
@@ -282,6 +288,15 @@ impl Office {
             && transaction.recipients.iter().any(|recipient| !recipient.remote.is_empty())
     }
 
+    /// Tells the log of mailboxes of ours that could not be had.
+    pub(super) fn tell_late(&self, id: &QueueId, late: &[Late], desk: &mut Desk<'_>) {
+        let host = self.outbound.as_ref().map_or("", |outbound| outbound.site.hostname());
+        for Late { root, address, error } in late {
+            trouble(&String::from_utf8_lossy(&root.path), error, desk);
+            mailboxes::report_late(id, address, host, error.kind, desk);
+        }
+    }
+
     /// A message lies in the spool.
     pub(super) fn queued(&mut self, id: QueueId, desk: &mut Desk<'_>) {
         self.outbound(desk, |outbound, _| outbound.todo.push_back(Todo::Queue(QueueInput::Queued(id))));
@@ -391,9 +406,18 @@ impl Outbound {
                 let result = spool::remove(disk, root, id.clone()).await;
                 Done::Removed(id, result)
             }),
-            QueueAction::Connect { link, destination } => self.connect(link, destination),
-            QueueAction::Job { link, job } => self.give_job(link, job, desk),
-            QueueAction::GoOn(link) => self.go_on(link, desk),
+            QueueAction::Connect { link, destination } => match mailboxes::is_line(&destination) {
+                true => self.open_mailbox(link),
+                false => self.connect(link, destination),
+            },
+            QueueAction::Job { link, job } => match self.mailbox_links.contains_key(&link) {
+                true => self.give_mailbox_job(link, job, desk),
+                false => self.give_job(link, job, desk),
+            },
+            QueueAction::GoOn(link) => match self.mailbox_links.contains_key(&link) {
+                true => self.mailbox_ready(link),
+                false => self.go_on(link, desk),
+            },
             QueueAction::Report { id, to, host, fate, why } => {
                 desk.event(None, Event::Sent { id, to, host, fate, reply: why, tls: String::new() });
             }
@@ -426,10 +450,12 @@ impl Outbound {
                     Ok(_) | Err(_) => Unreadable::Now,
                 };
                 let envelope = self.checked(&id, result, desk).map(Box::new).ok_or(why);
-                let destinations = envelope.iter().flat_map(|envelope| &envelope.recipients);
-                let line =
-                    |recipient: &Recipient| self.sending.line(&recipient.domain().to_ascii_lowercase());
-                let destinations = destinations.map(|recipient| line(recipient).into()).collect();
+                let recipients = envelope.iter().flat_map(|envelope| &envelope.recipients);
+                let line = |recipient: &Recipient| match recipient.mailbox {
+                    Some(_) => mailboxes::line(&recipient.forward_path),
+                    None => self.sending.line(&recipient.domain().to_ascii_lowercase()),
+                };
+                let destinations = recipients.map(|recipient| line(recipient).into()).collect();
                 QueueInput::Loaded { id, envelope, destinations }
             }
             Done::Noted(id, result) => {
@@ -448,6 +474,9 @@ impl Outbound {
                 self.answer_read(link, ticket, octets, desk);
                 return roots;
             }
+            Done::Kept(link, root, result) => {
+                return self.mailbox_done(link, root, result, desk);
+            }
             Done::PolicySaved(result) => {
                 self.policy_saved(result, desk);
                 return roots;
@@ -458,7 +487,7 @@ impl Outbound {
                 if let Some(Delivery { about, to, what, queued, roots: delivered }) = delivery {
                     desk.event(None, Event::Told { id: about, to: to.clone(), what });
                     roots = delivered;
-                    if let Some((id, Spooled { envelope, signed })) = queued {
+                    if let Some((id, Spooled { envelope, signed, .. })) = queued {
                         let (from, to, size) = (String::new(), [to].into(), envelope.size);
                         let message_id = notice::message_id(&id, self.site.hostname()).into();
                         desk.event(None, Event::Queued { id: id.clone(), from, to, size, message_id });

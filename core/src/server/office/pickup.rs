@@ -326,6 +326,7 @@ impl Office {
             let event = Event::Queued { id: id.clone(), from: from.clone(), to: remote, size, message_id };
             desk.event(None, event);
             tell_signed(None, &id, spooled.signed, desk);
+            self.tell_late(&id, &spooled.late, desk);
             self.queued(id.clone(), desk);
         }
         if !delivered.is_empty() {

@@ -27,7 +27,8 @@ use crate::maildir::deliver::{Delivered, DeliveryTarget, deliver};
 use crate::maildir::fetch::Splice;
 use crate::maildir::folder::FolderName;
 use crate::mime::header;
-use crate::queue::spool::{Spooled, spool};
+use crate::queue;
+use crate::queue::spool::{Late, LocalCopy, Spooled, spool};
 use crate::server::{ConnId, FromOffice};
 use crate::site::Account;
 use crate::smtp::server::{CommitVerdict, Transaction};
@@ -122,14 +123,9 @@ impl Office {
         commit: Option<Ticket<CommitVerdict>>,
         desk: &mut Desk<'_>,
     ) {
-        let target = |account: &Arc<Account>| DeliveryTarget {
-            root: Root::new(&account.maildir),
-            folder: FolderName::inbox(),
-            quota: account.quota,
-        };
-        let mut targets: Vec<DeliveryTarget> = recipients(&transaction).map(target).collect();
-        targets.sort();
-        targets.dedup_by(|a, b| a.root == b.root);
+        let mut copies: Vec<LocalCopy> = copies(&transaction).collect();
+        copies.sort_by(|a, b| a.target.cmp(&b.target));
+        copies.dedup_by(|a, b| a.target.root == b.target.root);
         let (ctx, elsewhere) = (self.context.clone(), self.envelope_of(&transaction, desk.now));
         let full = self.has_no_room(&transaction);
         let signing = self.signing(&transaction, desk.now);
@@ -142,15 +138,17 @@ impl Office {
             Some((root, envelope)) => {
                 let id = transaction.id.clone();
                 Task::new(move |disk| async move {
-                    let result = spool(disk, ctx, root, id, envelope, signing, targets).await;
+                    let result = spool(disk, ctx, root, id, envelope, signing, copies).await;
                     let taken =
-                        |spooled: Spooled| Taken { size: spooled.envelope.size, signed: spooled.signed };
+                        |Spooled { envelope, signed, late }| Taken { size: envelope.size, signed, late };
                     Done::new(Outcome::Delivered(result.map(taken)))
                 })
             }
             None => Task::new(move |disk| async move {
+                let targets = copies.into_iter().map(|copy| copy.target).collect();
                 let result = deliver(disk, ctx, targets).await;
-                let taken = |delivered: Delivered| Taken { size: delivered.size, signed: None };
+                let taken =
+                    |delivered: Delivered| Taken { size: delivered.size, signed: None, late: Vec::new() };
                 Done::new(Outcome::Delivered(result.map(taken)))
             }),
         };
@@ -326,10 +324,11 @@ impl Office {
         };
         self.release_upload(caller, job);
         let verdict = match result {
-            Ok(Taken { size, signed }) => {
+            Ok(Taken { size, signed, late }) => {
                 self.tell_queued(caller.conn, transaction, shown, size, desk);
                 tell_signed(Some(caller.conn), &transaction.id, signed, desk);
-                self.tell_delivered(caller.conn, transaction, core::mem::take(shown), size, desk);
+                self.tell_late(&transaction.id, &late, desk);
+                self.tell_delivered(caller.conn, transaction, core::mem::take(shown), (size, &late), desk);
                 CommitVerdict::Done
             }
             Err(error) => {
@@ -470,18 +469,20 @@ impl Office {
         conn: ConnId,
         transaction: &Transaction,
         shown: Shown,
-        size: u64,
+        (size, late): (u64, &[Late]),
         desk: &mut Desk<'_>,
     ) {
-        if recipients(transaction).next().is_none() {
+        let has_it = |account: &&Arc<Account>| !is_late(late, account);
+        let to: Vec<Vec<u8>> =
+            recipients(transaction).filter(has_it).map(|account| account.address.clone()).collect();
+        if to.is_empty() {
             return;
         }
         let (id, from) = (transaction.id.clone(), transaction.reverse_path.clone());
-        let to = recipients(transaction).map(|account| account.address.clone()).collect();
         let Shown { subject, message_id } = shown;
         desk.event(Some(conn), Event::Delivered { id, from, to, size, subject, message_id });
         let roots: BTreeSet<Root> =
-            recipients(transaction).map(|account| Root::new(&account.maildir)).collect();
+            recipients(transaction).filter(has_it).map(|account| Root::new(&account.maildir)).collect();
         for root in roots {
             self.look_if_wanted(MailboxKey { root, folder: FolderName::inbox() }, desk);
         }
@@ -525,6 +526,31 @@ fn recipients(transaction: &Transaction) -> impl Iterator<Item = &Arc<Account>> 
     let mut seen = BTreeSet::new();
     let all = transaction.recipients.iter().flat_map(|recipient| &recipient.accounts);
     all.filter(move |account| seen.insert(&account.address))
+}
+
+/// The copies of a transaction for mailboxes of ours, one for each account.
+fn copies(transaction: &Transaction) -> impl Iterator<Item = LocalCopy> {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    let mut seen = BTreeSet::new();
+    let all =
+        transaction.recipients.iter().flat_map(|to| to.accounts.iter().map(move |account| (to, account)));
+    all.filter(move |(_, account)| seen.insert(&account.address)).map(move |(to, account)| LocalCopy {
+        target: DeliveryTarget {
+            root: Root::new(&account.maildir),
+            folder: FolderName::inbox(),
+            quota: account.quota,
+        },
+        recipient: queue::envelope::Recipient {
+            notify: to.dsn_notify,
+            original: to.dsn_original.as_ref().map(|(kind, at)| (text(kind), at.clone())),
+            ..queue::envelope::Recipient::new(&text(&account.address))
+        },
+    })
+}
+
+/// Whether this account will have its copy later.
+pub(super) fn is_late(late: &[Late], account: &Account) -> bool {
+    late.iter().any(|late| *late.root.path == *account.maildir)
 }
 
 fn verdict(error: &StoreError) -> CommitVerdict {

@@ -35,6 +35,7 @@ use crate::maildir::known::Known;
 use crate::maildir::mailbox::{Change, MailboxState, Message};
 use crate::maildir::metadata::{Annotated, EntryChange, set_metadata};
 use crate::maildir::sync::{SyncMode, Synced, sync};
+use crate::queue::spool::Late;
 use crate::site::Account;
 use crate::ticket::Ticket;
 
@@ -195,6 +196,8 @@ pub(super) struct Taken {
     pub(super) size: u64,
     /// What came of signing it, where that was wanted.
     pub(super) signed: Option<Result<Signed, Unsigned>>,
+    /// Mailboxes that will have it later.
+    pub(super) late: Vec<Late>,
 }
 
 #[derive(Debug)]

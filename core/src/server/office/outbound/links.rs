@@ -419,7 +419,7 @@ fn mail(job: &Job) -> Mail {
 }
 
 /// Tells the log what has become of each recipient.
-fn report(job: &Job, host: &str, tls: &str, outcomes: &[Outcome], desk: &mut Desk<'_>) {
+pub(super) fn report(job: &Job, host: &str, tls: &str, outcomes: &[Outcome], desk: &mut Desk<'_>) {
     let recipients = job.recipients.iter().filter_map(|n| job.envelope.recipients.get(*n));
     for (recipient, outcome) in recipients.zip(outcomes) {
         let (fate, reply) = match outcome {

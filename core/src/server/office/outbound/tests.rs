@@ -641,6 +641,78 @@ fn a_disk_that_fails_anywhere_leaves_all_or_nothing() {
     }
 }
 
+/// A mail to somebody here and somebody elsewhere; operation `fail_at` fails, and at `crash_at` the power goes.
+fn mixed(fail_at: Option<usize>, crash_at: Option<usize>) -> World {
+    let mut world = World::new();
+    world.domain("b.test", &[(1, Manner::Good)]);
+    world.disk.ops = 0;
+    world.disk.fail_at = fail_at.map(|step| (step, crate::disk::Errno::Io));
+    world.disk.crash_at = crash_at;
+    world.submit("ann@us.test", &["ann@us.test", "bob@b.test"], None);
+    world
+}
+
+/// Somebody here has to wait for the queue.
+fn is_late(world: &World) -> bool {
+    let late =
+        |event: &Event| matches!(event, Event::Sent { to, fate: Fate::Deferred, .. } if to == "ann@us.test");
+    world.events.iter().any(late)
+}
+
+#[test]
+fn a_mailbox_that_fails_late_has_its_copy_from_the_queue() {
+    let steps = mixed(None, None).disk.ops;
+    let late: Vec<usize> = (0..steps).filter(|step| is_late(&mixed(Some(*step), None))).collect();
+    assert!(late.len() > 10, "each operation of the mailbox: {late:?}");
+    for step in late {
+        let mut world = mixed(Some(step), None);
+        assert_eq!(world.verdicts, [CommitVerdict::Done], "step {step}");
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.maildir(), ["Return-Path: <ann@us.test>\nSubject: 1\n\n.dotted\n"], "step {step}");
+        assert_eq!(world.received_for("bob@b.test").len(), 1);
+        assert!(world.spooled().is_empty(), "step {step}: {:?}", world.spooled());
+    }
+}
+
+#[test]
+fn the_power_may_go_at_any_step_of_a_copy_that_is_late() {
+    let steps = mixed(None, None).disk.ops;
+    for step in (0..steps).filter(|step| is_late(&mixed(Some(*step), None))) {
+        let all = mixed(Some(step), None).disk.ops;
+        for crash in step + 1..all {
+            let mut world = mixed(Some(step), Some(crash));
+            let taken = world.verdicts == [CommitVerdict::Done];
+            world.restart();
+            world.pass(Duration::from_secs(4000));
+            let outcome = (world.maildir().len(), world.received_for("bob@b.test").len());
+            let place = format!("step {step}, power cut at {crash}: {outcome:?}");
+            assert!(outcome.0 == 1 || (outcome.0 == 0 && !taken), "{place}");
+            assert!((1..=2).contains(&outcome.1) || (outcome.1 == 0 && !taken), "{place}");
+            assert!(world.spooled().is_empty(), "{place}: {:?}", world.spooled());
+        }
+    }
+}
+
+#[test]
+fn a_mailbox_that_is_out_of_order_for_days_is_told_of_like_a_server() {
+    let mut world = World::new();
+    world.domain("b.test", &[(1, Manner::Good)]);
+    world.domain("s.test", &[(2, Manner::Good)]);
+    world.disk.put_file("/m/new", b"in the way");
+    world.submit("sue@s.test", &["ann@us.test", "bob@b.test"], None);
+    assert_eq!(world.verdicts, [CommitVerdict::Done]);
+    world.pass(Duration::from_secs(4 * 86_400 + 20_000));
+    let told = world.received_for("sue@s.test");
+    let [delayed, failed] = told.as_slice() else { panic!("{told:?}") };
+    assert!(
+        delayed.body.contains("Action: delayed") && delayed.body.contains("ann@us.test"),
+        "{}",
+        delayed.body
+    );
+    assert!(failed.body.contains("Action: failed") && failed.body.contains("451 4.2.0"), "{}", failed.body);
+    assert!(world.spooled().is_empty());
+}
+
 #[test]
 fn the_next_host_is_tried_and_the_sender_is_told_when_none_is_left() {
     let mut world = World::new();

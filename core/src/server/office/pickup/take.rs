@@ -18,11 +18,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::super::outbound::notices::{self, Goal, Letter, RETURNED_BYTES_MAX};
-use super::super::uploads::Shown;
+use super::super::uploads::{Shown, is_late};
 use crate::disk::{Disk, Errno, Handle, Kind, Stat};
 use crate::maildir::body::Body;
 use crate::maildir::context::{At, Root, StoreContext, StoreError, StoreErrorKind};
-use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to};
+use crate::maildir::deliver::{DeliveryTarget, Message, deliver_to, has_had};
 use crate::maildir::folder::FolderName;
 use crate::maildir::scope::Scope;
 use crate::mime::date::format_rfc5322;
@@ -30,7 +30,7 @@ use crate::pickup::reader::{Completing, Reader};
 use crate::pickup::{Drop, compose, is_name};
 use crate::queue::envelope::{Envelope, Recipient};
 use crate::queue::notice::{About, Action, Notice, Returned};
-use crate::queue::spool::{QueueId, Signing, Spooled, Spooling, spool_mail};
+use crate::queue::spool::{LocalCopy, QueueId, Signing, Spooled, Spooling, spool_mail};
 use crate::site::{Account, Resolution, Site};
 use crate::smtp::address::Mailbox;
 use crate::smtp::reply::Reply;
@@ -377,9 +377,11 @@ async fn attempt(
             recipients: remote,
             ..Envelope::default()
         };
-        let mail = Spooling { id: &job.id, envelope, signing: job.signing.clone(), targets };
+        let copies = copies(targets, &accounts, &letter.drop);
+        let mail = Spooling { id: &job.id, envelope, signing: job.signing.clone(), copies };
         let spooled = spool_mail(scope, context, &job.spool, mail, body).await?;
         story.size = spooled.envelope.size;
+        accounts.retain(|account| !is_late(&spooled.late, account));
         story.queued = Some(spooled);
     } else if !targets.is_empty() {
         story.size = deliver_to(scope, context, targets, Message::Body(body)).await?.size;
@@ -399,6 +401,16 @@ fn recipients(addressees: &[Addressee], drop: &Drop) -> Vec<Recipient> {
     found
 }
 
+/// The copies for these mailboxes of ours.
+fn copies(targets: Vec<DeliveryTarget>, accounts: &[Arc<Account>], drop: &Drop) -> Vec<LocalCopy> {
+    let copy = |target: DeliveryTarget| {
+        let account = accounts.iter().find(|account| *account.maildir == *target.root.path)?;
+        let address = String::from_utf8_lossy(&account.address);
+        Some(LocalCopy { target, recipient: Recipient { notify: drop.notify, ..Recipient::new(&address) } })
+    };
+    targets.into_iter().filter_map(copy).collect()
+}
+
 /// The mailboxes that have not had the mail of this base name. What a try that was cut off has left of it is removed.
 async fn those_without(
     scope: &mut Scope,
@@ -415,30 +427,6 @@ async fn those_without(
         }
     }
     Ok(without)
-}
-
-async fn has_had(scope: &mut Scope, root: &Root, base: &[u8]) -> Result<bool, StoreError> {
-    let top = match scope.disk.open_root(&root.path, false).await {
-        Ok(top) => scope.hold(top),
-        Err(Errno::NotFound) => return Ok(false),
-        Err(errno) => return Err(errno).at(&root.path),
-    };
-    if let Ok(tmp) = scope.open_dir(top, b"tmp").await {
-        let _ = scope.disk.unlink(tmp, base).await;
-    }
-    let is_it =
-        |name: &[u8]| name.strip_prefix(base).is_some_and(|rest| matches!(rest, [] | [b',' | b':', ..]));
-    for part in [&b"new"[..], b"cur"] {
-        let dir = match scope.open_dir(top, part).await {
-            Ok(dir) => dir,
-            Err(Errno::NotFound) => continue,
-            Err(errno) => return Err(errno).at(part),
-        };
-        if scope.disk.list(dir).await.at(part)?.iter().any(|entry| is_it(&entry.name)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The message as it is stored: trace fields, completed header, body.

@@ -127,13 +127,14 @@ impl World {
         parts.concat().into_iter().map(|octets| String::from_utf8(octets).unwrap()).collect()
     }
 
-    /// The recipients in the queue, of every message.
+    /// The recipients elsewhere in the queue, of every message.
     fn queue(&self) -> Vec<String> {
         let names = self.disk.names("/q/mail");
         let envelopes = names.iter().filter(|name| name.ends_with(".e"));
         let read = |name: &String| {
             let envelope = Envelope::from_file(&self.disk.read(&format!("/q/mail/{name}")).unwrap()).unwrap();
-            let to: Vec<String> = envelope.recipients.iter().map(|to| to.forward_path.clone()).collect();
+            let elsewhere = envelope.recipients.iter().filter(|to| to.mailbox.is_none());
+            let to: Vec<String> = elsewhere.map(|to| to.forward_path.clone()).collect();
             format!("{}>{}", envelope.reverse_path, to.join(","))
         };
         envelopes.map(read).collect()
@@ -244,6 +245,37 @@ fn whatever_fails_is_tried_again() {
         }
         assert!(step > 20, "{step}");
     }
+}
+
+#[test]
+fn a_mailbox_that_fails_has_its_copy_from_the_queue_and_not_twice() {
+    let start = |fail_at: usize, crash_at: Option<usize>| {
+        let mut world = World::new();
+        world.drop(&to(&["root", "joe"]), CRON);
+        world.disk.ops = 0;
+        (world.disk.fail_at, world.disk.crash_at) = (Some((fail_at, Errno::Io)), crash_at);
+        world.run();
+        world
+    };
+    let mut late = 0;
+    for step in 0..start(usize::MAX / 2, None).disk.ops {
+        let world = start(step, None);
+        let put_off = |event: &Event| matches!(event, Event::Sent { to, .. } if to.ends_with("@us.test"));
+        if !world.events.iter().any(put_off) {
+            continue;
+        }
+        late += 1;
+        check_once(&world, &format!("step {step}"));
+        // A third of the operations, another one each time.
+        for crash in (step + 1 + late % 3..world.disk.ops).step_by(3) {
+            let mut world = start(step, Some(crash));
+            world.disk.restart();
+            world.start_again();
+            world.later();
+            check_once(&world, &format!("step {step}, power cut at {crash}"));
+        }
+    }
+    assert!(late > 10, "{late}");
 }
 
 #[test]
