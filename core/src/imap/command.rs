@@ -89,6 +89,8 @@ pub enum CommandBody<'a> {
         /// The capabilities named, at least one.
         capabilities: Vec<&'a [u8]>,
     },
+    /// UIDBATCHES, RFC 10022.
+    UidBatches(UidBatches),
     /// CANCELUPDATE, RFC 5267 §4.3.5.
     CancelUpdate {
         /// Tags of searches, at least one.
@@ -495,6 +497,17 @@ pub struct LiteralHead {
     pub sync: bool,
     /// Whether it may contain NUL (`~{n}`, literal8).
     pub binary: bool,
+}
+
+/// A UIDBATCHES command, RFC 10022.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UidBatches {
+    /// How many messages a batch is to have; never 0.
+    pub size: u32,
+    /// The first batch that is wanted; that of the newest messages is 1.
+    pub first: u32,
+    /// The last one, `u32::MAX` if nothing was said.
+    pub last: u32,
 }
 
 /// An ESEARCH command, RFC 7377.

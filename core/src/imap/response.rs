@@ -140,6 +140,10 @@ pub enum Code<'a> {
     ServerBug,
     /// The message is larger than the server takes (RFC 7889, RFC 9051 §7.1).
     TooBig,
+    /// A batch so small is not made (RFC 10022 §3.1).
+    TooFew,
+    /// So many batches are not told at once (RFC 10022 §3.1).
+    TooMany,
     /// CREATE would help.
     TryCreate,
     /// The next UID.
@@ -205,6 +209,8 @@ impl Code<'_> {
             Code::ReadWrite => "READ-WRITE",
             Code::ServerBug => "SERVERBUG",
             Code::TooBig => "TOOBIG",
+            Code::TooFew => "TOOFEW",
+            Code::TooMany => "TOOMANY",
             Code::TryCreate => "TRYCREATE",
             Code::UidNext(_) => "UIDNEXT",
             Code::UidNotSticky => "UIDNOTSTICKY",
@@ -303,6 +309,8 @@ impl Code<'_> {
             | Code::ReadWrite
             | Code::ServerBug
             | Code::TooBig
+            | Code::TooFew
+            | Code::TooMany
             | Code::TryCreate
             | Code::UidNotSticky
             | Code::Unavailable

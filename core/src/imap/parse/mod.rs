@@ -17,7 +17,7 @@ mod search;
 mod sort;
 mod store;
 
-use super::command::{AppendPiece, Command, CommandBody, MailboxName, Secret};
+use super::command::{AppendPiece, Command, CommandBody, MailboxName, Secret, UidBatches};
 use super::fetch::Section;
 use crate::wire::keyword::match_keyword;
 use alloc::vec::Vec;
@@ -145,6 +145,7 @@ fn named_command<'a>(
             "SUBSCRIBE" => |cursor| Ok(CommandBody::Subscribe { mailbox: cursor.mailbox_argument()? }),
             "THREAD" => |cursor| sort::thread(cursor, false),
             "UID" => uid_command,
+            "UIDBATCHES" => uid_batches,
             "UNSUBSCRIBE" => |cursor| Ok(CommandBody::Unsubscribe { mailbox: cursor.mailbox_argument()? }),
         }
     )
@@ -280,6 +281,25 @@ fn enable<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
             return Ok(CommandBody::Enable { capabilities });
         }
     }
+}
+
+// RFC 10022: nz-number, and a range of them
+fn uid_batches<'a>(cursor: &mut Cursor<'a>) -> Parsed<CommandBody<'a>> {
+    const SIZE: &str = "the size of a batch";
+    const BATCHES: &str = "a range of batches such as 1:20";
+    let number = |cursor: &mut Cursor<'a>, expected| match cursor.number(expected)? {
+        0 => Err(Expected("a number above 0 before this")),
+        number => Ok(number),
+    };
+    cursor.space()?;
+    let size = number(cursor, SIZE)?;
+    if cursor.at_end() {
+        return Ok(CommandBody::UidBatches(UidBatches { size, first: 1, last: u32::MAX }));
+    }
+    cursor.space()?;
+    let first = number(cursor, BATCHES)?;
+    cursor.expect(b':', BATCHES)?;
+    Ok(CommandBody::UidBatches(UidBatches { size, first, last: number(cursor, BATCHES)? }))
 }
 
 // RFC 5267 §5

@@ -117,6 +117,7 @@ const CAPABILITIES: &[Capability] = &[
     row("CONDSTORE", "RFC 7162", after_login, &["condstore", "condstore_search", "client_ios_changedsince"]),
     row("QRESYNC", "RFC 7162", after_login, &["qresync"]),
     row("UIDONLY", "RFC 9586", after_login, &["uidonly"]),
+    row("UIDBATCHES", "RFC 10022", after_login, &["uid_batches"]),
     row("WITHIN", "RFC 5032", after_login, &["search"]),
     row("LIST-EXTENDED", "RFC 5258", after_login, &["list"]),
     row("LIST-STATUS", "RFC 5819", after_login, &["list"]),

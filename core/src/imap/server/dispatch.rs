@@ -48,6 +48,7 @@ fn stage_of(body: &CommandBody<'_>) -> Stage {
         | CommandBody::Append(Append { replaces: None, .. })
         | CommandBody::Idle => Stage::LoggedIn,
         CommandBody::Append(Append { replaces: Some(_), .. })
+        | CommandBody::UidBatches(_)
         | CommandBody::CancelUpdate { .. }
         | CommandBody::Check
         | CommandBody::Close
@@ -153,6 +154,7 @@ impl Session {
             CommandBody::Expunge { uids } => self.start_expunge(uids.as_ref(), tx),
             CommandBody::Search(search) => self.start_search(*search, tx),
             CommandBody::MultiSearch(search) => self.start_multisearch(*search, tx),
+            CommandBody::UidBatches(command) => self.start_uid_batches(command, tx),
             CommandBody::CancelUpdate { tags } => self.start_cancel_update(&tags, tx),
             CommandBody::Sort(sort) => self.start_sort(*sort, tx),
             CommandBody::Thread(thread) => self.start_thread(*thread, tx),

@@ -20,6 +20,7 @@
 //! | `compress` | what comes packed |
 //! | `select`, `changes`, `idle` | the selected mailbox and what others do to it |
 //! | `fetch`, `store`, `copy`, `search`, `sort`, `multisearch` | messages |
+//! | `batches` | the UIDs in batches |
 //! | `context` | searches whose clients are told how the results change |
 //! | `modseq`, `resync` | mod-sequences: who is told them, and when; what has changed since the last time |
 //! | `append` | messages come in |
@@ -58,6 +59,7 @@
 
 mod answers;
 mod append;
+mod batches;
 mod capability;
 mod changes;
 mod compress;

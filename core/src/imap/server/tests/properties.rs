@@ -267,6 +267,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         b"e UID SEARCH RETURN (SAVE PARTIAL -1:-2) NOT $\r\n",
         b"e SEARCH RETURN (UPDATE COUNT) UNSEEN UID 3:*\r\n",
         b"e2 UID SEARCH RETURN (UPDATE (UID)) ALL\r\n",
+        b"e UIDBATCHES 500 1:9\r\n",
         b"e CANCELUPDATE \"e2\"\r\n",
         b"e SORT RETURN (MIN ALL COUNT) (REVERSE DATE) UTF-8 $\r\n",
         b"e UID THREAD REFERENCES UTF-8 ALL\r\n",

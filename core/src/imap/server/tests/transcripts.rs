@@ -119,6 +119,7 @@ transcripts! {
     thread
     tls_on_the_plain_port
     too_many_errors
+    uid_batches
     uidonly
     utf8_accept
 }
