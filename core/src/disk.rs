@@ -379,6 +379,11 @@ impl Disk {
         expect_outcome!(self.run(Op::StatHandle { handle }).await, Outcome::Stat(s) => s)
     }
 
+    /// [`Op::Writable`]; a host that cannot tell says yes.
+    pub async fn is_writable(&self, dir: Handle) -> bool {
+        !matches!(self.unit(Op::Writable { dir }).await, Err(Errno::Access | Errno::ReadOnly))
+    }
+
     /// [`Op::SetTime`]
     pub async fn set_time(&self, dir: Handle, name: &[u8], mtime_ns: i64) -> Result<(), Errno> {
         self.unit(Op::SetTime { dir, name: name.into(), mtime_ns }).await

@@ -238,6 +238,12 @@ pub enum Op {
         /// The open file or directory.
         handle: Handle,
     },
+    /// Can names in this directory be made, changed and removed now? Nothing is changed; a no is the error that a change
+    /// would be, [`Errno::Access`] or [`Errno::ReadOnly`]. Outcome: [`Outcome::Unit`].
+    Writable {
+        /// An open directory.
+        dir: Handle,
+    },
     /// Sets the modification time (and access time). Outcome: [`Outcome::Unit`].
     SetTime {
         /// The directory it lies in.

@@ -70,6 +70,8 @@ pub(crate) struct MemDisk {
     pub(crate) fail_count: usize,
     /// All operations of the office's tasks fail.
     pub(crate) broken: Option<Errno>,
+    /// Directories in which no name can be changed, by inode, each with the error that says so.
+    shut: BTreeMap<usize, Errno>,
     /// The power goes after this operation.
     pub(crate) crash_at: Option<usize>,
     /// Another program does something before this operation.
@@ -119,6 +121,7 @@ impl MemDisk {
             fail_at: None,
             fail_count: 1,
             broken: None,
+            shut: BTreeMap::new(),
             crash_at: None,
             before: None,
             always: None,
@@ -423,8 +426,29 @@ impl MemDisk {
         Ok(inode)
     }
 
+    /// What a directory that is shut says to an operation that would change it.
+    fn refusal(&self, op: &Op) -> Option<Errno> {
+        let says = |dir: &Handle| self.shut.get(&self.inode(*dir)).copied();
+        match op {
+            Op::Create { dir, .. }
+            | Op::MakeDir { dir, .. }
+            | Op::Unlink { dir, .. }
+            | Op::RemoveDir { dir, .. }
+            | Op::Writable { dir } => says(dir),
+            Op::Rename { dir, to_dir, .. } | Op::Link { dir, to_dir, .. } => says(dir).or(says(to_dir)),
+            // Files in it may be written, unless the file system is read-only.
+            Op::OpenAppend { dir, .. } | Op::Overwrite { dir, .. } | Op::SetTime { dir, .. } => {
+                says(dir).filter(|errno| *errno == Errno::ReadOnly)
+            }
+            _ => None,
+        }
+    }
+
     fn carry_out(&mut self, op: Op) -> OpResult {
         self.advance(10);
+        if let Some(errno) = self.refusal(&op) {
+            return Err(errno);
+        }
         match op {
             Op::OpenRoot { path, create } => match self.roots.get(&path).copied() {
                 Some(inode) => Ok(Outcome::Opened(self.opened(inode))),
@@ -534,6 +558,10 @@ impl MemDisk {
                 Ok(Outcome::Stat(self.stat_of(inode)))
             }
             Op::StatHandle { handle } => Ok(Outcome::Stat(self.stat_of(self.inode(handle)))),
+            Op::Writable { dir } => {
+                self.entries(self.inode(dir))?;
+                Ok(Outcome::Unit)
+            }
             Op::SetTime { dir, name, mtime_ns } => {
                 let inode = self.find(self.inode(dir), &name)?;
                 self.inodes[inode].mtime_ns = mtime_ns;

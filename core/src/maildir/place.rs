@@ -90,6 +90,13 @@ impl Place {
         Ok(handle)
     }
 
+    /// Whether it can be changed as things stand: the lock be taken, and messages be renamed.
+    pub(super) async fn is_writable(&mut self, scope: &mut Scope) -> Result<bool, StoreError> {
+        let disk = scope.disk.clone();
+        let cur = self.cur_dir(scope).await?;
+        Ok(disk.is_writable(self.mailbox).await && disk.is_writable(cur).await)
+    }
+
     /// The directory in which a message's file lies.
     pub(super) async fn dir_of(
         &mut self,

@@ -4,7 +4,8 @@
 //! How the state is brought up to date is told in `settle.rs`. Here `new/` is emptied on top of that, for the
 //! session that selected the mailbox: each file moves to `cur/` with `:2,` and its flags, and is `\Recent`
 //! for that session alone (RFC 3501 §2.3.2). A crash in between loses nothing: a message is found in either
-//! directory under the same base name.
+//! directory under the same base name. Whether the mailbox can be written at all is asked each time it is selected: a
+//! file system may have been mounted otherwise meanwhile, and a client that reads READ-ONLY does not try in vain.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -50,8 +51,8 @@ pub(super) const FILES_PER_REFRESH: usize = 64;
 /// What a look is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SyncMode {
-    /// A session has the mailbox selected and may change it: move what lies in `new/` to `cur/`, as that
-    /// session's `\Recent` messages.
+    /// A session selects the mailbox and may change it: find out whether that is possible, and move what lies in `new/`
+    /// to `cur/`, as that session's `\Recent` messages.
     pub move_new: bool,
     /// The index file, if it is read, is complete when it says that this is the highest mod-sequence: the same process
     /// has written it, and told nobody of a later change.
@@ -125,6 +126,11 @@ async fn sync_place(
         settled.changes.clear();
     }
     settled.state.tmp_purged |= purges;
+    if mode.move_new {
+        // Where nothing was to be written nobody has tried; and what could not be written once may be writable by now.
+        let refused = settled.state.read_only && !previous.is_some_and(|known| known.read_only);
+        settled.state.read_only = refused || !place.is_writable(scope).await?;
+    }
     let waiting: UidSet = {
         let mut waiting = UidSet::new();
         settled
@@ -567,6 +573,33 @@ mod tests {
         assert!(first.state.read_only);
         assert_eq!(shown(&first.state), ["3 1.a  new"]);
         assert_eq!(first.recent.to_string(), "3");
+    }
+
+    #[test]
+    fn each_select_finds_out_whether_the_mailbox_can_be_written() {
+        let mut disk = MemDisk::with_maildir();
+        disk.put_file("/m/cur/1.a:2,", b"");
+        disk.put_file("/m/new/2.b", b"");
+        disk.advance(10_000_000);
+        let mut known = synced(&mut disk, None, SELECT).state;
+        assert!(!known.read_only);
+        for (path, errno) in [("/m", Errno::ReadOnly), ("/m", Errno::Access), ("/m/cur", Errno::Access)] {
+            disk.shut(path, Some(errno));
+            disk.advance(10_000_000);
+            let second = synced(&mut disk, Some(&known), SELECT);
+            assert!(second.state.read_only && second.changes.is_empty(), "{path} {errno:?}");
+            assert_eq!(shown(&second.state), ["1 1.a ", "2 2.b "]);
+            // Who only looks does not ask.
+            assert!(synced(&mut disk, Some(&second.state), PEEK).state.read_only);
+            assert!(!disk.log.iter().any(|op| op == "Writable"));
+            assert!(synced(&mut disk, None, SELECT).state.read_only, "{path} {errno:?}");
+            disk.shut(path, None);
+            known = synced(&mut disk, Some(&second.state), SELECT).state;
+            assert!(!known.read_only, "{path} {errno:?}");
+        }
+        // Not to be told is not to be refused.
+        disk.fail_at = disk.counted_log().iter().position(|op| *op == "Writable").map(|at| (at, Errno::Io));
+        assert!(disk.fail_at.is_some() && !synced(&mut disk, Some(&known), SELECT).state.read_only);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use postier_core::disk::{Errno, Handle, Kind, Name, Op, OpResult, Outcome, Resume, Stat, Task, TaskStep};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps};
 use rustix::io::{Errno as OsError, retry_on_intr};
 
 /// Directory entries are fetched in portions of this many octets.
@@ -137,6 +137,10 @@ impl DiskExecutor {
                 Ok(Outcome::Stat(stat(&found)))
             }
             Op::StatHandle { handle } => Ok(Outcome::Stat(stat(&fs::fstat(fd(handle)?)?))),
+            Op::Writable { dir } => {
+                // As who we are now, not as who started us.
+                fs::accessat(fd(dir)?, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map(unit)
+            }
             Op::SetTime { dir, name, mtime_ns } => set_time(fd(dir)?, single(&name)?, mtime_ns).map(unit),
             Op::Overwrite { dir, name, bytes } => overwrite(dir, &name, &bytes).map(unit),
             Op::ProcessAlive { pid } => Ok(Outcome::Flag(is_alive(pid))),

@@ -218,6 +218,21 @@ fn a_root_is_made_with_its_parents() {
 }
 
 #[test]
+fn whether_names_can_be_made_is_told_without_making_one() {
+    let mut at = place();
+    let dir = at.dir;
+    at.unit(Op::Writable { dir });
+    std::fs::set_permissions(at.tmp.path(), PermissionsExt::from_mode(0o500)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        at.unit(Op::Writable { dir });
+    } else {
+        at.fails(Op::Writable { dir }, Errno::Access);
+    }
+    assert_eq!(std::fs::read_dir(at.tmp.path()).unwrap().count(), 0);
+    at.fails(Op::Writable { dir: Handle(1 << 20) }, Errno::Other(OsError::BADF.raw_os_error()));
+}
+
+#[test]
 fn times_processes_and_the_clock() {
     let mut at = place();
     let dir = at.dir;

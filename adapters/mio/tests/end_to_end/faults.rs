@@ -391,6 +391,13 @@ fn a_file_system_without_inodes_is_survived() {
     }
 }
 
+/// Another session selects a mailbox that the server knows, and is told what it can do there.
+fn selected(server: &Server, mailbox: &str, code: &str) -> Vec<String> {
+    let (rows, end) = server.imap("ann").run(&format!("SELECT {mailbox}"));
+    assert!(end.starts_with(&format!("OK [{code}]")), "{mailbox}: {end}");
+    rows
+}
+
 #[test]
 #[ignore = "needs root, a loop device and mkfs.ext4"]
 fn a_file_system_that_becomes_read_only_is_survived() {
@@ -408,9 +415,12 @@ fn a_file_system_that_becomes_read_only_is_survived() {
         let begin = || {
             remount("ro");
             // What is there can be read.
-            assert!(server.imap("ann").ok("SELECT Work").contains(&"4 EXISTS".to_owned()));
+            assert!(selected(&server, "Work", "READ-ONLY").contains(&"4 EXISTS".to_owned()));
         };
-        let refused = Ward::new(&server, &site).endure(begin, |()| remount("rw"));
+        let refused = Ward::new(&server, &site).endure(begin, |()| {
+            remount("rw");
+            selected(&server, "Work", "READ-WRITE");
+        });
         assert_eq!(refused.len(), WISHES.len(), "{refused:?}");
     }
 }
@@ -474,6 +484,13 @@ fn a_maildir_that_may_not_be_written_is_survived() {
         let mut find = Command::new("find");
         good(find.arg(&maildir).args(["-type", "d", "-exec", "chmod", mode, "{}", "+"]), "");
     };
-    let refused = Ward::new(&server, &site).endure(|| chmod("u-w"), |()| chmod("u+w"));
+    let begin = || {
+        chmod("u-w");
+        selected(&server, "Work", "READ-ONLY");
+    };
+    let refused = Ward::new(&server, &site).endure(begin, |()| {
+        chmod("u+w");
+        selected(&server, "Work", "READ-WRITE");
+    });
     assert_eq!(refused.len(), WISHES.len(), "{refused:?}");
 }

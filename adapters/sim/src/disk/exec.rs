@@ -196,6 +196,7 @@ impl Disk {
                 let ino = self.find(fds.ino(dir, "Stat")?, one(&name)?)?;
                 return Ok(Outcome::Stat(self.stat(ino)));
             }
+            Op::Writable { dir } => _ = self.entries(fds.ino(dir, "Writable")?)?,
             Op::SetTime { dir, name, mtime_ns } => {
                 let ino = self.find(fds.ino(dir, "SetTime")?, one(&name)?)?;
                 (self.inodes[ino].mtime_ns, self.inodes[ino].ctime_ns) = (mtime_ns, self.now_ns);

@@ -170,6 +170,7 @@ fn op_name(op: &Op) -> (&'static str, String) {
         Op::List { dir } => ("List", format!("{}", dir.0)),
         Op::Stat { name, .. } => ("Stat", text(name)),
         Op::StatHandle { .. } => ("StatHandle", String::new()),
+        Op::Writable { dir } => ("Writable", format!("{}", dir.0)),
         Op::SetTime { name, .. } => ("SetTime", text(name)),
         Op::Overwrite { name, .. } => ("Overwrite", text(name)),
         Op::ProcessAlive { pid } => ("ProcessAlive", pid.to_string()),

@@ -1,7 +1,7 @@
 //! What other programs do to the files, by paths, and what a test sees of them.
 
 use super::{Content, Entries, MemDisk};
-use crate::disk::Stat;
+use crate::disk::{Errno, Stat};
 use alloc::string::String;
 use alloc::vec::Vec;
 use std::format;
@@ -12,6 +12,15 @@ impl MemDisk {
         let (parent, name) = self.parent(path);
         self.add(parent, name.to_vec(), Content::Directory(Entries::new())).expect("a new directory");
         self.sync(parent);
+    }
+
+    /// From now on nothing can be changed in a directory, and that is why; or it can again.
+    pub(crate) fn shut(&mut self, path: &str, why: Option<Errno>) {
+        let inode = self.resolve(path).expect("the directory exists");
+        match why {
+            Some(errno) => _ = self.shut.insert(inode, errno),
+            None => _ = self.shut.remove(&inode),
+        }
     }
 
     /// Writes a file, durably, as another program.
