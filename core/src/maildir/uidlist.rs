@@ -15,7 +15,9 @@
 //!
 //! A crash can leave half a record or a run of zero bytes at the end. Those are not records: [`Tail`] says
 //! so, and the writer must then rewrite the file before it appends, or the next record would be glued to the
-//! debris. A reader without the lock may see the same while somebody appends; it reads again later.
+//! debris. A reader without the lock may see the same while somebody appends; it reads again later. In the middle of
+//! the file the zeros and what is left of the records around them are passed over: there the blocks that a crash has
+//! lost were followed by one that it had kept, or somebody has appended to the debris.
 //!
 //! A file that breaks the rules below is [`Broken`]. Dovecot then deletes it, and every message gets a new
 //! UID: UIDs grow strictly; UID 0 and 4294967295 do not exist; a record has a name, without `/`; the version
@@ -369,20 +371,36 @@ impl<'a> Records<'a> {
     /// # Errors
     /// [`Broken`] at a line that breaks the rules. The reader then stays where it is.
     pub fn next_record(&mut self) -> Result<Option<Record<'a>>, Broken> {
-        let rest = self.file.get(self.offset..).unwrap_or(&[]);
-        let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(None) };
-        let mut line = rest.get(..end).unwrap_or(&[]);
-        if let Some(zero) = memchr::memrchr(0, line) {
-            // A crash left a block unwritten and somebody appended after it: what follows the zeros is a
-            // whole line, what stands before them is half of one.
-            line = line.get(zero + 1..).unwrap_or(&[]);
-            self.skipped = true;
+        loop {
+            let rest = self.file.get(self.offset..).unwrap_or(&[]);
+            let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(None) };
+            let (line, following) = (rest.get(..end).unwrap_or(&[]), rest.get(end + 1..).unwrap_or(&[]));
+            let record = match memchr::memrchr(0, line) {
+                None => self.parse_line(line).map(Some),
+                Some(zero) => {
+                    self.skipped = true;
+                    Ok(self.after_zeros(line.get(zero + 1..).unwrap_or(&[]), following))
+                }
+            };
+            let record = record.map_err(|fault| Broken { fault, offset: self.offset })?;
+            self.line_start = self.offset;
+            self.offset += end + 1;
+            if let Some(record) = record {
+                self.last_uid = record.uid;
+                return Ok(Some(record));
+            }
         }
-        let record = self.parse_line(line).map_err(|fault| Broken { fault, offset: self.offset })?;
-        self.last_uid = record.uid;
-        self.line_start = self.offset;
-        self.offset += end + 1;
-        Ok(Some(record))
+    }
+
+    /// What follows zero bytes in a line: a whole record if somebody has appended it to what a crash had left, or the
+    /// end of one whose beginning was in a block that the crash has lost. The end is no record, and if it reads like
+    /// one, its number may be part of a size or of a time: if it is not below the UID of the next record, the next one
+    /// is right. A record that is passed over was not durable, so postier has shown its UID to nobody; its message gets
+    /// another.
+    fn after_zeros(&mut self, line: &'a [u8], following: &[u8]) -> Option<Record<'a>> {
+        let record = self.parse_line(line).ok()?;
+        let next = decimal_prefix(following).map(|(uid, _)| uid);
+        next.is_none_or(|next| u64::from(record.uid) < next).then_some(record)
     }
 
     /// Where the next line begins, as an offset in the file: how much of it is good.
@@ -578,6 +596,32 @@ mod tests {
         let mut out = Vec::new();
         push_record(&mut out, 5, list.records[3].keys, b"e");
         assert_eq!(out, b"5 :e\n");
+    }
+
+    #[test]
+    fn a_lost_block_before_one_that_was_kept_costs_its_own_records_only() {
+        let read = |records: &str| {
+            let file = with_header(records);
+            let list = Uidlist::parse(file.as_bytes()).unwrap();
+            assert!(list.wants_rewrite && list.tail == Tail::Clean, "{records:?}");
+            list.records.iter().map(|record| record.uid).collect::<Vec<_>>()
+        };
+        // The kept block begins in the middle of a record: in its name, before its name, in its keys, in its UID.
+        for (half, uids) in [
+            ("3.b,S=8", &[1, 9][..]),
+            (" :3.b", &[1, 9]),
+            (":3.b", &[1, 9]),
+            ("", &[1, 9]),
+            ("1234 W13 :3.b", &[1, 9]),
+            ("1 :3.b", &[1, 9]),
+            ("8 :3.b", &[1, 8, 9]),
+            ("9 :3.b", &[1, 9]),
+        ] {
+            assert_eq!(read(&format!("1 :1.a\n2 :2.\0\0{half}\n9 :9.c\n")), uids, "{half:?}");
+        }
+        // At the end, and twice.
+        assert_eq!(read("1 :1.a\n2\0\0.b\n"), [1]);
+        assert_eq!(read("1 :1.a\n2\0\0.b\n\0\0.c\n7 :7.d\n"), [1, 7]);
     }
 
     #[test]
