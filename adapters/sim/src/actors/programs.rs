@@ -24,13 +24,15 @@ pub struct Procmail {
     steps: VecDeque<Step>,
     /// A file in `tmp/`.
     staged: Option<(Token, String)>,
+    /// What it has moved into `new/` since it last synced that.
+    unsynced: Vec<Token>,
     files: u64,
 }
 
 impl Procmail {
     /// One that delivers a message for each step.
     pub fn new(index: usize, account: usize, steps: VecDeque<Step>) -> Self {
-        Procmail { index, account, steps, staged: None, files: 0 }
+        Procmail { index, account, steps, staged: None, unsynced: Vec::new(), files: 0 }
     }
 
     fn stage(&mut self, cx: &mut Cx<'_>) {
@@ -58,8 +60,10 @@ impl Procmail {
         cx.note(|| format!("procmail: moves {name} into new, syncs: {syncs}"));
         cx.env.ledger.may_arrive(&place, token, FlagBits::default());
         let moved = cx.env.disk.move_file(&format!("{dir}/tmp/{name}"), &format!("{dir}/new/{name}"));
+        self.unsynced.push(token);
         if moved.is_ok() && syncs {
             cx.env.disk.sync(&format!("{dir}/new"));
+            self.unsynced.clear();
             cx.env.ledger.has_arrived(&place, token);
         }
     }
@@ -82,6 +86,10 @@ impl Acts for Procmail {
     fn power_cut(&mut self, cx: &mut Cx<'_>) {
         if self.staged.take().is_some() {
             self.steps.pop_front();
+        }
+        let place = Place { account: self.account, folder: "INBOX".into() };
+        for token in self.unsynced.drain(..) {
+            cx.env.ledger.may_be_lost(&place, token);
         }
         cx.wake_ms(1000);
     }

@@ -18,6 +18,12 @@ impl Ledger {
         self.folder(place).entries.entry(token).or_default().free = true;
     }
 
+    /// The power went, and another program had not synced a copy of this message that it had put there: that copy may be
+    /// gone. Copies that were acknowledged are there all the same.
+    pub fn may_be_lost(&mut self, place: &Place, token: Token) {
+        self.folder(place).entries.entry(token).or_default().may_be_lost = true;
+    }
+
     fn void_journeys(&mut self, place: &Place, token: Token) {
         for journey in &mut self.journeys {
             journey.void |= journey.token == token && (journey.from == *place || journey.to == *place);
@@ -85,7 +91,7 @@ impl Ledger {
         folder.gone.entry(uid).or_insert(now);
         if first && let Some(token) = folder.uids.get(&uid).copied() {
             let entry = folder.entries.entry(token).or_default();
-            let asked = entry.free || entry.doomed.contains(&uid);
+            let asked = entry.free || entry.may_be_lost || entry.doomed.contains(&uid);
             if !asked {
                 self.violation(format!("{place}: UID {uid} was expunged, and nobody had asked for it"));
             }

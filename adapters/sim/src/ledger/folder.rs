@@ -57,6 +57,8 @@ pub struct Entry {
     pub doomed: BTreeSet<u32>,
     /// Any copy may be gone.
     pub free: bool,
+    /// A copy that another program had not synced may be gone with a power cut.
+    pub may_be_lost: bool,
     /// The flags that a copy may have.
     pub flags: FlagStates,
     /// The first copy came after this UIDNEXT was shown.

@@ -52,6 +52,26 @@ fn what_comes_back_under_another_uid_is_one_too_many() {
 }
 
 #[test]
+fn what_nobody_had_synced_may_go_with_the_power_and_nothing_else_may() {
+    let mut ledger = Ledger::default();
+    let (inbox, unsynced, synced) = (place("INBOX"), T, Token(2));
+    for (uid, token) in [(1, unsynced), (2, synced)] {
+        ledger.may_arrive(&inbox, token, FlagBits::default());
+        ledger.saw_uid(&inbox, uid, token, 0);
+    }
+    ledger.has_arrived(&inbox, synced);
+    ledger.may_be_lost(&inbox, unsynced);
+    ledger.was_expunged(&inbox, 1, 5);
+    assert_eq!(ledger.violations, Vec::<String>::new());
+    ledger.was_expunged(&inbox, 2, 5);
+    assert_eq!(ledger.violations.len(), 1);
+    // A copy that was acknowledged later is another one.
+    ledger.may_arrive(&inbox, unsynced, FlagBits::default());
+    ledger.has_arrived(&inbox, unsynced);
+    assert_eq!(judged(&mut ledger, "INBOX", &[]), 2);
+}
+
+#[test]
 fn two_clients_that_flag_the_same_message_may_come_in_either_order() {
     let mut ledger = Ledger::default();
     ledger.may_arrive(&place("INBOX"), T, FlagBits::default());
