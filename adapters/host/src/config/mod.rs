@@ -45,7 +45,7 @@ use crate::report::{Errors, Problem, Severity};
 use crate::tls::{ServerTls, Tickets, TlsIdentity, server_config};
 
 pub use sending::SendSettings;
-pub use settings::{Listen, LogFormat, LogLevel, LogSettings, Settings, standard_port};
+pub use settings::{Listen, LogFormat, LogLevel, LogSettings, STATE, Settings, standard_port};
 pub use table::Located;
 
 /// A problem that does not keep the server from its work.

@@ -18,6 +18,9 @@ use super::table::{Located, Source, Table};
 use crate::files::ReadFiles;
 use crate::report::{Errors, Problem, did_you_mean};
 
+/// The state directory of a configuration that names none.
+pub const STATE: &str = "/var/lib/postier";
+
 /// Every key there is, with its section.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("", "hostname"),
@@ -205,6 +208,22 @@ impl Settings {
         Self::parse(path, &text)
     }
 
+    /// The state directory that a configuration names, whatever else is wrong with it: mail of programs is kept there until
+    /// somebody has mended it. `None` if the file cannot be read, or where it says something of the state directory that
+    /// cannot be understood.
+    pub fn state_of_broken(path: &Path, files: &dyn ReadFiles) -> Option<PathBuf> {
+        let text = String::from_utf8_lossy(&files.read(path).ok()?.octets).into_owned();
+        let source = Source { path, text: &text, problems: RefCell::default() };
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let root = Table::root(&source, table.get_ref());
+        let named = root.string("state");
+        let is_state = |line: &str| line.trim_start().trim_start_matches(['"', '\'']).starts_with("state");
+        if named.is_none() && text.lines().any(is_state) {
+            return None;
+        }
+        Some(state(&root, named)?.value)
+    }
+
     /// Reads the text of a configuration file.
     ///
     /// # Errors
@@ -264,6 +283,11 @@ impl Settings {
     }
 }
 
+/// The state directory that is named, or else the usual one.
+fn state(root: &Table<'_, '_>, named: Option<Located<String>>) -> Option<Located<PathBuf>> {
+    root.path(Some(named.unwrap_or_else(|| Located { value: STATE.to_owned(), span: 0..0 })))
+}
+
 /// `None` when something needed is missing, which has then been reported.
 fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let root = Table::root(source, table);
@@ -272,8 +296,7 @@ fn read(source: &Source<'_>, table: &DeTable<'_>) -> Option<Settings> {
     let domains = domains(source, &root);
     let unset = |value: &str| Located { value: value.to_owned(), span: 0..0 };
     let user = root.string("user").unwrap_or_else(|| unset("postier"));
-    let state = root.string("state").unwrap_or_else(|| unset("/var/lib/postier"));
-    let state = root.path(Some(state));
+    let state = state(&root, root.string("state"));
 
     let tls = root.section("tls");
     let certificate =

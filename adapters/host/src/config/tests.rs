@@ -102,6 +102,28 @@ fn golden_reports() {
 }
 
 #[test]
+fn a_mistake_hides_the_state_directory_only_where_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("postier.toml");
+    let own = dir.path().join("own");
+    for (text, state) in [
+        ("state = \"own\"\nhostname = ", Some(own.as_path())),
+        ("hostname = \"x\ndomains = [\"a\", \n\n'state' = \"own\"\n[tls", None),
+        ("what = 1\nstate = \"own\"\n", Some(&own)),
+        ("state = own\n", Some(&own)),
+        ("state = 7\n", None),
+        ("[tls\n", Some(Path::new(STATE))),
+        ("", Some(Path::new(STATE))),
+    ] {
+        fs::write(&file, text).unwrap();
+        assert!(Settings::read(&file, &DirectFiles).is_err(), "{text}");
+        assert_eq!(Settings::state_of_broken(&file, &DirectFiles).as_deref(), state, "{text}");
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(Settings::state_of_broken(&file, &DirectFiles), None);
+}
+
+#[test]
 fn everything_has_a_default_but_what_nobody_can_guess() {
     let dir = world(&BTreeMap::new());
     let (config, warnings) = load(dir.path()).unwrap();

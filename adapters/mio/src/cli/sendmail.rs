@@ -5,7 +5,9 @@
 //! ([`postier_core::pickup`]).
 //!
 //! Exit codes are those of sysexits(3), for the programs that know them: 64 wrong usage, 65 a message that cannot be, 67 an
-//! address that is none, 69 nothing of the kind here, 75 try again later, 78 a configuration that is wrong.
+//! address that is none, 69 nothing of the kind here, 75 try again later, 78 a configuration that is wrong. A mistake in the
+//! configuration loses no mail: as long as it can be seen where the state directory is, the mail is kept there, with a
+//! word on standard error; and where it cannot, that is 75, for whoever calls may keep it and try again.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, StdinLock};
@@ -16,7 +18,7 @@ use clap::CommandFactory;
 use postier_core::limits::Limits;
 use postier_core::pickup::arguments::{self, Arguments, Call, Options};
 use postier_core::pickup::{Drop, compose};
-use postier_host::config::{Settings, reason};
+use postier_host::config::{STATE, Settings, reason};
 use postier_host::files::DirectFiles;
 use postier_host::identity::Identity;
 use postier_host::pickup::{HandIn, directory};
@@ -33,8 +35,6 @@ const TRY_AGAIN: u8 = 75;
 const NO_PERMISSION: u8 = 77;
 const BAD_CONFIG: u8 = 78;
 
-/// The state directory where the configuration is not for everybody to read.
-const STATE: &str = "/var/lib/postier";
 /// Octets of a header in which recipients are looked for.
 const HEADER_BYTES_MAX: usize = 1024 * 1024;
 /// Octets read at once.
@@ -116,9 +116,7 @@ fn read_aliases(config: &Path) -> Result<(), Failure> {
 }
 
 fn send(config: Option<&Path>, options: Options) -> Result<(), Failure> {
-    let settings = settings(config)?;
-    let limits = settings.as_ref().map_or_else(Limits::default, |settings| settings.limits);
-    let state = settings.map_or_else(|| STATE.into(), |settings| settings.state);
+    let (state, limits) = place(config)?;
     let me = Identity::current().map_err(|error| (TRY_AGAIN, reason(&error).to_string()))?;
     let mut recipients = Vec::new();
     for list in &options.recipients {
@@ -167,20 +165,35 @@ fn send(config: Option<&Path>, options: Options) -> Result<(), Failure> {
     handing.finish().map(|_| ()).map_err(failed)
 }
 
-/// The configuration, as far as this user may read it.
-fn settings(named: Option<&Path>) -> Result<Option<Settings>, Failure> {
+/// The state directory and the limits: what the configuration says, as far as this user may read it and it can be
+/// understood.
+fn place(named: Option<&Path>) -> Result<(PathBuf, Limits), Failure> {
     let path = named.unwrap_or(Path::new(CONFIG));
     match std::fs::File::open(path) {
-        Err(error)
-            if named.is_none()
-                && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) =>
-        {
-            Ok(None)
+        Ok(_) => {}
+        Err(error) if named.is_some() => {
+            return Err((BAD_CONFIG, format!("{} cannot be read: {}", path.display(), reason(&error))));
         }
-        Ok(_) | Err(_) => {
-            Settings::read(path, &DirectFiles).map(Some).map_err(|errors| (BAD_CONFIG, errors.to_string()))
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
+            return Ok((STATE.into(), Limits::default()));
+        }
+        Err(error) => {
+            return Err((TRY_AGAIN, format!("{} cannot be read: {}", path.display(), reason(&error))));
         }
     }
+    let errors = match Settings::read(path, &DirectFiles) {
+        Ok(Settings { state, limits, .. }) => return Ok((state, limits)),
+        Err(errors) => errors,
+    };
+    let Some(state) = Settings::state_of_broken(path, &DirectFiles) else {
+        return Err((TRY_AGAIN, errors.to_string()));
+    };
+    let (file, place) = (path.display(), directory(&state));
+    complain(&format!(
+        "sendmail: {file} has mistakes, `postier config check` shows them; the mail is kept in {}",
+        place.display()
+    ));
+    Ok((state, Limits::default()))
 }
 
 fn cannot_hand_in(state: &Path, error: &io::Error) -> String {

@@ -186,6 +186,28 @@ fn wrong_calls_end_with_the_codes_that_programs_know() {
     assert!(fs::read_dir(site.path("state/drop/new")).unwrap().next().is_none());
 }
 
+#[test]
+fn a_mistake_in_the_configuration_loses_no_mail() {
+    let site = Site::new();
+    Server::start(&site).stop();
+    let config = site.path("postier.toml");
+    let before = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{before}\n[nonsense\n")).unwrap();
+    let output = run_with(&mut sendmail(&site, &["ann"]), "Subject: kept\n\nhello\n");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let word = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(word.contains("has mistakes") && word.contains("drop"), "{word}");
+    // Where it is not to be seen whose mail it is, who calls may keep it.
+    fs::write(&config, before.replace("state = ", "state = 7 #")).unwrap();
+    let output = run_with(&mut sendmail(&site, &["ann"]), "Subject: not kept\n\nhello\n");
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    fs::write(&config, before).unwrap();
+    let server = Server::start(&site);
+    let [mail] = &mails(&site, "ann", 1)[..] else { panic!() };
+    assert!(mail.contains("\nSubject: kept\n"), "{mail}");
+    server.stop();
+}
+
 /// How often each number is in these mails.
 fn numbers(mails: &[String]) -> BTreeMap<u32, u32> {
     let mut seen = BTreeMap::new();
