@@ -97,7 +97,7 @@ fn records_size(records: &Records) -> usize {
         Records::Mx(all) => all.iter().map(|mx| 32 + mx.exchange.as_str().len()).sum(),
         Records::Txt(all) => all.iter().map(|text| 24 + text.len()).sum(),
         Records::Tlsa(all) => all.iter().map(|tlsa| 32 + tlsa.data.len()).sum(),
-        Records::Ptr(all) => all.iter().map(|name| 24 + name.as_str().len()).sum(),
+        Records::Ptr(all) | Records::Cname(all) => all.iter().map(|name| 24 + name.as_str().len()).sum(),
     }
 }
 

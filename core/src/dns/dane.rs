@@ -1,7 +1,8 @@
 //! DANE for SMTP (RFC 7672): a domain says by signed DNS which certificate its mail server shows.
 //!
-//! A [`Lookup`] asks for the TLSA records of a host whose MX and addresses are validated; of others it does not ask, for
-//! who can forge an address can forge a certificate. An answer that is validated binds: mail for the host goes to the
+//! A [`Lookup`] asks for the TLSA records of a host whose MX and addresses are validated. A host whose MX is, and which is
+//! an alias that is validated, of a name that is not, has its records under the alias (RFC 7672 §2.2.2). Of others it does
+//! not ask, for who can forge a name can forge a certificate. An answer that is validated binds: mail for the host goes to the
 //! certificate named there or not at all, and a lookup that fails is no answer (RFC 7672 §2.1.2).
 //!
 //! ```
@@ -12,7 +13,7 @@
 //! let name = |text| DomainName::parse(text).unwrap();
 //! let host = name("mx.example.org");
 //! let address = "192.0.2.1".parse().unwrap();
-//! let hop = Hop { canonical: host.clone(), host, address, authentic: true };
+//! let hop = Hop { canonical: host.clone(), host, address, named: true, authentic: true };
 //! let mut lookup = Lookup::new(&hop, &name("example.org"), 25).unwrap();
 //! assert_eq!(lookup.question().name, name("_25._tcp.mx.example.org"));
 //! let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![7; 32] };
@@ -69,6 +70,8 @@ pub enum Finding {
 #[derive(Debug)]
 pub struct Lookup {
     port: u16,
+    /// It is being asked whether the alias is validated.
+    of_alias: bool,
     names: Vec<DomainName>,
     /// The name under which is asked now, and its question.
     base: DomainName,
@@ -78,10 +81,13 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// For mail to `domain` through this host and port; `None` if its address is not validated.
+    /// For mail to `domain` through this host and port; `None` if neither its address nor an alias can be validated.
     pub fn new(hop: &Hop, domain: &DomainName, port: u16) -> Option<Self> {
-        if !hop.authentic || hop.host.is_root() {
+        if hop.host.is_root() {
             return None;
+        }
+        if !hop.authentic {
+            return Self::of_alias(hop, domain, port);
         }
         // RFC 7672 §2.2.2: what the host is an alias of, then the alias.
         let mut bases = VecDeque::from([hop.canonical.clone()]);
@@ -96,7 +102,20 @@ impl Lookup {
         }
         let base = bases.pop_front()?;
         let question = question(&base, port)?;
-        Some(Lookup { port, names, base, question, others: bases })
+        Some(Lookup { port, of_alias: false, names, base, question, others: bases })
+    }
+
+    /// The address is not validated: perhaps it is what the host is an alias of that is not, and the alias is.
+    fn of_alias(hop: &Hop, domain: &DomainName, port: u16) -> Option<Self> {
+        if !hop.named || hop.host == hop.canonical {
+            return None;
+        }
+        let mut names = Vec::from([hop.host.clone()]);
+        if hop.host != *domain {
+            names.push(domain.clone());
+        }
+        let (base, question) = (hop.host.clone(), Question { name: hop.host.clone(), kind: Kind::Cname });
+        Some(Lookup { port, of_alias: true, names, base, question, others: VecDeque::new() })
     }
 
     /// What to look up; hand the outcome to [`Lookup::answer`].
@@ -106,6 +125,16 @@ impl Lookup {
 
     /// The outcome of the question; `None` if there is another.
     pub fn answer(&mut self, outcome: Outcome) -> Option<Finding> {
+        if core::mem::take(&mut self.of_alias) {
+            return match (outcome, question(&self.base, self.port)) {
+                (Ok(found), Some(question)) if found.authentic => {
+                    self.question = question;
+                    None
+                }
+                (Err(failure), _) if failure.is_temporary() => Some(Finding::Failed(failure)),
+                (Ok(_) | Err(_), _) => Some(Finding::Nothing),
+            };
+        }
         let records = match outcome {
             Ok(found) if found.authentic => found.records,
             Err(failure) if failure.is_temporary() => return Some(Finding::Failed(failure)),
@@ -175,7 +204,7 @@ mod tests {
 
     fn hop(host: &str, canonical: &str, authentic: bool) -> Hop {
         let address = "192.0.2.1".parse().unwrap();
-        Hop { host: name(host), canonical: name(canonical), address, authentic }
+        Hop { host: name(host), canonical: name(canonical), address, named: authentic, authentic }
     }
 
     fn tlsa(usage: u8, selector: u8, matching: u8, octets: usize) -> Tlsa {
@@ -240,6 +269,44 @@ mod tests {
         };
         assert_eq!(dane.base, name("mx.test"));
         assert_eq!(dane.names, [name("real.test"), name("mx.test"), name("d.test")]);
+    }
+
+    /// An alias in a signed zone, of a name in one that is not.
+    fn half_signed() -> Lookup {
+        let hop = Hop { named: true, ..hop("mx.test", "host.cloud.test", false) };
+        Lookup::new(&hop, &name("d.test"), 25).unwrap()
+    }
+
+    fn alias(authentic: bool) -> Outcome {
+        let records = Records::Cname(vec![name("host.cloud.test")]);
+        Ok(Found { name: name("mx.test"), records, authentic })
+    }
+
+    #[test]
+    fn an_alias_that_is_validated_has_records_of_its_own() {
+        let mut lookup = half_signed();
+        assert_eq!(*lookup.question(), Question { name: name("mx.test"), kind: Kind::Cname });
+        assert_eq!(lookup.answer(alias(true)), None);
+        assert_eq!(*lookup.question(), Question { name: name("_25._tcp.mx.test"), kind: Kind::Tlsa });
+        let Some(Finding::Binding(dane)) = lookup.answer(found(vec![tlsa(2, 0, 1, 32)], true)) else {
+            panic!()
+        };
+        assert_eq!((&dane.base, &*dane.names), (&name("mx.test"), &[name("mx.test"), name("d.test")][..]));
+        let mut lookup = half_signed();
+        assert_eq!(lookup.answer(alias(true)), None);
+        assert_eq!(lookup.answer(Err(Failure::NoName { authentic: true })), Some(Finding::Nothing));
+    }
+
+    #[test]
+    fn an_alias_that_is_not_validated_has_none_and_one_that_cannot_be_looked_up_must_wait() {
+        assert_eq!(half_signed().answer(alias(false)), Some(Finding::Nothing));
+        assert_eq!(half_signed().answer(Err(Failure::NoData { authentic: false })), Some(Finding::Nothing));
+        let failure = Failure::ServerFailure;
+        assert_eq!(half_signed().answer(Err(failure)), Some(Finding::Failed(failure)));
+        // A host that is no alias, or that an MX which is not validated names.
+        let unsigned = Hop { named: true, ..hop("mx.test", "mx.test", false) };
+        assert!(Lookup::new(&unsigned, &name("d.test"), 25).is_none());
+        assert!(Lookup::new(&hop("mx.test", "host.cloud.test", false), &name("d.test"), 25).is_none());
     }
 
     #[test]

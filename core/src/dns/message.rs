@@ -25,6 +25,7 @@ impl Kind {
             Kind::Txt => RecordType::TXT,
             Kind::Tlsa => RecordType::TLSA,
             Kind::Ptr => RecordType::PTR,
+            Kind::Cname => RecordType::CNAME,
         }
     }
 }
@@ -216,6 +217,10 @@ fn collect(kind: Kind, records: &[&Record]) -> Records {
         })),
         Kind::Ptr => Records::Ptr(each(records, |data| {
             let RData::PTR(name) = data else { return None };
+            DomainName::from_wire(&name.0)
+        })),
+        Kind::Cname => Records::Cname(each(records, |data| {
+            let RData::CNAME(name) = data else { return None };
             DomainName::from_wire(&name.0)
         })),
     }

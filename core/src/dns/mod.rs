@@ -57,6 +57,8 @@ pub enum Kind {
     Tlsa,
     /// The name of an address.
     Ptr,
+    /// What a name is an alias of, one step.
+    Cname,
 }
 
 /// What is asked.
@@ -83,6 +85,8 @@ pub enum Records {
     Tlsa(Vec<Tlsa>),
     /// Names.
     Ptr(Vec<DomainName>),
+    /// The next name.
+    Cname(Vec<DomainName>),
 }
 
 /// One mail exchanger.

@@ -48,7 +48,12 @@ pub fn question(domain: &DomainName) -> Option<Question> {
 pub fn id_found(outcome: Outcome) -> Option<String> {
     match outcome.ok()?.records {
         Records::Txt(records) => record_id(&records),
-        Records::A(_) | Records::Aaaa(_) | Records::Mx(_) | Records::Tlsa(_) | Records::Ptr(_) => None,
+        Records::A(_)
+        | Records::Aaaa(_)
+        | Records::Mx(_)
+        | Records::Tlsa(_)
+        | Records::Ptr(_)
+        | Records::Cname(_) => None,
     }
 }
 

@@ -60,7 +60,9 @@ pub struct Hop {
     pub canonical: DomainName,
     /// Where to connect.
     pub address: IpAddr,
-    /// MX (if there is one) and address are validated: DANE may be asked for (RFC 7672 §2.2.1).
+    /// The MX record (if there is one) is validated.
+    pub named: bool,
+    /// The address is, too, with the aliases that lead to it: DANE may be asked for (RFC 7672 §2.2.1).
     pub authentic: bool,
 }
 
@@ -147,7 +149,8 @@ impl Route {
     /// To this address: `user@[192.0.2.1]` (RFC 5321 §4.1.3).
     pub fn to_address(address: IpAddr) -> Self {
         let host = DomainName::root();
-        let hop = Hop { host: host.clone(), canonical: host.clone(), address, authentic: false };
+        let (canonical, named, authentic) = (host.clone(), false, false);
+        let hop = Hop { host: host.clone(), canonical, address, named, authentic };
         Route { ready: VecDeque::from([hop]), ..Self::empty(host, Options::default(), 0) }
     }
 
@@ -243,13 +246,18 @@ impl Route {
                 let addresses: Vec<IpAddr> = match records {
                     Records::A(all) => all.into_iter().map(IpAddr::V4).collect(),
                     Records::Aaaa(all) => all.into_iter().map(IpAddr::V6).collect(),
-                    Records::Mx(_) | Records::Txt(_) | Records::Tlsa(_) | Records::Ptr(_) => vec![],
+                    Records::Mx(_)
+                    | Records::Txt(_)
+                    | Records::Tlsa(_)
+                    | Records::Ptr(_)
+                    | Records::Cname(_) => vec![],
                 };
                 let authentic = authentic && self.authentic;
                 self.ready.extend(addresses.into_iter().take(ADDRESSES_MAX).map(|address| Hop {
                     host: host.clone(),
                     canonical: canonical.clone(),
                     address,
+                    named: self.authentic,
                     authentic,
                 }));
             }

@@ -11,7 +11,8 @@ use crate::sending::command;
 
 /// `there.test` names its server's key, `wrong.test` another one; `web.test` names an authority of the web, which means
 /// nothing between mail servers; `strict.test` says nothing. Then names that lead to others (RFC 7672 §2.2): a domain that is
-/// another's alias, hosts that are aliases with the record at the one end or the other, a domain without MX.
+/// another's alias, hosts that are aliases with the record at the one end or the other, an alias that is signed of a host
+/// that is not, a domain without MX.
 fn zone(key: &str) -> String {
     let other = "00".repeat(32);
     format!(
@@ -24,6 +25,7 @@ fn zone(key: &str) -> String {
          alias CNAME there\n\
          far MX 10 mx.far\nmx.far CNAME mx.there\n\
          near MX 10 mx.near\nmx.near CNAME mx.strict\n_25._tcp.mx.near TLSA 3 1 1 {key}\n\
+         half MX 10 mx.half\nmx.half CNAME host.cloud.\n_25._tcp.mx.half TLSA 3 1 1 {key}\n\
          bare A 127.0.0.4\n_25._tcp.bare TLSA 3 1 1 {key}\n"
     )
 }
@@ -64,7 +66,8 @@ fn the_certificate_must_be_the_one_that_dns_names() {
     }
     let (here, there) = (site_at("here.test", "127.0.0.3"), site_at("there.test", "127.0.0.4"));
     // An unsigned domain of whose host a signed record says something; who can forge the MX could have left that out.
-    let others = ["web.test", "alias.test", "far.test", "near.test", "bare.test", "plain.example"];
+    let others =
+        ["web.test", "alias.test", "far.test", "near.test", "half.test", "bare.test", "plain.example"];
     for domain in others {
         there.edit("postier.toml", "\"there.test\"", &format!("\"there.test\", \"{domain}\""));
         there.add("users", &format!("bob@{domain}:{{PLAIN}}x\n"));
@@ -74,7 +77,16 @@ fn the_certificate_must_be_the_one_that_dns_names() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let unsigned =
         " local-zone: \"plain.example.\" static\n local-data: \"plain.example. MX 10 mx.wrong.test.\"\n";
-    let zones = unsigned.to_owned() + &sign(dir.path(), &zone(&key_of(&there, dir.path())));
+    fs::write(
+        dir.path().join("cloud"),
+        "$ORIGIN cloud.\n$TTL 300\n@ SOA ns root 1 3600 900 86400 300\n@ NS ns\nns A 127.0.0.1\nhost A 127.0.0.4\n",
+    )
+    .unwrap();
+    let at = dir.path().display();
+    let cloud = format!(
+        "auth-zone:\n name: \"cloud.\"\n zonefile: \"{at}/cloud\"\n for-downstream: no\n for-upstream: yes\n"
+    );
+    let zones = unsigned.to_owned() + &sign(dir.path(), &zone(&key_of(&there, dir.path()))) + &cloud;
     let mut unbound = start_unbound(dir.path(), &zones);
     let (here_server, there_server) = (Server::start(&here), Server::start(&there));
 
@@ -98,6 +110,7 @@ fn the_certificate_must_be_the_one_that_dns_names() {
             ("alias.test", "mx.there.test"),
             ("far.test", "mx.far.test"),
             ("near.test", "mx.near.test"),
+            ("half.test", "mx.half.test"),
             ("bare.test", "bare.test"),
         ];
         let all = dane.iter().all(|(domain, host)| sent(&format!("bob@{domain}"), host, "TLSv1.3 DANE"));
