@@ -44,6 +44,8 @@ pub struct Limits {
     /// Searches one connection can have kept up (RFC 5267 §4.3): of each the result is remembered, and each change is
     /// searched again for all of them.
     pub imap_contexts_max: usize,
+    /// Ranges of UIDs of which the results are together that one connection has kept up, 8 octets each.
+    pub imap_context_ranges_max: usize,
     /// Waiting for an IMAP command after login (RFC 9051 §5.4 wants 30 minutes at least).
     pub imap_idle: Duration,
     /// A client is told that its command goes on after each such time (RFC 9585 §3.1 wants 10 to 15 seconds).
@@ -160,6 +162,7 @@ impl Default for Limits {
             imap_append_urls_max: 256,
             imap_notify_mailboxes_max: 1000,
             imap_contexts_max: 8,
+            imap_context_ranges_max: 32 * 1024,
             imap_idle: Duration::from_secs(31 * 60),
             imap_progress: Duration::from_secs(12),
             imap_login: Duration::from_secs(180),

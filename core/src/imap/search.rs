@@ -16,7 +16,7 @@
 
 use super::fetch::FetchItem;
 use super::response::write_number;
-use super::sequence::{SequenceSet, UidSet};
+use super::sequence::SequenceSet;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -227,7 +227,7 @@ impl SearchKey {
     /// numbers. UID sets go through `uids_of_uids`, where `*` may become a number.
     pub fn resolve(
         &mut self,
-        uids_of: &mut dyn FnMut(&SequenceSet) -> UidSet,
+        uids_of: &mut dyn FnMut(&SequenceSet) -> SequenceSet,
         uids_of_uids: &mut dyn FnMut(&SequenceSet) -> SequenceSet,
     ) {
         match self {
@@ -235,7 +235,7 @@ impl SearchKey {
             SearchKey::Sequence(set) | SearchKey::Uid(set) if set.is_saved() => {
                 *self = SearchKey::Uid(SequenceSet::SAVED);
             }
-            SearchKey::Sequence(set) => *self = SearchKey::Uid(uids_of(set).into()),
+            SearchKey::Sequence(set) => *self = SearchKey::Uid(uids_of(set)),
             SearchKey::Uid(set) => *set = uids_of_uids(set),
             SearchKey::And(keys) => keys.iter_mut().for_each(|key| key.resolve(uids_of, uids_of_uids)),
             SearchKey::Not(key) => key.resolve(uids_of, uids_of_uids),
@@ -314,6 +314,7 @@ impl SearchKey {
             | SearchKey::Keyword(_)
             | SearchKey::Unkeyword(_)
             | SearchKey::ModSeq(_) => Grounds { flags: true, ..Grounds::default() },
+            SearchKey::Older(_) | SearchKey::Younger(_) => Grounds { time: true, ..Grounds::default() },
             SearchKey::All
             | SearchKey::Bcc(_)
             | SearchKey::Body(_)
@@ -329,8 +330,6 @@ impl SearchKey {
             | SearchKey::SentBefore(_)
             | SearchKey::SentOn(_)
             | SearchKey::SentSince(_)
-            | SearchKey::Older(_)
-            | SearchKey::Younger(_)
             | SearchKey::Larger(_)
             | SearchKey::Smaller(_)
             | SearchKey::EmailId(_)
@@ -352,6 +351,8 @@ pub struct Grounds {
     pub largest: bool,
     /// What `$` means.
     pub saved: bool,
+    /// What time it is.
+    pub time: bool,
 }
 
 impl Grounds {
@@ -360,6 +361,7 @@ impl Grounds {
             flags: self.flags || other.flags,
             largest: self.largest || other.largest,
             saved: self.saved || other.saved,
+            time: self.time || other.time,
         }
     }
 }

@@ -361,6 +361,18 @@ impl SequenceSet {
         out
     }
 
+    /// The same messages of `max` by other numbers, which ascend as these do: `n:*` goes on to whatever will be the
+    /// largest, and so does what is `max` for being a `*`.
+    pub(super) fn renumbered(&self, max: u32, number_of: impl Fn(u32) -> Option<u32>) -> SequenceSet {
+        let numbers = SequenceSet { from_to_star: None, ..self.clone() }.resolve(max);
+        let ends = |range: &NumberRange| {
+            Some(NumberRange { first: number_of(range.first)?, last: number_of(range.last)? })
+        };
+        let numbers = numbers.ranges.iter().filter_map(ends).collect();
+        let from_to_star = self.from_to_star.map(|from| number_of(from).unwrap_or(u32::MAX));
+        SequenceSet { numbers, from_to_star, saved: self.saved }
+    }
+
     /// Whether the set names `number` when `max` is the largest there is.
     pub fn contains(&self, number: u32, max: u32) -> bool {
         number > 0

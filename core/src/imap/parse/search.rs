@@ -98,6 +98,7 @@ fn eat_word(cursor: &mut Cursor<'_>, word: &[u8]) -> bool {
 
 fn return_options(cursor: &mut Cursor<'_>, mut update: Option<&mut Update>) -> Parsed<SearchReturn> {
     const OPTION: &str = "MIN, MAX, ALL, COUNT, SAVE or PARTIAL";
+    const SEARCH_OPTION: &str = "MIN, MAX, ALL, COUNT, SAVE, PARTIAL, CONTEXT or UPDATE";
     const CONTEXT: &str = "CONTEXT and UPDATE in SEARCH only";
     let mut returns = SearchReturn::default();
     cursor.list(OPTION, |cursor| {
@@ -123,7 +124,7 @@ fn return_options(cursor: &mut Cursor<'_>, mut update: Option<&mut Update>) -> P
             },
             "CONTEXT" => return Err(cursor.back(word, CONTEXT)),
             "UPDATE" => return Err(cursor.back(word, CONTEXT)),
-            _ => return Err(cursor.back(word, OPTION)),
+            _ => return Err(cursor.back(word, if update.is_some() { SEARCH_OPTION } else { OPTION })),
         );
         Ok(())
     })?;

@@ -519,7 +519,10 @@ fn search_examples() {
 #[test]
 fn search_keys_lose_their_sequence_numbers() {
     let mut key = search("a SEARCH OR 2 NOT (1 UID 5:*) SEEN\r\n").key;
-    key.resolve(&mut |set| set.resolve(9).iter().map(|n| n * 10).collect(), &mut |set| set.resolve(7).into());
+    key.resolve(
+        &mut |set| set.resolve(9).iter().map(|n| n * 10).collect::<crate::imap::sequence::UidSet>().into(),
+        &mut |set| set.resolve(7).into(),
+    );
     assert_eq!(key, search("a SEARCH OR UID 20 NOT (UID 10 UID 5:7) SEEN\r\n").key);
 }
 

@@ -6,10 +6,11 @@
 //! than before is told as ADDTO and REMOVEFROM, always at position 0: a result is in the order of the mailbox.
 //!
 //! A message that is gone leaves the result just before its EXPUNGE; one that is new comes into it after EXISTS and after
-//! what NOTIFY fetches of it. Sequence numbers among the keys mean what they meant when the command came, as `$` does; the
-//! `*` of a set of UIDs is whatever the largest is. What time alone changes (OLDER, YOUNGER) is not told.
+//! what NOTIFY fetches of it. Sequence numbers among the keys mean the messages that they meant when the command came, as `$`
+//! does; a `*` is whatever message is the last.
 //!
-//! Contexts belong to the selected mailbox and go with it. One that cannot be kept up any more is given up with NOUPDATE.
+//! Contexts belong to the selected mailbox and go with it. One that cannot be kept up, or not any more, is given up with
+//! NOUPDATE: if there are too many, or too many ranges in their results, or if time alone changes it (OLDER, YOUNGER).
 
 use super::changes::After;
 use super::fetch::Fetching;
@@ -70,6 +71,13 @@ pub(super) struct Update {
     after: After,
 }
 
+impl Context {
+    /// Ranges that it remembers.
+    fn ranges(&self) -> usize {
+        self.found.ranges().len() + self.saved.ranges().len()
+    }
+}
+
 impl Update {
     pub(super) fn after(&self) -> &After {
         &self.after
@@ -101,8 +109,13 @@ impl Session {
             return None;
         }
         let mut key = search.key.clone();
-        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut Clone::clone);
+        let view = &mailbox.view;
+        key.resolve(&mut |set| set.renumbered(view.len(), |number| view.uid_at(number)), &mut Clone::clone);
         let grounds = key.grounds();
+        if grounds.time {
+            tell_no_update(&tag, "A result that changes with the time alone is not kept up", tx);
+            return None;
+        }
         let saved = if grounds.saved { mailbox.saved.clone() } else { UidSet::new() };
         let (found, doubtful, fresh) = Default::default();
         let largest = mailbox.view.last().unwrap_or(0);
@@ -114,12 +127,12 @@ impl Session {
     pub(super) fn start_cancel_update(&mut self, tags: &[AString<'_>], tx: &mut SendQueue) {
         let Some(mailbox) = self.mailbox.as_mut() else { return };
         let known = |tag: &AString<'_>| mailbox.contexts.iter().any(|context| context.tag == **tag);
-        let all_known = tags.iter().all(known);
-        mailbox.contexts.retain(|context| !tags.iter().any(|tag| context.tag == **tag));
-        match all_known {
-            true => self.end(Status::Ok, None, "The results are not kept up any more", tx),
-            false => self.end(Status::No, None, "There is no such result to keep up", tx),
+        if !tags.iter().all(known) {
+            let text = "There is no such result to keep up; nothing has changed";
+            return self.end(Status::No, None, text, tx);
         }
+        mailbox.contexts.retain(|context| !tags.iter().any(|tag| context.tag == **tag));
+        self.end(Status::Ok, None, "The results are not kept up any more", tx);
     }
 
     /// Whether a result may have changed. What NOTIFY fetches of a new message comes first (RFC 5465 §5.2).
@@ -136,7 +149,7 @@ impl Session {
         let (within, fresh) = (core::mem::take(&mut context.doubtful), core::mem::take(&mut context.fresh));
         let largest = mailbox.view.last().unwrap_or(0);
         let (mut key, saved) = (context.key.clone(), context.saved.clone());
-        key.resolve(&mut |_| UidSet::new(), &mut |set| set.resolve(largest).into());
+        key.resolve(&mut |_| UidSet::new().into(), &mut |set| set.resolve(largest).into());
         let query = Arc::new(SearchQuery { key, recent: mailbox.recent.clone(), saved });
         let (selection, among) = (mailbox.id, within.clone());
         let updating = Updating { index, within, fresh, after };
@@ -172,11 +185,14 @@ impl Session {
     /// Tells how the result has changed, and goes on.
     pub(super) fn tell_update(&mut self, update: Update, tx: &mut SendQueue) {
         let Update { index, added, removed, after } = update;
-        if let Some(mailbox) = self.mailbox.as_mut()
+        if let Some(mailbox) = self.mailbox.as_mut().filter(|_| !added.is_empty() || !removed.is_empty())
             && let Some(context) = mailbox.contexts.get_mut(index)
         {
             context.found = context.found.difference(&removed).union(&added);
             mailbox.write_update(index, &removed, &added, tx);
+            if mailbox.context_ranges() > self.setup.limits.imap_context_ranges_max {
+                self.give_up_context(index, tx);
+            }
         }
         self.resume_after(after, tx);
     }
@@ -191,9 +207,24 @@ impl Session {
 }
 
 impl Mailbox {
-    /// A search has found something, and is to be kept up.
-    pub(super) fn open_context(&mut self, context: Context, found: UidSet) {
-        self.contexts.push(Context { found, ..context });
+    /// A search has found something, and is to be kept up; NOUPDATE if there are too many ranges with it.
+    pub(super) fn open_context(
+        &mut self,
+        context: Context,
+        found: UidSet,
+        ranges_max: usize,
+        tx: &mut SendQueue,
+    ) {
+        let context = Context { found, ..context };
+        if self.context_ranges() + context.ranges() > ranges_max {
+            return tell_no_update(&context.tag, "There is too much in the results to keep them up", tx);
+        }
+        self.contexts.push(context);
+    }
+
+    /// Ranges of all results.
+    fn context_ranges(&self) -> usize {
+        self.contexts.iter().map(Context::ranges).sum()
     }
 
     /// From now on there are only UIDs (RFC 9586).
@@ -226,13 +257,18 @@ impl Mailbox {
 
     /// These messages are about to go out of the view: RFC 5267 §4.3.4 wants them out of the results before.
     pub(super) fn leave_results(&mut self, gone: &UidSet, tx: &mut SendQueue) {
+        if gone.is_empty() {
+            return;
+        }
         for index in 0..self.contexts.len() {
             let Some(context) = self.contexts.get_mut(index) else { return };
             context.doubtful = context.doubtful.difference(gone);
             context.fresh = context.fresh.difference(gone);
             let removed = context.found.intersect(gone);
-            context.found = context.found.difference(gone);
-            self.write_update(index, &removed, &UidSet::new(), tx);
+            if !removed.is_empty() {
+                context.found = context.found.difference(&removed);
+                self.write_update(index, &removed, &UidSet::new(), tx);
+            }
         }
     }
 
@@ -252,12 +288,9 @@ impl Mailbox {
         self.contexts.iter().position(|context| !context.doubtful.is_empty())
     }
 
-    /// Writes how a result has changed, if it has. What goes comes first: it is what the client knows.
+    /// Writes how a result has changed. What goes comes first: it is what the client knows.
     fn write_update(&self, index: usize, removed: &UidSet, added: &UidSet, tx: &mut SendQueue) {
         let Some(context) = self.contexts.get(index) else { return };
-        if removed.is_empty() && added.is_empty() {
-            return;
-        }
         tx.write_with(|out| {
             out.extend_from_slice(b"* ESEARCH (TAG ");
             write_string(out, &context.tag);

@@ -65,10 +65,22 @@ impl Session {
                 tx,
             );
         }
+        if self.check_numbers(&search, tx).is_none() {
+            return;
+        }
         let context = self.new_context(&search, tx);
         let searching = Searching { uid, returns, modseq, names_mailbox: false, context };
         let Some((selection, within, query)) = self.prepare_search(search, tx) else { return };
         self.ask(Then::Search(searching), |ticket| Ask::Search { ticket, selection, within, query });
+    }
+
+    /// Whether the session has the numbers that the search is about; the end of the command if not.
+    fn check_numbers(&mut self, search: &Search, tx: &mut SendQueue) -> Option<()> {
+        self.command.hides_expunges = !search.uid;
+        if search.numbers || !search.uid {
+            self.use_numbers(tx)?;
+        }
+        (!search.modseq || self.use_modseqs(tx)).then_some(())
     }
 
     /// What the office is to be asked: where, among which messages, and what; or the end of the command.
@@ -77,18 +89,13 @@ impl Session {
         search: Search,
         tx: &mut SendQueue,
     ) -> Option<(SelectionId, UidSet, Arc<SearchQuery>)> {
-        let Search { uid, returns, update: _, names_charset: _, unknown_charset, numbers, modseq, mut key } =
-            search;
-        self.command.hides_expunges = !uid;
-        if numbers || !uid {
-            self.use_numbers(tx)?;
-        }
-        if modseq && !self.use_modseqs(tx) {
-            return None;
-        }
+        self.check_numbers(&search, tx)?;
+        let Search { returns, unknown_charset, mut key, .. } = search;
         let mailbox = self.mailbox.as_mut()?;
         let last = mailbox.view.last().unwrap_or(0);
-        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set), &mut |set| set.resolve(last).into());
+        key.resolve(&mut |set| mailbox.uid_ranges_of_sequence_set(set).into(), &mut |set| {
+            set.resolve(last).into()
+        });
         let saved = match returns.is_some_and(|returns| returns.save) {
             // RFC 5182 §2.1: nothing is saved until something is found, whatever goes wrong.
             true => core::mem::take(&mut mailbox.saved),
@@ -145,7 +152,7 @@ impl Session {
             mailbox.saved = saved_of(&returns, &found);
         }
         if let Some(context) = context {
-            mailbox.open_context(*context, found.to_set());
+            mailbox.open_context(*context, found.to_set(), self.setup.limits.imap_context_ranges_max, tx);
         }
         let (word, done) = match found {
             Found::Ascending(_) if names_mailbox => ("ESEARCH", "Esearch completed"),

@@ -48,7 +48,7 @@ fn query(text: &str) -> Arc<SearchQuery> {
     let line = format!("a UID SEARCH {text}\r\n");
     let CommandBody::Search(mut found) = parse(line.as_bytes()).expect(text).body else { panic!("{text}") };
     let uids = |set: &crate::imap::sequence::SequenceSet| set.resolve(30);
-    found.key.resolve(&mut { uids }, &mut |set| uids(set).into());
+    found.key.resolve(&mut |set| uids(set).into(), &mut |set| uids(set).into());
     Arc::new(SearchQuery {
         key: found.key,
         recent: [30].into_iter().collect(),

@@ -229,7 +229,7 @@ impl Office {
         let all: UidSet = state.messages.iter().map(|message| message.uid).collect();
         let mut query = SearchQuery { recent: mailbox.recent.clone(), ..(*query).clone() };
         let last = all.last().unwrap_or(0);
-        query.key.resolve(&mut |_| UidSet::new(), &mut |set| set.resolve(last).into());
+        query.key.resolve(&mut |_| UidSet::new().into(), &mut |set| set.resolve(last).into());
         let (scope, mailbox) = (self.scope(key, &state, all, desk), key.clone());
         let MailboxKey { root, folder } = key.clone();
         let task = Task::new(move |disk| async move {

@@ -347,7 +347,7 @@ impl World {
         for Kept { tag, uid, key, result } in &self.client.kept {
             let mut key = key.clone();
             let last = there.last().unwrap_or(0);
-            key.resolve(&mut |_| UidSet::new(), &mut |set| set.resolve(last).into());
+            key.resolve(&mut |_| UidSet::new().into(), &mut |set| set.resolve(last).into());
             let query = SearchQuery { key, recent: UidSet::new(), saved: UidSet::new() };
             let found = self.office.find(&there, &query);
             let known: UidSet = match uid {

@@ -52,6 +52,7 @@ pub(super) fn play(name: &str, script: &str, mut pieces: impl FnMut() -> usize) 
                 options.tls = Some(TlsInfo { exporter: Some([5; 32]), ..TlsInfo::default() });
             }
             "three contexts" => options.limits.imap_contexts_max = 3,
+            "few ranges" => options.limits.imap_context_ranges_max = 2,
             "three errors" => options.limits.errors_max = 3,
             other => assert!(other.starts_with("selected "), "{name}: setup {other}"),
         }

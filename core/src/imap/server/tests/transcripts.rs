@@ -108,6 +108,7 @@ transcripts! {
     search
     search_context
     search_context_fetch
+    search_context_limits
     search_partial
     search_save
     select
