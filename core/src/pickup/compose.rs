@@ -176,6 +176,11 @@ pub fn complete(beginning: &[u8], author: Author<'_>) -> Vec<u8> {
         }
         out.extend_from_slice(from_field(author).as_bytes());
     }
+    // A line that is no field ends the header. Without an empty line, one that begins with a blank would go on with the
+    // last field.
+    if !(rest.is_empty() || rest.starts_with(b"\n") || rest.starts_with(b"\r\n")) {
+        out.push(b'\n');
+    }
     out.extend_from_slice(rest);
     out
 }
@@ -261,7 +266,9 @@ mod tests {
             "From: root@example.org (Cron Daemon)\r\nTo: root@example.org,\n\t<bob@example.org>\nX: root\n\nFrom: me\n"
         );
         assert_eq!(completed("To: a@x\n\nhi\n"), "To: a@x\nFrom: \"Ann O'Nym\" <ann@example.org>\n\nhi\n");
-        assert_eq!(completed("hi there\n"), "From: \"Ann O'Nym\" <ann@example.org>\nhi there\n");
+        assert_eq!(completed("hi there\n"), "From: \"Ann O'Nym\" <ann@example.org>\n\nhi there\n");
+        assert_eq!(completed(" :x\n\nhi\n"), "From: \"Ann O'Nym\" <ann@example.org>\n\n :x\n\nhi\n");
+        assert_eq!(completed("From: b@x\nhi\n"), "From: b@x\n\nhi\n");
         assert_eq!(completed("\nhi\n"), "From: \"Ann O'Nym\" <ann@example.org>\n\nhi\n");
         assert_eq!(completed("To: a@x"), "To: a@x", "the header goes on");
     }
