@@ -38,6 +38,7 @@
 //! | hide-message | 215 | 0 | 100 |
 //! | lose-exists | 280 | 1 | 100 |
 //! | hide-flag | 18 | 23 | 2000 |
+//! | lose-result | 30 | 31 | 200 |
 //! | wrong-literal | 469 | 0 | 100 |
 //! | keep-plaintext | 15 | 11 | 400 |
 //! | never-time-out | 47 | 14 | 300 |
@@ -148,6 +149,8 @@ plants! {
     LoseExists = "lose-exists", 100;
     /// A flag is not shown.
     HideFlag = "hide-flag", 2000;
+    /// How a result has changed is not told.
+    LoseResult = "lose-result", 200;
     /// A literal is announced one octet too long.
     WrongLiteral = "wrong-literal", 100;
     /// What was said in plaintext behind STARTTLS is heard after the handshake.
@@ -481,6 +484,11 @@ impl Planted {
                     flags.retain(|flag| flag != "\\Flagged");
                 }
                 vec![Response::Untagged(Untagged::Fetch(number, fetched))]
+            }
+            (Plant::LoseResult, Response::Untagged(Untagged::ESearch(told)))
+                if !told.changes.is_empty() && self.every(3) =>
+            {
+                vec![]
             }
             (Plant::OkInsteadOfNo, Response::Tagged(tag, Status::No, code)) => {
                 vec![Response::Tagged(tag, Status::Ok, code)]

@@ -36,6 +36,19 @@ pub enum Code {
     Other(String),
 }
 
+/// What ESEARCH says of a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ESearch {
+    /// Of the search.
+    pub tag: String,
+    /// It is told in UIDs.
+    pub uid: bool,
+    /// ALL
+    pub all: Option<Vec<u32>>,
+    /// ADDTO (true) and REMOVEFROM, in the order told.
+    pub changes: Vec<(bool, Vec<u32>)>,
+}
+
 /// What FETCH says of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fetched {
@@ -68,8 +81,8 @@ pub enum Untagged {
     MailboxStatus(String, Vec<(String, u64)>),
     /// SEARCH, with the highest mod-sequence of what was found if it was searched by that.
     Search(Vec<u32>, Option<u64>),
-    /// ESEARCH: the UIDs of ALL, if asked for.
-    ESearch(Option<Vec<u32>>),
+    /// ESEARCH
+    ESearch(Box<ESearch>),
     /// EXISTS
     Exists(u32),
     /// RECENT
@@ -436,16 +449,22 @@ fn read_status(cursor: &mut Cursor<'_>) -> Result<Untagged, Wrong> {
 fn read_esearch(cursor: &mut Cursor<'_>) -> Result<Untagged, Wrong> {
     cursor.space()?;
     cursor.expect(b"(TAG ")?;
-    cursor.string()?;
+    let tag = String::from_utf8_lossy(&cursor.string()?).into_owned();
     cursor.expect(b")")?;
-    let (mut all, mut uid) = (None, false);
+    let mut told = ESearch { tag, ..ESearch::default() };
     while !cursor.rest().is_empty() {
         cursor.space()?;
         match cursor.atom()? {
-            b"UID" => uid = true,
+            b"UID" => told.uid = true,
             b"ALL" => {
                 cursor.space()?;
-                all = Some(cursor.uid_set()?);
+                told.all = Some(cursor.uid_set()?);
+            }
+            // The place in an ordered result is 0 where the order is that of the mailbox (RFC 5267 §4.3.3).
+            item @ (b"ADDTO" | b"REMOVEFROM") => {
+                cursor.expect(b" (0 ")?;
+                told.changes.push((item == b"ADDTO", cursor.uid_set()?));
+                cursor.expect(b")")?;
             }
             b"MIN" | b"MAX" | b"COUNT" | b"MODSEQ" => {
                 cursor.space()?;
@@ -454,7 +473,7 @@ fn read_esearch(cursor: &mut Cursor<'_>) -> Result<Untagged, Wrong> {
             _ => return Err("an unknown item of ESEARCH".into()),
         }
     }
-    Ok(Untagged::ESearch(all.filter(|_| uid)))
+    Ok(Untagged::ESearch(Box::new(told)))
 }
 
 #[cfg(test)]
@@ -477,13 +496,13 @@ mod tests {
         let good = "* OK [CAPABILITY IMAP4rev1 ID] ready\r\n* FLAGS (\\Seen work)\r\n* 3 EXISTS\r\n* 0 RECENT\r\n\
             * OK [PERMANENTFLAGS (\\Seen \\*)] yes\r\n* LIST (\\HasNoChildren) \".\" \"a b\"\r\n\
             * STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n* SEARCH\r\n* SEARCH 1 2\r\n+ go on\r\n\
-            * ESEARCH (TAG \"a\") UID ALL 1:3,5\r\n* 3 EXPUNGE\r\n* ID NIL\r\n* ENABLED\r\n\
+            * ESEARCH (TAG \"a\") UID ALL 1:3,5\r\n* ESEARCH (TAG \"a\") UID REMOVEFROM (0 1) ADDTO (0 7:8)\r\n* 3 EXPUNGE\r\n* ID NIL\r\n* ENABLED\r\n\
             * VANISHED (EARLIER) 3:4,9\r\n* VANISHED 7\r\n* SEARCH 2 (MODSEQ 9)\r\n* 7 UIDFETCH (FLAGS ())\r\n\
             * NAMESPACE ((\"\" \".\")) NIL NIL\r\na1 OK [COPYUID 7 1:2 8,9] done\r\n* BYE gone\r\n";
         let read = all(good).unwrap();
-        assert_eq!(read.len(), 21);
+        assert_eq!(read.len(), 22);
         assert_eq!(
-            read[19],
+            read[20],
             Response::Tagged("a1".into(), Status::Ok, Some(Code::CopyUid(7, vec![1, 2], vec![8, 9])))
         );
     }

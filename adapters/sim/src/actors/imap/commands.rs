@@ -25,13 +25,17 @@ impl ImapClient {
         self.say_parts(vec![whole], doing, cx);
     }
 
+    pub(super) fn next_tag(&self) -> String {
+        format!("{}.{}", self.index, self.tags + 1)
+    }
+
     /// Sends a command whose parts each wait for `+`.
     fn say_parts(&mut self, mut parts: Vec<Vec<u8>>, doing: Doing, cx: &mut Cx<'_>) {
+        let tag = self.next_tag();
         self.tags += 1;
         if let Some(selected) = self.selected.as_mut().filter(|_| self.asked.is_empty()) {
             selected.model.start_command();
         }
-        let tag = format!("{}.{}", self.index, self.tags);
         let first = parts.remove(0);
         let text = String::from_utf8_lossy(&first).into_owned();
         let mut words = text.split(' ').map(str::trim_end);
@@ -193,6 +197,8 @@ impl ImapClient {
             learned: false,
             resync,
             vanished: BTreeSet::new(),
+            kept: None,
+            wants_a_result: self.tags.is_multiple_of(3),
         };
         self.say_parts(parts, Doing::Select(Box::new(selected)), cx);
     }

@@ -7,12 +7,14 @@
 //! ```
 //! * `commands`: choosing what to say, and telling the ledger before it is said.
 //! * `responses`: hearing, and telling the ledger what was promised or shown.
+//! * `kept`: a result that is kept up.
 //! * `sync`: following a mailbox by mod-sequences, and from one connection to the next.
 //!
 //! A well-behaved client waits for each answer; a sloppy one sends some commands at once, names in odd case and
 //! strings as literals.
 
 mod commands;
+mod kept;
 mod responses;
 mod sync;
 
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postier_core::server::Service;
 
+use self::kept::Kept;
 use self::sync::{Enabled, Remembered, Resync};
 use super::{Acts, Cx, Wish};
 use crate::imap::model::Model;
@@ -65,6 +68,8 @@ enum Doing {
         modseq: u64,
     },
     Search(Option<Vec<u32>>),
+    /// A search whose result is kept up.
+    Keep(Kept),
     /// FETCH CHANGEDSINCE: what is told, and whether what has gone is, too.
     Since {
         since: u64,
@@ -153,6 +158,9 @@ struct Selected {
     resync: Option<Resync>,
     /// VANISHED (EARLIER) has told that these are gone.
     vanished: BTreeSet<u32>,
+    /// A result that is kept up.
+    kept: Option<Kept>,
+    wants_a_result: bool,
 }
 
 /// See the module's manual.
@@ -289,6 +297,9 @@ impl ImapClient {
         }
         if self.wants_to_learn() {
             return self.learn(cx);
+        }
+        if self.wants_a_result() {
+            return self.ask_for_a_result(cx);
         }
         let Some(step) = self.steps.front() else { return };
         cx.wake_ms(step.pause_ms);

@@ -38,6 +38,9 @@ impl ImapClient {
                     }
                     return;
                 }
+                if code == Some(Code::Other("NOUPDATE".into())) {
+                    return self.result_given_up(cx);
+                }
                 self.shown(code, cx);
             }
             Untagged::Exists(count) => self.on_model(cx, |selected, _| selected.exists(count)),
@@ -61,7 +64,8 @@ impl ImapClient {
                     *slot = Some((found, modseq));
                 }
             }
-            Untagged::Search(found, _) | Untagged::ESearch(Some(found)) => {
+            Untagged::ESearch(told) => self.result_told(*told, cx),
+            Untagged::Search(found, _) => {
                 if let Some(Command { doing: Doing::Search(slot), .. }) = self.asked.front_mut() {
                     *slot = Some(found.clone());
                     self.is_found(&found, cx);
@@ -72,7 +76,6 @@ impl ImapClient {
             | Untagged::Flags(_)
             | Untagged::List(..)
             | Untagged::Recent(_)
-            | Untagged::ESearch(None)
             | Untagged::Other => {}
         }
     }
@@ -143,6 +146,7 @@ impl ImapClient {
         }
         self.on_model(cx, |selected, cx| {
             if let Some(uid) = selected.model.expunge(number)?.uid {
+                selected.is_in_no_result(uid)?;
                 cx.env.ledger.was_expunged(&selected.place, uid, cx.env.now);
             }
             Ok(())
@@ -296,6 +300,7 @@ impl ImapClient {
                     self.expunge_told(modseq, cx);
                 }
             }
+            Doing::Keep(kept) => self.keep(kept, good),
             Doing::Search(found) if good => self.searched(&found.unwrap_or_default(), cx),
             Doing::Create(place) => {
                 if good {
@@ -498,6 +503,9 @@ impl ImapClient {
             if strict || (entry.must() > 0 && entry.is_alone()) {
                 wrong.push(format!("a fresh FETCH does not show message {number}, UID {uid}"));
             }
+        }
+        if strict && whole {
+            wrong.extend(selected.result_is_right(seen).err());
         }
         for what in wrong {
             self.complain(&what, cx);

@@ -237,7 +237,10 @@ impl ImapClient {
                         return Err(format!("VANISHED (EARLIER) names UID {uid}, which is there"));
                     }
                     true => {}
-                    false => selected.model.vanish(*uid, numbered)?,
+                    false => {
+                        selected.is_in_no_result(*uid)?;
+                        selected.model.vanish(*uid, numbered)?;
+                    }
                 }
                 cx.env.ledger.was_expunged(&selected.place, *uid, cx.env.now);
             }
