@@ -155,12 +155,14 @@ pub enum Event {
         /// The one that is kept goes on counting.
         kept: bool,
     },
-    /// A domain that only tests its policy has a mail server that it does not name.
+    /// Mail goes to a server to which it would not go if the domain did not only test its policy.
     PolicyTested {
         /// The domain.
         domain: String,
         /// The mail server.
         host: String,
+        /// Why not.
+        why: String,
     },
     /// A notice about a message has gone to its sender.
     Told {

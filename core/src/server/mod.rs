@@ -197,6 +197,8 @@ pub struct Call {
 pub enum Trust {
     /// Anything.
     Anybody,
+    /// Anything, and where it would not do for [`Trust::Roots`] that is told ([`LinkNews::TlsDoubt`]).
+    Watched,
     /// Good for the server's name, by a root that the machine trusts.
     Roots,
     /// What DNS says (RFC 7672).
@@ -210,6 +212,8 @@ pub enum LinkNews {
     Unconnected(String),
     /// Its TLS has come to nothing; why, in words. Its end follows.
     TlsTrouble(String),
+    /// It has TLS, with a certificate that is not good; why, in words.
+    TlsDoubt(String),
     /// Its session asks.
     Ask(smtp::client::Ask),
     /// It is over.

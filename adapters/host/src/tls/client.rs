@@ -5,10 +5,11 @@
 //! the roots that the machine trusts, or with what signed DNS says of it (RFC 7672).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use postier_core::dns::dane::Dane;
 use postier_core::server::Trust;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -32,18 +33,46 @@ pub fn client_config(trust: &Trust) -> Arc<ClientConfig> {
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3");
     Arc::new(match trust {
-        Trust::Anybody | Trust::Dane(_) => {
+        Trust::Anybody | Trust::Watched | Trust::Dane(_) => {
             let dane = if let Trust::Dane(dane) = trust { Some(dane.clone()) } else { None };
             let verifier = Arc::new(Rootless { provider, dane });
             builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         }
-        Trust::Roots => {
-            let mut roots = RootCertStore::empty();
-            // One that cannot be read vouches for nobody.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
+        Trust::Roots => builder.with_root_certificates(roots()).with_no_client_auth(),
     })
+}
+
+/// What the machine trusts. What cannot be read vouches for nobody.
+fn roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Tells whether a server's certificate is good by the roots that the machine trusts, where nothing depends on it
+/// ([`Trust::Watched`]). The roots are read when it is first asked.
+#[derive(Clone, Debug, Default)]
+pub struct Judge(Arc<OnceLock<Option<Arc<WebPkiServerVerifier>>>>);
+
+impl Judge {
+    /// Why this chain, the server's own certificate first, is not good for this name; nothing where it is.
+    ///
+    /// ```
+    /// use postier_host::tls::Judge;
+    /// let why = Judge::default().why_not(&[], "mx.example.org".try_into().unwrap());
+    /// assert_eq!(why.unwrap(), "it has shown no certificate");
+    /// ```
+    pub fn why_not(&self, chain: &[CertificateDer<'_>], name: ServerName<'_>) -> Option<String> {
+        let Some((certificate, others)) = chain.split_first() else {
+            return Some("it has shown no certificate".into());
+        };
+        let make = || WebPkiServerVerifier::builder_with_provider(roots().into(), provider()).build().ok();
+        let verdict = match self.0.get_or_init(make) {
+            Some(verifier) => verifier.verify_server_cert(certificate, others, &name, &[], UnixTime::now()),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        verdict.err().map(|error| explain(&error))
+    }
 }
 
 /// Why TLS has failed, for a person.

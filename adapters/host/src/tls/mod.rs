@@ -29,7 +29,7 @@ use rustls::{Connection, ProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-pub use client::{client_config, explain};
+pub use client::{Judge, client_config, explain};
 pub use validity::Validity;
 
 /// The cryptography used everywhere: aws-lc-rs, post-quantum key exchange included.

@@ -15,7 +15,6 @@
 //! A turn is bounded: a connection that has more to do gets another turn after the others had theirs.
 
 use std::net::{IpAddr, Shutdown};
-use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -24,8 +23,8 @@ use postier_core::send_queue::SendQueue;
 use postier_core::server::front::{Front, FrontAction, Opening};
 use postier_core::server::{Call, ConnId, LinkNews, Service, ToOffice};
 use postier_host::tls::ServerTls;
-use rustls::ClientConfig;
 
+use super::ClientTls;
 use super::budget::{FLOOR_BYTES, Share};
 use super::side::Side;
 use super::wire::{Buffers, Received, Sent, Wire, WireError};
@@ -125,7 +124,7 @@ impl Connection {
     }
 
     /// A connection that the office wanted; the kernel is at it.
-    pub(super) fn to(id: ConnId, socket: TcpStream, call: Call, tls: Arc<ClientConfig>, now: Now) -> Self {
+    pub(super) fn to(id: ConnId, socket: TcpStream, call: Call, tls: ClientTls, now: Now) -> Self {
         let (peer, deadline) = (call.address.ip(), Some(now.instant.plus(call.patience)));
         let (link, host) = (call.link, call.host.clone());
         let side = Side::Client { link, call: Some(Box::new(call)), host, tls, why: String::new() };
@@ -321,6 +320,10 @@ impl Connection {
                 self.stage = Stage::Open;
                 self.deadline = None;
                 self.pump = true;
+                if let Some((link, why)) = self.side.doubt(&self.wire, self.peer) {
+                    let news = LinkNews::TlsDoubt(why);
+                    desk.actions.push(FrontAction::Office(ToOffice::Link { caller: None, link, news }));
+                }
                 desk.front.handle_tls_started(desk.now, self.id, info, desk.actions);
             }
             return Ok(Step::Moved);

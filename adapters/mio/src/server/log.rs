@@ -134,8 +134,9 @@ impl EventLog {
                 let why = printable(why.as_bytes());
                 warn!(domain, why, "policy not fetched (MTA-STS); mail goes as if there was none");
             }
-            Event::PolicyTested { domain, host } => {
-                info!(domain, host, "not named by the policy that the domain tests (MTA-STS)");
+            Event::PolicyTested { domain, host, why } => {
+                let why = printable(why.as_bytes());
+                info!(domain, host, why, "the policy that the domain tests is broken (MTA-STS)");
             }
             Event::Told { id, to, what } => info!(%id, to = printable(to.as_bytes()), what, "sender told"),
             Event::Dequeued { id } => info!(%id, "done"),

@@ -48,7 +48,7 @@ use postier_host::dkim::keyring::Keyring;
 use postier_host::identity::Identity;
 use postier_host::memory;
 use postier_host::password::{PasswordChecker, load_scram_key};
-use postier_host::tls::{ServerTls, client_config};
+use postier_host::tls::{Judge, ServerTls, client_config};
 use rustls::ClientConfig;
 
 pub(crate) use error::RunError;
@@ -76,21 +76,32 @@ pub(crate) struct TlsConfigs {
     pub anybody: Arc<ClientConfig>,
     /// and for those whose certificate must be good.
     pub verified: Arc<ClientConfig>,
+    /// Looks at certificates that need not be good.
+    judge: Judge,
+}
+
+/// How to talk TLS to another server.
+#[derive(Clone, Debug)]
+struct ClientTls {
+    config: Arc<ClientConfig>,
+    /// It is to be told whether the certificate is good.
+    judge: Option<Judge>,
 }
 
 impl TlsConfigs {
     pub(crate) fn new(exchange: Option<ServerTls>, users: Option<ServerTls>) -> Self {
         let (anybody, verified) = (client_config(&Trust::Anybody), client_config(&Trust::Roots));
-        TlsConfigs { exchange, users, anybody, verified }
+        TlsConfigs { exchange, users, anybody, verified, judge: Judge::default() }
     }
 
     /// For a connection to another server.
-    fn to(&self, call: &Call) -> Arc<ClientConfig> {
-        match &call.trust {
-            Trust::Anybody => self.anybody.clone(),
+    fn to(&self, call: &Call) -> ClientTls {
+        let config = match &call.trust {
+            Trust::Anybody | Trust::Watched => self.anybody.clone(),
             Trust::Roots => self.verified.clone(),
             Trust::Dane(_) => client_config(&call.trust),
-        }
+        };
+        ClientTls { config, judge: (call.trust == Trust::Watched).then(|| self.judge.clone()) }
     }
 
     fn of(&self, service: Service) -> Option<ServerTls> {

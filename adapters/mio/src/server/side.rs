@@ -7,9 +7,9 @@ use mio::net::TcpStream;
 use postier_core::queue::machine::LinkId;
 use postier_core::server::{Call, Service};
 use postier_host::tls::ServerTls;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use super::ClientTls;
 use super::wire::{Wire, WireError};
 
 /// Which end of the connection we are.
@@ -25,7 +25,7 @@ pub(super) enum Side {
         call: Option<Box<Call>>,
         /// The server's name; empty where it has none.
         host: Arc<str>,
-        tls: Arc<ClientConfig>,
+        tls: ClientTls,
         /// Why there is no session, or no TLS, for a person; empty while all is well.
         why: String,
     },
@@ -54,12 +54,22 @@ impl Side {
                 let config = tls.clone().ok_or_else(|| std::io::Error::other("there is no certificate"))?;
                 wire.start_tls(config)
             }
-            Side::Client { tls, host, .. } => {
-                // An address in brackets has no name to ask for.
-                let name = ServerName::try_from(String::from(&**host));
-                let name = name.unwrap_or_else(|_| ServerName::IpAddress(peer.into()));
-                wire.start_tls_to(tls.clone(), name)
-            }
+            Side::Client { tls, host, .. } => wire.start_tls_to(tls.config.clone(), server_name(host, peer)),
         }
     }
+
+    /// Why the certificate of the server at the other end is not good, where somebody wants to know.
+    pub(super) fn doubt(&self, wire: &Wire<TcpStream>, peer: IpAddr) -> Option<(LinkId, String)> {
+        match self {
+            Side::Client { link, host, tls: ClientTls { judge: Some(judge), .. }, .. } => {
+                judge.why_not(wire.certificates(), server_name(host, peer)).map(|why| (*link, why))
+            }
+            Side::Server { .. } | Side::Client { .. } => None,
+        }
+    }
+}
+
+/// The name a server is asked for. An address in brackets has none.
+fn server_name(host: &str, peer: IpAddr) -> ServerName<'static> {
+    ServerName::try_from(String::from(host)).unwrap_or_else(|_| ServerName::IpAddress(peer.into()))
 }

@@ -13,7 +13,7 @@ use postier_core::machine::TlsInfo;
 use postier_core::send_queue::{SendQueue, Transmit};
 use postier_host::disk;
 use postier_host::tls::{self, ServerTls};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConnection};
 
 /// Octets read from a socket at once.
@@ -188,6 +188,11 @@ impl<S: Read + Write> Wire<S> {
     /// What the finished handshake agreed on; `None` while it is under way.
     pub(super) fn tls_info(&self) -> Option<TlsInfo> {
         self.tls.as_ref().and_then(|connection| tls::info(connection, self.offered.as_ref()))
+    }
+
+    /// What the other end has shown of itself, its own certificate first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().and_then(|connection| connection.peer_certificates()).unwrap_or_default()
     }
 
     /// Reads once from the socket, `most` octets if there are more, and decrypts what came.

@@ -67,6 +67,8 @@ pub(super) struct Link {
     finding: Finding,
     /// What is known of the domain's policy.
     known: Known,
+    /// Why the hop would have no mail, did the domain not only test its policy.
+    failed_test: Option<String>,
     /// The version of TLS in use.
     tls: Option<&'static str>,
     /// Why TLS came to nothing.
@@ -122,6 +124,7 @@ impl Link {
         let domain = self.domain.as_ref();
         self.dane = domain.and_then(|domain| dane::Lookup::new(&hop, domain, self.relay.port));
         self.finding = Finding::Nothing;
+        self.failed_test = None;
         self.ready = true;
         self.hop = Some(hop);
     }
@@ -146,6 +149,7 @@ impl Outbound {
                     dane: None,
                     finding: Finding::Nothing,
                     known: Known::Unasked,
+                    failed_test: None,
                     tls: None,
                     tls_trouble: None,
                     caller: None,
@@ -247,7 +251,7 @@ impl Outbound {
         let (policy, trust) = (link.policy(), link.trust());
         let name = match &trust {
             Trust::Dane(dane) => dane.base.as_str(),
-            Trust::Anybody | Trust::Roots => hop.host.as_str(),
+            Trust::Anybody | Trust::Watched | Trust::Roots => hop.host.as_str(),
         };
         link.tls_trouble = None;
         let tls = match policy {
@@ -289,14 +293,16 @@ impl Outbound {
                 link.plain = false;
                 self.todo.push_back(Todo::Step(id));
             }
-            LinkNews::TlsTrouble(words) => {
-                // A certificate may have many names.
-                let shown = words.chars().filter(|c| !c.is_control()).take(TROUBLE_CHARS_MAX);
-                link.tls_trouble = Some(shown.collect());
-            }
+            LinkNews::TlsTrouble(words) => link.tls_trouble = Some(shown(&words)),
+            LinkNews::TlsDoubt(words) => link.fails_test(&shown(&words), desk),
             LinkNews::Ask(Ask::Next { ticket, recipients_max, tls, .. }) => {
                 link.next = Some(ticket);
                 link.tls = tls;
+                match tls {
+                    None if link.plain => link.fails_test("TLS with it failed", desk),
+                    None => link.fails_test("it offers no TLS", desk),
+                    Some(_) => {}
+                }
                 self.todo.push_back(Todo::Queue(QueueInput::Ready { link: id, recipients_max }));
             }
             LinkNews::Ask(Ask::Read { ticket, offset }) => self.read(id, ticket, offset, desk),
@@ -431,6 +437,11 @@ pub(super) fn report(job: &Job, host: &str, tls: &str, outcomes: &[Outcome], des
         let (id, to, host, tls) = (job.id.clone(), recipient.forward_path.clone(), host.into(), tls.into());
         desk.event(None, Event::Sent { id, to, host, fate, reply, tls });
     }
+}
+
+/// Of what was wrong with TLS, what is kept: a certificate may have many names.
+fn shown(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(TROUBLE_CHARS_MAX).collect()
 }
 
 const fn lacking(lack: Lack) -> &'static str {

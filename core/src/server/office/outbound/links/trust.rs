@@ -1,5 +1,6 @@
 //! What a server must show before it gets mail: what somebody has told us, what signed DNS says of it (DANE), what the domain
-//! says by HTTPS (MTA-STS), in this order.
+//! says by HTTPS (MTA-STS), in this order. Where a domain only tests its policy, all is done as without, and what it would
+//! have kept back is told (RFC 8461 §5.1).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -38,17 +39,18 @@ impl Link {
         match (&self.finding, self.policy()) {
             (Finding::Binding(dane), _) => Trust::Dane(dane.clone()),
             (_, TlsPolicy::Verify | TlsPolicy::Implicit) => Trust::Roots,
+            _ if self.domain_policy(Mode::Testing).is_some() => Trust::Watched,
             (_, TlsPolicy::Never | TlsPolicy::May | TlsPolicy::Encrypt) => Trust::Anybody,
         }
     }
 
     /// Why the host is none of the domain's, by the domain's own word (RFC 8461 §4.1, §5).
-    pub(super) fn off_policy(&self, hop: &Hop, desk: &mut Desk<'_>) -> Option<Unreachable> {
-        let (host, destination) = (hop.host.as_str(), &self.destination);
+    pub(super) fn off_policy(&mut self, hop: &Hop, desk: &mut Desk<'_>) -> Option<Unreachable> {
+        let host = hop.host.as_str();
         if self.domain_policy(Mode::Testing).is_some_and(|policy| !policy.covers(host)) {
-            let (domain, host) = (destination.to_string(), host.to_string());
-            desk.event(None, Event::PolicyTested { domain, host });
+            self.fails_test("the policy does not name the host", desk);
         }
+        let destination = &self.destination;
         self.domain_policy(Mode::Enforce).filter(|policy| !policy.covers(host))?;
         let why = format!(
             "451 4.7.5 DNS says that {host} takes mail for {destination}, and the policy of {destination} (MTA-STS) \
@@ -57,12 +59,26 @@ impl Link {
         Some(Unreachable { permanent: false, why, host: None })
     }
 
+    /// The domain only tests its policy, or else the host would have no mail. The first reason is the one that is told.
+    pub(super) fn fails_test(&mut self, why: &str, desk: &mut Desk<'_>) {
+        if self.domain_policy(Mode::Testing).is_some() && self.failed_test.is_none() {
+            self.failed_test = Some(why.into());
+            let (domain, host) = (self.destination.to_string(), self.host.to_string());
+            desk.event(None, Event::PolicyTested { domain, host, why: why.into() });
+        }
+    }
+
     /// How what goes to the host is protected, for the log.
     pub(super) fn protection(&self) -> String {
+        let tested = self.failed_test.as_ref().map(|why| format!(" (MTA-STS testing: {why})"));
+        self.protection_alone() + &tested.unwrap_or_default()
+    }
+
+    fn protection_alone(&self) -> String {
         match self.tls {
             None => "none".into(),
             Some(version) => match self.trust() {
-                Trust::Anybody => version.into(),
+                Trust::Anybody | Trust::Watched => version.into(),
                 Trust::Roots if self.domain_policy(Mode::Enforce).is_some() => format!("{version} MTA-STS"),
                 Trust::Roots => format!("{version} verified"),
                 Trust::Dane(_) => format!("{version} DANE"),

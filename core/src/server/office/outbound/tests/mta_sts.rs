@@ -77,13 +77,25 @@ fn the_next_host_may_be_one_that_is_named() {
 
 #[test]
 fn who_tests_a_policy_or_has_none_gets_mail_as_ever() {
-    for (mode, told) in [("testing", 1), ("none", 0)] {
-        for manner in [Manner::Encrypting, Manner::BrokenTls, Manner::Good] {
-            let mut world = with_policy(manner, mode, "elsewhere.test");
-            let expected = if manner == Manner::Encrypting { "TLSv1.3" } else { "none" };
+    for mode in ["testing", "none"] {
+        for (manner, mx, trouble) in [
+            (Manner::Encrypting, "elsewhere.test", "the policy does not name the host"),
+            (Manner::Encrypting, "mx0.b.test", ""),
+            (Manner::BrokenTls, "mx0.b.test", "TLS with it failed"),
+            (Manner::Good, "mx0.b.test", "it offers no TLS"),
+        ] {
+            let mut world = with_policy(manner, mode, mx);
+            let mut expected = String::from(if manner == Manner::Encrypting { "TLSv1.3" } else { "none" });
+            let (trust, tells) = match mode {
+                "testing" => (Trust::Watched, !trouble.is_empty()),
+                _ => (Trust::Anybody, false),
+            };
+            if tells {
+                expected.push_str(&format!(" (MTA-STS testing: {trouble})"));
+            }
             assert_eq!(fate(&mut world).unwrap(), expected, "{mode} {manner:?}");
-            assert!(world.trusts.iter().all(|trust| *trust == Trust::Anybody));
-            assert_eq!(world.told("PolicyTested") > 0, told > 0, "{mode}");
+            assert!(world.trusts.iter().all(|asked| *asked == trust), "{mode}: {:?}", world.trusts);
+            assert_eq!(world.told("PolicyTested"), usize::from(tells), "{mode} {manner:?}");
         }
     }
 }
