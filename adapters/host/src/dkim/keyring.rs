@@ -7,11 +7,13 @@
 //! Only an active key signs: a signature that nobody can check is worse than none. A retired one is kept, so that its selector
 //! is not used again while mail with its signatures is on its way. A state is a name, and changes by a rename.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use postier_core::dkim::{Algorithm, Key, Keys, record};
 
@@ -56,6 +58,8 @@ pub struct KeyFile {
     pub state: State,
     /// The key.
     pub key: Arc<PrivateKey>,
+    /// When it was made.
+    pub made: SystemTime,
 }
 
 impl KeyFile {
@@ -131,7 +135,8 @@ impl Keyring {
                 match fs::read(&path).map(|pem| PrivateKey::from_pem(&pem)) {
                     Ok(Some(key)) => {
                         let (domain, selector) = (domain.clone(), selector.to_owned());
-                        contents.keys.push(KeyFile { domain, selector, state, key: Arc::new(key) });
+                        let made = fs::metadata(&path)?.modified()?;
+                        contents.keys.push(KeyFile { domain, selector, state, key: Arc::new(key), made });
                     }
                     Ok(None) => contents.damaged.push((path, "it holds no key that signs mail".into())),
                     Err(error) => contents.damaged.push((path, error.to_string())),
@@ -167,7 +172,41 @@ impl Keyring {
             return Err(error);
         }
         let (domain, selector) = (domain.to_owned(), selector.to_owned());
-        Ok(KeyFile { domain, selector, state: State::Pending, key: Arc::new(key) })
+        let (state, made) = (State::Pending, SystemTime::now());
+        Ok(KeyFile { domain, selector, state, key: Arc::new(key), made })
+    }
+
+    /// The records of the keys at these places of `keys` are in the DNS. Of a domain's keys of one algorithm that are active,
+    /// or pending and among these, the one that was made last signs from now on, and the others are retired: their places
+    /// come back.
+    ///
+    /// # Errors
+    /// Those of the file system; some may have changed.
+    pub fn activate(&self, keys: &mut [KeyFile], seen: &[usize]) -> io::Result<Vec<usize>> {
+        let mut groups: BTreeMap<(String, &'static str), Vec<usize>> = BTreeMap::new();
+        for (n, file) in keys.iter().enumerate() {
+            if file.state == State::Active || (file.state == State::Pending && seen.contains(&n)) {
+                groups.entry((file.domain.clone(), file.key.algorithm().name())).or_default().push(n);
+            }
+        }
+        let mut retired = Vec::new();
+        for mut group in groups.into_values() {
+            // Those of one moment by their names.
+            group.sort_by_key(|n| keys.get(*n).map(|file| (file.made, file.selector.clone())));
+            let news = |n: &usize| keys.get(*n).is_some_and(|file| file.state == State::Pending);
+            if !group.iter().any(news) {
+                continue;
+            }
+            // The new one first: a mail is signed by two rather than by none.
+            let last = group.pop();
+            let states = last.map(|n| (n, State::Active)).into_iter();
+            for (n, state) in states.chain(group.into_iter().map(|n| (n, State::Retired))) {
+                let Some(file) = keys.get_mut(n).filter(|file| file.state != state) else { continue };
+                self.change(file, state)?;
+                retired.extend((state == State::Retired).then_some(n));
+            }
+        }
+        Ok(retired)
     }
 
     /// Gives a key another state.
@@ -226,6 +265,35 @@ fn sync(directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn of_keys_whose_records_come_together_the_last_signs_and_retires_the_others() {
+        let state = tempfile::tempdir().unwrap();
+        let ring = Keyring::new(state.path());
+        for (n, selector) in ["first", "next", "last", "absent"].into_iter().enumerate() {
+            for (kind, algorithm) in [("r", Algorithm::RsaSha256), ("e", Algorithm::Ed25519Sha256)] {
+                ring.make("x.test", &format!("{selector}{kind}"), algorithm).unwrap();
+                let file = format!("{selector}{kind}.pending.pem");
+                let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64 + 1);
+                File::open(ring.directory().join("x.test").join(file)).unwrap().set_modified(made).unwrap();
+            }
+        }
+        let active = |wanted: &[&str], retires: usize| {
+            let mut keys = ring.read().unwrap().keys;
+            let seen: Vec<usize> = (0..keys.len())
+                .filter(|n| wanted.iter().any(|selector| keys[*n].selector.starts_with(selector)))
+                .collect();
+            assert_eq!(ring.activate(&mut keys, &seen).unwrap().len(), retires);
+            let keys = ring.read().unwrap().keys;
+            let active = keys.iter().filter(|file| file.state == State::Active);
+            active.map(|file| file.selector.clone()).collect::<Vec<_>>()
+        };
+        assert!(active(&[], 0).is_empty());
+        assert_eq!(active(&["first"], 0), ["firste", "firstr"]);
+        assert_eq!(active(&["first", "next", "last"], 4), ["laste", "lastr"]);
+        assert_eq!(active(&["first", "next", "last"], 0), ["laste", "lastr"]);
+        assert_eq!(active(&["absent"], 2), ["absente", "absentr"]);
+    }
 
     #[test]
     fn a_key_is_made_used_and_retired() {

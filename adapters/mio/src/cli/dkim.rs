@@ -72,38 +72,25 @@ pub(super) fn check(args: &ListArgs) -> Result<(), Failure> {
     let mut contents = read(&ring)?;
     let seed = crate::server::secret_seed().map_err(|error| Failure::io("no randomness", &error))?;
     let mut resolver = Resolver::new(config, seed);
-    let (mut lines, mut missing, mut changed) = (Vec::new(), 0, false);
-    let mut active = Vec::new();
-    for key in &mut contents.keys {
-        if key.state == State::Retired {
-            continue;
-        }
-        let seen = look(&mut resolver, key);
-        if seen.is_ok() && key.state == State::Pending {
-            ring.change(key, State::Active)
-                .map_err(|error| Failure::io(ring.directory().display(), &error))?;
-            active.push((key.domain.clone(), key.selector.clone(), key.key.algorithm()));
-            changed = true;
-        }
-        missing += usize::from(seen.is_err());
-        lines.push((as_json(key), key.record_name(), key.state, seen));
+    let in_use = contents.keys.iter().enumerate().filter(|(_, key)| key.state != State::Retired);
+    let looked: Vec<_> = in_use.map(|(n, key)| (n, look(&mut resolver, key))).collect();
+    let seen: Vec<usize> = looked.iter().filter(|(_, seen)| seen.is_ok()).map(|(n, _)| *n).collect();
+    let missing = looked.len() - seen.len();
+    let before: Vec<State> = contents.keys.iter().map(|key| key.state).collect();
+    let retired = ring
+        .activate(&mut contents.keys, &seen)
+        .map_err(|error| Failure::io(ring.directory().display(), &error))?;
+    for old in retired.iter().filter_map(|n| contents.keys.get(*n)) {
+        complain(&format!("{}: retired; leave its record in the DNS for a week", old.record_name()));
     }
-    for (domain, selector, algorithm) in active {
-        let same = |key: &&mut KeyFile| {
-            key.state == State::Active
-                && key.domain == domain
-                && key.selector != selector
-                && key.key.algorithm() == algorithm
-        };
-        for old in contents.keys.iter_mut().filter(same) {
-            ring.change(old, State::Retired)
-                .map_err(|error| Failure::io(ring.directory().display(), &error))?;
-            complain(&format!("{}: retired; leave its record in the DNS for a week", old.record_name()));
-        }
-    }
-    if changed {
+    if contents.keys.iter().map(|key| key.state).ne(before) {
         tell(&settings.state);
     }
+    let line = |(n, seen): (usize, Result<(), String>)| {
+        let key = contents.keys.get(n)?;
+        Some((as_json(key), key.record_name(), key.state, seen))
+    };
+    let lines: Vec<_> = looked.into_iter().filter_map(line).collect();
     if args.json {
         let value = |(json, _, _, seen): &(Value, String, State, Result<(), String>)| {
             let mut json = json.clone();

@@ -80,6 +80,15 @@ impl Decision {
     }
 }
 
+/// So many seconds, for a person.
+fn duration(seconds: i64) -> String {
+    match seconds {
+        ..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Writes decisions into the envelope, and what the sender is to be told into the list.
 pub(super) fn decide(
     active: &mut Active,
@@ -111,8 +120,7 @@ pub(super) fn decide(
                 if wants(|notify| notify.failure, true) {
                     failed.push(n);
                 }
-                let days = now.saturating_sub(arrived) / 86_400;
-                let why = format!("{last} (given up after {days} days)");
+                let why = format!("{last} (given up after {})", duration(now.saturating_sub(arrived)));
                 report(Fate::Failed, &why);
                 State::Failed { at: now, why }
             }
@@ -160,5 +168,19 @@ pub(super) fn decide(
     let told = [(Told::Failed, failed), (Told::Delayed { until }, late), (Told::Relayed, relayed)];
     for (action, recipients) in told.into_iter().filter(|(_, recipients)| !recipients.is_empty()) {
         active.tells.push_back(Tell { action, recipients, host: occasion.host.map(Into::into) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_said_in_what_suits_them() {
+        let words = [90, 7199, 7200, 86_400, 172_799, 172_800, 345_600].map(duration);
+        assert_eq!(
+            words,
+            ["1 minutes", "119 minutes", "2 hours", "24 hours", "47 hours", "2 days", "4 days"]
+        );
     }
 }
