@@ -103,9 +103,9 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
 /// What became of many mails.
 fn post(mails: usize, plant: Option<Plant>) -> bool {
     let report = run(Scenario::post_office(0, mails), Trace::default(), plant);
-    let [delivered, sent_back, neither] = report.post;
+    let [delivered, sent_back, silent, neither] = report.post;
     println!(
-        "{mails} mails: of their recipients {delivered} delivered, {sent_back} sent back to the writer, {neither} neither; {:.1} simulated hours",
+        "{mails} mails: of their recipients {delivered} delivered, {sent_back} sent back to the writer, {silent} given up without a word because the writer wanted none, {neither} neither; {:.1} simulated hours",
         report.micros as f64 / 3_600e6
     );
     report.violations.iter().for_each(|violation| println!("  {violation}"));

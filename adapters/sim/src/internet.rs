@@ -52,6 +52,8 @@ pub struct Character {
     pub chunking: bool,
     /// STARTTLS.
     pub starttls: bool,
+    /// DSN.
+    pub dsn: bool,
     /// Mails of up to so many octets.
     pub size: u64,
 }
@@ -80,7 +82,12 @@ impl Internet {
     /// So many domains.
     pub fn new(seed: u64, domains: usize, fault_percent: u64) -> Self {
         let mut rng = Rng::fork(seed, 3);
-        let domains = (0..domains).map(|_| Domain::new(&mut rng, fault_percent)).collect();
+        let mut domains: Vec<Domain> = (0..domains).map(|_| Domain::new(&mut rng, fault_percent)).collect();
+        // With chances of its own: everything else stays as it is.
+        let mut notifying = Rng::fork(seed, 5);
+        for domain in &mut domains {
+            domain.character.dsn = notifying.chance(40) && !domain.character.helo_only;
+        }
         Internet { domains, fault_percent, rng }
     }
 
@@ -115,6 +122,7 @@ impl Domain {
             eight_bit: rng.chance(85),
             chunking: rng.chance(40),
             starttls: rng.chance(60),
+            dsn: false,
             size: if rng.chance(10) { 3_000 } else { 10_000_000 },
         };
         Domain { way, character }

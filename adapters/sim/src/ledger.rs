@@ -10,6 +10,7 @@
 //!
 //! Two changes that overlap in time may have happened in either order: the outcome of neither is certain then.
 
+mod dsn;
 mod expunge;
 mod flags;
 mod folder;
@@ -18,6 +19,7 @@ mod post;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::dsn::Options;
 pub use self::flags::{FLAGS, FlagBits, flag_index, flag_name};
 pub use self::folder::{Entry, Folder, Presence};
 pub use self::modseq::When;

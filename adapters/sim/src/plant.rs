@@ -43,14 +43,15 @@
 //! | keep-plaintext | 15 | 11 | 400 |
 //! | never-time-out | 47 | 14 | 300 |
 //! | ok-instead-of-no | 112 | 3 | 100 |
-//! | forget-outcome | 95 | 15 | 400 |
-//! | forget-recovery | 116 | 15 | 400 |
-//! | never-retry | 114 | 15 | 400 |
-//! | permanent-for-temporary | 74 | 15 | 400 |
-//! | good-for-temporary | 84 | 15 | 400 |
-//! | notice-twice | 74 | 15 | 400 |
-//! | lose-notice | 110 | 15 | 400 |
-//! | believe-forgeries | 41 | 15 | 400 |
+//! | forget-outcome | 92 | 15 | 400 |
+//! | forget-recovery | 114 | 15 | 400 |
+//! | never-retry | 113 | 15 | 400 |
+//! | permanent-for-temporary | 59 | 15 | 400 |
+//! | good-for-temporary | 76 | 15 | 400 |
+//! | notice-twice | 67 | 15 | 400 |
+//! | lose-notice | 111 | 15 | 400 |
+//! | forget-dsn-options | 126 | 11 | 400 |
+//! | believe-forgeries | 39 | 15 | 400 |
 //! | expunge-off-by-one | 144 | 8 | 100 |
 //! | highestmodseq-too-high | 254 | 0 | 100 |
 //! | vanished-forgets | 114 | 15 | 100 |
@@ -173,6 +174,8 @@ plants! {
     NoticeTwice = "notice-twice", 400;
     /// A notice to a sender is lost.
     LoseNotice = "lose-notice", 400;
+    /// What a sender wants to be told is not heard.
+    ForgetDsnOptions = "forget-dsn-options", 400;
     /// A reply of the resolver to another question is believed.
     BelieveForgeries = "believe-forgeries", 400;
     /// An EXPUNGE has the number after its own.

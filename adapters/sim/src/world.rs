@@ -66,8 +66,9 @@ pub struct Report {
     pub micros: u64,
     /// How many lives the server had.
     pub lives: u32,
-    /// Recipients elsewhere that were promised: delivered, sent back, neither.
-    pub post: [usize; 3],
+    /// Recipients elsewhere that were promised: delivered, sent back, given up in silence as the sender wanted it, and none
+    /// of these.
+    pub post: [usize; 4],
     /// The last lines of the trace, if it was kept.
     pub last: Vec<String>,
 }

@@ -57,6 +57,6 @@ fn every_planted_fault_is_found_within_its_seeds() {
 fn mails_to_a_hundred_domains_end_delivered_or_sent_back() {
     let report = world::run(Scenario::post_office(0, 300), Trace::default(), None);
     assert_eq!(report.violations, Vec::<String>::new());
-    let [delivered, sent_back, neither] = report.post;
-    assert!(delivered > 250 && sent_back > 100 && neither == 0, "{:?}", report.post);
+    let [delivered, sent_back, silent, neither] = report.post;
+    assert!(delivered > 250 && sent_back > 100 && silent > 20 && neither == 0, "{:?}", report.post);
 }

@@ -6,7 +6,7 @@
 use super::{Acts, Cx, Wish};
 use crate::env::START_SECS;
 use crate::internet::Character;
-use crate::ledger::Addressed;
+use crate::ledger::{Addressed, Options};
 use crate::message::Token;
 use crate::network::Packet;
 
@@ -52,8 +52,13 @@ pub struct Exchanger {
     replies: u32,
     state: State,
     buffer: Vec<u8>,
+    /// It has said in this session that it notifies senders.
+    dsn: bool,
     reverse_path: String,
-    recipients: Vec<String>,
+    /// What MAIL has asked to be told.
+    mail_words: String,
+    /// Addresses, and what RCPT has asked to be told.
+    recipients: Vec<(String, String)>,
     message: Vec<u8>,
     /// Taken, and no command heard since.
     unsure: Vec<Addressed>,
@@ -84,7 +89,9 @@ impl Exchanger {
             replies: 0,
             state: State::Commands,
             buffer: Vec::new(),
+            dsn: false,
             reverse_path: String::new(),
+            mail_words: String::new(),
             recipients: Vec::new(),
             message: Vec::new(),
             unsure: Vec::new(),
@@ -153,13 +160,15 @@ impl Exchanger {
     }
 
     fn hello(&mut self, cx: &mut Cx<'_>) {
-        let Character { pipelining, eight_bit, chunking, starttls, size, .. } = self.character;
+        let Character { pipelining, eight_bit, chunking, starttls, dsn, size, .. } = self.character;
+        self.dsn = dsn;
         let mut text = format!("250-mx.d{}.test\r\n", self.domain);
         for (has, word) in [
             (pipelining, "PIPELINING"),
             (eight_bit, "8BITMIME"),
             (chunking, "CHUNKING"),
             (starttls, "STARTTLS"),
+            (dsn, "DSN"),
             (true, "ENHANCEDSTATUSCODES"),
         ] {
             if has {
@@ -175,6 +184,7 @@ impl Exchanger {
             cx.env.ledger.violation("BODY=8BITMIME to a server without 8BITMIME".into());
         }
         self.reverse_path = in_brackets(line);
+        self.mail_words = Options::among(line);
         self.recipients.clear();
         self.message.clear();
         self.reply("250 2.1.0 fine\r\n", cx);
@@ -196,7 +206,7 @@ impl Exchanger {
             }
             "never" => "450 4.2.0 not now\r\n",
             _ => {
-                self.recipients.push(address);
+                self.recipients.push((address, Options::among(line)));
                 "250 2.1.5 fine\r\n"
             }
         };
@@ -215,7 +225,10 @@ impl Exchanger {
             cx.env.ledger.violation(format!("{} octets for a server that takes less", message.len()));
         }
         if self.reverse_path.is_empty() {
-            for address in &recipients {
+            for (address, words) in &recipients {
+                if !words.is_empty() || !self.mail_words.is_empty() {
+                    cx.env.ledger.violation(format!("a notice to {address} asks for notices"));
+                }
                 match cx.env.ledger.post.accept_notice(&message, address) {
                     Ok(addressed) => self.unsure.push(addressed),
                     Err(wrong) => cx.env.ledger.violation(wrong),
@@ -234,15 +247,19 @@ impl Exchanger {
         }
     }
 
-    fn take_message(&mut self, message: &[u8], recipients: &[String], cx: &mut Cx<'_>) {
+    fn take_message(&mut self, message: &[u8], recipients: &[(String, String)], cx: &mut Cx<'_>) {
         let Some(token) = Token::of(message) else {
             return cx.env.ledger.violation("an exchanger gets a message that nobody has sent".into());
         };
         if !message.ends_with(&token.text()) || !message.starts_with(b"Received: ") {
             cx.env.ledger.violation(format!("message {:016x} is not whole elsewhere", token.0));
         }
-        for address in recipients {
+        for (address, words) in recipients {
             let addressed = (token, address.clone());
+            let told = [self.mail_words.as_str(), words];
+            if let Err(wrong) = cx.env.ledger.post.handed_on(&addressed, self.dsn, told) {
+                cx.env.ledger.violation(wrong);
+            }
             if let Err(wrong) = cx.env.ledger.post.accept(&addressed) {
                 cx.env.ledger.violation(wrong);
             }

@@ -6,9 +6,10 @@ use postier_core::server::Service;
 use postier_core::wire::base64;
 
 use super::{Acts, Cx, Wish};
-use crate::ledger::{FlagBits, Place};
+use crate::ledger::{FlagBits, Options, Place};
 use crate::message::{Token, dot_stuffed};
 use crate::network::Packet;
+use crate::plant::Plant;
 use crate::rng::Rng;
 use crate::scenario::{ACCOUNTS, AFAR, DOMAIN, Manner, Step, WRITER};
 
@@ -35,8 +36,8 @@ enum Asked {
 struct Target {
     /// To these accounts,
     accounts: Vec<usize>,
-    /// and to this address elsewhere.
-    remote: Option<String>,
+    /// and to this address elsewhere, with what the sender wants to be told.
+    remote: Option<(String, Options)>,
 }
 
 impl Target {
@@ -52,7 +53,7 @@ struct Mail {
     /// Accounts that were accepted.
     accepted: Vec<usize>,
     /// Addresses elsewhere that were accepted.
-    remote: Vec<String>,
+    remote: Vec<(String, Options)>,
     reverse_path: String,
     lines: VecDeque<(String, Asked)>,
     /// The connection breaks in the middle of the text.
@@ -123,11 +124,23 @@ impl SmtpClient {
             None if self.domains > 0 => format!("ok.stranger@d{}.test", rng.index(self.domains)),
             None => format!("stranger{}@elsewhere.test", rng.below(100)),
         };
-        lines.push_back((format!("MAIL FROM:<{reverse_path}>"), Asked::From));
+        // As if the server had never heard them.
+        let deaf = cx.env.planted.is(Plant::ForgetDsnOptions);
+        let hears = |words: String| if deaf { String::new() } else { words };
+        let words = match self.domains {
+            0 => String::new(),
+            _ => hears(Options::draw(step.dice, token, "").mail_words()),
+        };
+        lines.push_back((format!("MAIL FROM:<{reverse_path}>{words}"), Asked::From));
         for _ in 0..rng.between(1, 4) {
-            let (address, target) =
+            let (address, mut target) =
                 if self.domains > 0 { self.elsewhere(token, &mut rng) } else { local(&mut rng) };
-            lines.push_back((format!("RCPT TO:<{address}>"), Asked::To(target)));
+            let mut words = String::new();
+            if let Some((_, options)) = &mut target.remote {
+                *options = Options::draw(step.dice, token, &address);
+                words = hears(options.recipient_words());
+            }
+            lines.push_back((format!("RCPT TO:<{address}>{words}"), Asked::To(target)));
         }
         lines.push_back(("DATA".into(), Asked::Data));
         let breaks = rng.chance(7);
@@ -147,7 +160,8 @@ impl SmtpClient {
     fn elsewhere(&self, token: Token, rng: &mut Rng) -> (String, Target) {
         if self.login.is_none() {
             let (name, address) = *rng.pick(&AFAR);
-            let target = Target { accounts: Vec::new(), remote: Some(address.to_owned()) };
+            let target =
+                Target { accounts: Vec::new(), remote: Some((address.to_owned(), Options::default())) };
             return (format!("{name}@{DOMAIN}"), target);
         }
         if rng.chance(10) {
@@ -155,7 +169,8 @@ impl SmtpClient {
         }
         let kind = *rng.pick(&["ok", "ok", "ok", "ok", "ok", "grey", "grey", "no", "never"]);
         let address = format!("{kind}.{:016x}@d{}.test", token.0, rng.index(self.domains));
-        (address.clone(), Target { accounts: Vec::new(), remote: Some(address) })
+        let remote = Some((address.clone(), Options::default()));
+        (address, Target { accounts: Vec::new(), remote })
     }
 
     fn next_line(&mut self, cx: &mut Cx<'_>) {
@@ -180,9 +195,9 @@ impl SmtpClient {
             let inbox = Place { account: *account, folder: "INBOX".into() };
             cx.env.ledger.may_arrive(&inbox, mail.token, FlagBits::default());
         }
-        for address in &mail.remote {
+        for (address, options) in &mail.remote {
             let now = cx.env.now().wall.secs;
-            cx.env.ledger.post.ask(mail.token, address, &mail.reverse_path, now);
+            cx.env.ledger.post.ask(mail.token, address, &mail.reverse_path, options.clone(), now);
         }
         mail.sent = true;
         cx.send(&text);
@@ -230,7 +245,7 @@ impl SmtpClient {
                             mail.accepted.push(account);
                         }
                     }
-                    let new = remote.filter(|address| !mail.remote.contains(address));
+                    let new = remote.filter(|remote| !mail.remote.contains(remote));
                     mail.remote.extend(new);
                 }
                 self.next_line(cx);
@@ -244,7 +259,7 @@ impl SmtpClient {
                         let inbox = Place { account: *account, folder: "INBOX".into() };
                         cx.env.ledger.has_arrived(&inbox, mail.token);
                     }
-                    for address in &mail.remote {
+                    for (address, _) in &mail.remote {
                         cx.env.ledger.post.promise(mail.token, address);
                     }
                 }

@@ -3,9 +3,13 @@
 //! A recipient that was acknowledged ends delivered or told of to the sender, never both for certain, and never in
 //! nothing. An exchanger that has said 250 counts a delivery as unsure until it hears the next command: outcomes are
 //! durable before anything else is said on a connection, so from then on nobody may send it again.
+//!
+//! The sender is told what it has asked to be told and nothing else, and a server that tells of delivery itself is asked
+//! for the same (`dsn`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dsn::Options;
 use crate::internet::Internet;
 use crate::message::Token;
 
@@ -15,6 +19,7 @@ pub type Addressed = (Token, String);
 #[derive(Debug, Default)]
 struct Fate {
     sender: String,
+    options: Options,
     /// Wall clock, seconds.
     asked: i64,
     promised: bool,
@@ -22,6 +27,8 @@ struct Fate {
     unsure: u32,
     /// When each notice of its failure was made, wall clock, seconds.
     bounces: Vec<i64>,
+    /// The sender was told that it has been handed on.
+    relayed: bool,
 }
 
 /// See the module's manual.
@@ -32,8 +39,9 @@ pub struct Post {
     refused: BTreeSet<String>,
     /// When a life of the server ended, wall clock, seconds.
     deaths: Vec<i64>,
-    /// Delivered, bounced, and not decided, of what was promised.
-    pub tally: [usize; 3],
+    /// Of what was promised: delivered, sent back, neither because the sender did not want to hear of a failure, and not
+    /// decided.
+    pub tally: [usize; 4],
 }
 
 /// What may excuse what is odd.
@@ -49,8 +57,8 @@ pub struct Circumstances {
 
 impl Post {
     /// A client is about to send this.
-    pub fn ask(&mut self, token: Token, address: &str, sender: &str, now: i64) {
-        let fate = Fate { sender: sender.to_owned(), asked: now, ..Fate::default() };
+    pub fn ask(&mut self, token: Token, address: &str, sender: &str, options: Options, now: i64) {
+        let fate = Fate { sender: sender.to_owned(), options, asked: now, ..Fate::default() };
         self.fates.entry((token, address.to_owned())).or_insert(fate);
     }
 
@@ -67,6 +75,22 @@ impl Post {
     /// A life of the server ends.
     pub fn died(&mut self, now: i64) {
         self.deaths.push(now);
+    }
+
+    /// What an exchanger was told with a message, by MAIL and by RCPT; `dsn` is whether it has said that it notifies
+    /// senders.
+    ///
+    /// # Errors
+    /// It is not what the sender has asked for.
+    pub fn handed_on(&self, addressed: &Addressed, dsn: bool, told: [&str; 2]) -> Result<(), String> {
+        let Some(fate) = self.fates.get(addressed) else { return Ok(()) };
+        let asked = [fate.options.mail_words(), fate.options.recipient_words()];
+        let right = if dsn { asked } else { <[String; 2]>::default() };
+        if told == right {
+            Ok(())
+        } else {
+            Err(format!("{} comes with {told:?}, not {right:?}", addressed.1))
+        }
     }
 
     /// An exchanger takes a message, and is about to say so.
@@ -135,8 +159,15 @@ impl Post {
             if fate.sender != to {
                 return Err(format!("a notice about {address} goes to {to}, not to {}", fate.sender));
             }
-            if action == "Action: failed" {
-                fate.bounces.push(made);
+            let start = text[..at].rfind("\n\n").map_or(0, |blank| blank + 1);
+            let end = text[at..].find("\n\n").map_or(text.len(), |blank| at + blank + 1);
+            if let Err(wrong) = fate.options.check(token, &text, &text[start..end]) {
+                return Err(format!("a notice to {to} about {address}, message {:016x}: {wrong}", token.0));
+            }
+            match action {
+                "Action: failed" => fate.bounces.push(made),
+                "Action: relayed" => fate.relayed = true,
+                _ => {}
             }
         }
         Ok(())
@@ -157,12 +188,21 @@ impl Post {
                     0
                 } else if bounced > 0 {
                     1
-                } else {
+                } else if !fate.options.of_failure() {
                     2
+                } else {
+                    3
                 }] += 1;
             }
-            if fate.promised && !delivered && bounced == 0 && local {
+            if fate.promised && !delivered && bounced == 0 && local && fate.options.of_failure() {
                 complain("was promised, and was neither delivered nor sent back".into());
+            }
+            if fate.relayed && !delivered {
+                complain("was said to be handed on, and was not".into());
+            }
+            let is_silent = domain.is_some_and(|domain| !domain.character.dsn);
+            if fate.sure > 0 && is_silent && fate.options.of_success() && local && !fate.relayed {
+                complain("was handed on, and the sender wanted to be told so".into());
             }
             if fate.sure > 0 && bounced > 0 {
                 complain("was delivered and sent back".into());
