@@ -152,7 +152,7 @@ fn what_a_domain_says_of_its_mail_servers_counts() {
     server.submission("ann").deliver("ann@here.test", &to, text);
     for (domain, tls) in [
         ("there.test", "TLSv1.3 MTA-STS"),
-        ("testing.test", "TLSv1.3"),
+        ("testing.test", "TLSv1.3 (MTA-STS testing: the policy does not name the host)"),
         ("dead.test", "TLSv1.3"),
         ("web.test", "TLSv1.3"),
     ] {
@@ -162,7 +162,7 @@ fn what_a_domain_says_of_its_mail_servers_counts() {
     for mark in [
         "mta-sts.dead.test: Connection refused",
         "not valid for name \\\"mta-sts.web.test\\\"",
-        "not named by the policy that the domain tests (MTA-STS)",
+        "the policy that the domain tests is broken (MTA-STS)",
         "policy fetched (MTA-STS)",
     ] {
         server.wait_for_log(mark);
